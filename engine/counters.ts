@@ -1,0 +1,49 @@
+// What the broker counts: plain numbers, raised where things happen and read cold by $SYS. One instance a shard.
+
+/** Why a message did not reach a receiver that it matched. */
+export const DropReason = {
+  SLOW_RECEIVER: 'slow receiver',
+  QUEUE_FULL: 'queue full',
+  TOO_LARGE: 'too large',
+  EXPIRED: 'expired',
+  NOT_AUTHORIZED: 'not authorized',
+  NO_GROUP_MEMBER: 'no group member',
+} as const;
+export type DropReason = (typeof DropReason)[keyof typeof DropReason];
+
+export class Counters {
+  bytesReceived = 0;
+  bytesSent = 0;
+  packetsReceived = 0;
+  publishReceived = 0;
+  publishSent = 0;
+  publishBytesReceived = 0;
+  publishBytesSent = 0;
+  connectReceived = 0;
+  connectRefused = 0;
+  connectionsTotal = 0;
+  connectionsMaximum = 0;
+  takeovers = 0;
+  expiredSessions = 0;
+  /** Connections marked slow, and publishers paused for a receiver. */
+  slowReceivers = 0;
+  pauses = 0;
+  /** Publishes refused by a reason code because a receiver's queue was full. */
+  refusedQuota = 0;
+  /** Publishes that a client had no right to make. */
+  refusedRights = 0;
+  readonly dropped: Record<DropReason, number> = {
+    [DropReason.SLOW_RECEIVER]: 0,
+    [DropReason.QUEUE_FULL]: 0,
+    [DropReason.TOO_LARGE]: 0,
+    [DropReason.EXPIRED]: 0,
+    [DropReason.NOT_AUTHORIZED]: 0,
+    [DropReason.NO_GROUP_MEMBER]: 0,
+  };
+
+  get droppedTotal(): number {
+    let total = 0;
+    for (const reason of Object.values(DropReason)) total += this.dropped[reason];
+    return total;
+  }
+}

@@ -1,0 +1,40 @@
+// Who may come in and what they may do: the questions that routing asks. engine/security answers them.
+import type { Reason } from '../protocol/packet.ts';
+import type { Peer } from './link.ts';
+
+export interface Credentials {
+  readonly clientId: string;
+  readonly username: string | null;
+  readonly password: Uint8Array | null;
+  readonly peer: Peer;
+}
+
+/** The name that rights are checked against, null for an anonymous client; or the reason for the refusal. */
+export type AuthOutcome = { readonly ok: true; readonly username: string | null } | { readonly ok: false; readonly reason: Reason };
+
+export interface Authenticator {
+  authenticate(credentials: Credentials): Promise<AuthOutcome> | AuthOutcome;
+}
+
+/** Topic rights. Asked on cache misses only; ranges are borrowed for the call. */
+export interface Rights {
+  mayPublish(username: string | null, clientId: string, topic: Uint8Array, from: number, to: number): boolean;
+  mayReceive(username: string | null, clientId: string, topic: Uint8Array, from: number, to: number): boolean;
+  maySubscribe(username: string | null, clientId: string, filter: Uint8Array, from: number, to: number): boolean;
+}
+
+/** One round of enhanced authentication (MQTT 5.0 §4.12). */
+export type ExchangeOutcome =
+  | { readonly kind: 'continue'; readonly data: Uint8Array | null }
+  | { readonly kind: 'success'; readonly username: string | null; readonly data: Uint8Array | null }
+  | { readonly kind: 'failure'; readonly reason: Reason };
+
+/** State of one exchange, made for one connection and dropped with it. */
+export interface Exchange {
+  step(data: Uint8Array | null): Promise<ExchangeOutcome> | ExchangeOutcome;
+}
+
+/** Makes an exchange for an Authentication Method that it knows, null for any other. */
+export interface ExchangeMethods {
+  begin(method: string, credentials: Credentials): Exchange | null;
+}

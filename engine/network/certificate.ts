@@ -1,0 +1,91 @@
+// The TLS options of a listener: reads the files that they name and says in words what is wrong with them, before a socket is
+// opened. Holds the private key only on its way to the TLS library.
+import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { createSecureContext } from 'node:tls';
+
+/** Whether a client is asked for a certificate. `request`: one that does not verify counts as none. */
+export type ClientCertificate = 'none' | 'request' | 'require';
+
+export interface TlsOptions {
+  /** PEM: the server's certificate, then the intermediate ones. */
+  readonly certFile: string;
+  readonly keyFile: string;
+  /** PEM: authorities that client certificates are verified against. */
+  readonly caFile?: string;
+  readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
+  readonly clientCertificate: ClientCertificate;
+  /** Of the key file. */
+  readonly passphrase?: string;
+}
+
+/** Contents of the files, which fit each other. */
+export interface TlsMaterial {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+  readonly ca: Buffer | null;
+}
+
+/** @throws Error that names listener and option and says what to do */
+export async function readTlsMaterial(listener: string, options: TlsOptions): Promise<TlsMaterial> {
+  const refuse = (option: string, problem: string) => new Error(`listener "${listener}": tls.${option}: ${problem}`);
+  const read = (option: string, file: string) =>
+    readFile(file).catch((error: NodeJS.ErrnoException) => {
+      throw refuse(
+        option,
+        `cannot read ${file} (${error.code ?? 'unknown'}); give a file that exists and that the broker may read`,
+      );
+    });
+
+  const { certFile, keyFile, caFile, passphrase } = options;
+  if (options.clientCertificate !== 'none' && caFile === undefined) {
+    throw refuse(
+      'caFile',
+      `is missing; clientCertificate "${options.clientCertificate}" needs the authorities to verify against`,
+    );
+  }
+  const cert = await read('certFile', certFile);
+  const key = await read('keyFile', keyFile);
+  const ca = caFile === undefined ? null : await read('caFile', caFile);
+
+  const certificate = parseCertificate(cert);
+  if (certificate === null) throw refuse('certFile', `${certFile} holds no PEM certificate`);
+  const privateKey = parseKey(key, passphrase);
+  if (typeof privateKey === 'string')
+    throw refuse(privateKey === 'passphrase' ? 'passphrase' : 'keyFile', keyProblem(privateKey, keyFile));
+  if (!certificate.checkPrivateKey(privateKey)) {
+    throw refuse('keyFile', `${keyFile} is not the key of the certificate in ${certFile}; give the pair that belongs together`);
+  }
+  if (ca !== null && parseCertificate(ca) === null) throw refuse('caFile', `${caFile} holds no PEM certificate`);
+  try {
+    createSecureContext({ cert, key, ...(ca === null ? {} : { ca }), ...(passphrase === undefined ? {} : { passphrase }) });
+  } catch (error) {
+    throw refuse(
+      'certFile',
+      `the TLS library refuses ${certFile} (${(error as NodeJS.ErrnoException).code ?? 'unknown'}); make a new certificate`,
+    );
+  }
+  return { cert, key, ca };
+}
+
+function parseCertificate(pem: Buffer): X509Certificate | null {
+  try {
+    return new X509Certificate(pem);
+  } catch {
+    return null;
+  }
+}
+
+function parseKey(pem: Buffer, passphrase: string | undefined): KeyObject | 'passphrase' | 'format' {
+  try {
+    return createPrivateKey({ key: pem, format: 'pem', ...(passphrase === undefined ? {} : { passphrase }) });
+  } catch {
+    return pem.includes('ENCRYPTED') ? 'passphrase' : 'format';
+  }
+}
+
+function keyProblem(kind: 'passphrase' | 'format', keyFile: string): string {
+  return kind === 'passphrase'
+    ? `does not open ${keyFile}; give the passphrase of the key`
+    : `${keyFile} holds no PEM private key`;
+}

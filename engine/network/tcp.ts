@@ -1,0 +1,125 @@
+// The listener for MQTT over TCP and over TLS. A socket passes up to three gates before it becomes a link: the handshake
+// throttle, the PROXY header, the TLS handshake.
+import { createServer, type Socket } from 'node:net';
+import type { Clock } from '../clock.ts';
+import { type Accept, type Listener, type Peer, TransportKind } from '../link.ts';
+import { addressList, plainAddress } from './address.ts';
+import { type BindOptions, bind } from './bind.ts';
+import { readTlsMaterial, type TlsOptions } from './certificate.ts';
+import { readProxyHeader } from './proxied.ts';
+import type { Origin } from './proxy-protocol.ts';
+import { StreamLink } from './stream-link.ts';
+import { defaultHandshakeLimits, type HandshakeLimits, HandshakeThrottle } from './throttle.ts';
+import { tlsFront } from './tls.ts';
+
+export interface TcpOptions extends BindOptions {
+  readonly accept: Accept;
+  readonly clock: Clock;
+  /** Every connection must start with a PROXY header, and comes from one of `trusted`: addresses or networks. */
+  readonly proxyProtocol?: { readonly trusted: readonly string[]; readonly timeoutMs: number };
+  readonly tls?: TlsOptions;
+  /** Bounds on TLS handshakes and on PROXY headers that are awaited. Plain connections have no handshake. */
+  readonly handshakes?: HandshakeLimits;
+  /** Longest TLS handshake. */
+  readonly handshakeTimeoutMs?: number;
+  /** How long `Link.end` waits for the peer. */
+  readonly endTimeoutMs: number;
+}
+
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+
+/** A connection on its way to become a link. */
+interface Arrival {
+  origin: Origin;
+  /** Tells the throttle that the handshake is over, one way or the other. */
+  settle(): void;
+}
+
+/**
+ * Opens the listener.
+ * @throws Error in one line that names the listener and the option that is wrong and says what to do
+ */
+export async function listenTcp(options: TcpOptions): Promise<Listener> {
+  const { name, accept, clock, proxyProtocol, tls, endTimeoutMs } = options;
+  const transport = tls === undefined ? TransportKind.TCP : TransportKind.TLS;
+  const trusted = proxyProtocol === undefined ? null : addressList(name, 'proxyProtocol.trusted', proxyProtocol.trusted);
+  const throttle = new HandshakeThrottle(options.handshakes ?? defaultHandshakeLimits, clock);
+  const secure =
+    tls === undefined
+      ? null
+      : tlsFront<Arrival>(tls, await readTlsMaterial(name, tls), options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS, open);
+  let accepting = true;
+
+  function arrive(socket: Socket): void {
+    // A socket that fails before it is a link is nobody's news.
+    socket.on('error', () => {});
+    const { remoteAddress, remotePort } = socket;
+    if (remoteAddress === undefined || remotePort === undefined) {
+      socket.destroy();
+      return;
+    }
+    const arrival: Arrival = { origin: { address: plainAddress(remoteAddress), port: remotePort }, settle: () => {} };
+    if (trusted !== null && !trusted.has(arrival.origin.address)) {
+      socket.destroy();
+      return;
+    }
+    if ((trusted !== null || secure !== null) && !admit(socket, arrival)) {
+      socket.destroy();
+      return;
+    }
+    if (proxyProtocol === undefined) {
+      encrypt(socket, arrival);
+      return;
+    }
+    readProxyHeader(socket, clock, proxyProtocol.timeoutMs, (origin) => {
+      if (origin !== null) arrival.origin = origin;
+      encrypt(socket, arrival);
+    });
+  }
+
+  function admit(socket: Socket, arrival: Arrival): boolean {
+    let pending = true;
+    arrival.settle = () => {
+      if (pending) throttle.settle();
+      pending = false;
+    };
+    socket.once('close', arrival.settle);
+    return throttle.begin() && throttle.take();
+  }
+
+  function encrypt(socket: Socket, arrival: Arrival): void {
+    if (secure === null) open(socket, arrival, null);
+    else secure.begin(socket, arrival);
+  }
+
+  function open(socket: Socket, arrival: Arrival, certificate: Peer['certificate']): void {
+    arrival.settle();
+    if (!accepting) {
+      socket.destroy();
+      return;
+    }
+    const { address, port } = arrival.origin;
+    const peer: Peer = { transport, listener: name, address, port, secure: secure !== null, certificate };
+    const link = new StreamLink(socket, peer, clock, endTimeoutMs);
+    const sink = accept(link);
+    if (sink === null) link.destroy();
+    else link.attach(sink);
+  }
+
+  const server = createServer({ noDelay: true, allowHalfOpen: false }, arrive);
+  const port = await bind(server, options);
+  // A failed accept (out of file descriptors) costs that connection only.
+  server.on('error', () => {});
+
+  return {
+    name,
+    transport,
+    port,
+    close() {
+      accepting = false;
+      // The port is given back at once; the server's own callback would wait for the last connection.
+      server.close();
+      return new Promise((resolve) => clock.endOfTurn(resolve));
+    },
+  };
+}

@@ -1,0 +1,177 @@
+// The listener for MQTT over WebSocket, plain and over TLS, on uWebSockets.js. Owns the HTTP side: path, throttle, origin and
+// subprotocol; what comes after the upgrade is the link's.
+//
+// uWebSockets reads TLS files itself and says only that it failed, so files and port are tried with node first.
+import {
+  App,
+  DISABLED,
+  type HttpRequest,
+  type HttpResponse,
+  LIBUS_LISTEN_EXCLUSIVE_PORT,
+  SHARED_COMPRESSOR,
+  SSLApp,
+  type us_listen_socket,
+  us_listen_socket_close,
+  type us_socket_context_t,
+} from 'uWebSockets.js';
+import type { Clock } from '../clock.ts';
+import { type Accept, CloseCause, type Listener, type Peer, TransportKind } from '../link.ts';
+import { addressText } from './address.ts';
+import { type BindOptions, bindFailure, probe } from './bind.ts';
+import { readTlsMaterial, type TlsOptions } from './certificate.ts';
+import { defaultHandshakeLimits, type HandshakeLimits, HandshakeThrottle } from './throttle.ts';
+import { chooseSubprotocol, originAllowed, type Refusal, Refusals } from './websocket-handshake.ts';
+import { FrameJoiner, type Socket, type WebSocketData, WebSocketLink } from './websocket-link.ts';
+
+export interface WebSocketOptions extends Omit<BindOptions, 'backlog'> {
+  /** Path of the endpoint, `/mqtt` unless given. */
+  readonly path?: string;
+  readonly accept: Accept;
+  readonly clock: Clock;
+  /** Origins of web pages that may connect, as browsers send them (`https://example.org`); null for all. */
+  readonly origins: readonly string[] | null;
+  /** Offers permessage-deflate. Off unless given: it costs time and memory, and payloads are rarely text. */
+  readonly compression?: boolean;
+  /** Largest message, in one frame or in fragments; a larger one closes the connection. */
+  readonly payloadBytesMax: number;
+  readonly tls?: TlsOptions;
+  /** Bounds on connections that are not upgraded yet. uWebSockets closes those that stay silent for 10 s. */
+  readonly handshakes?: HandshakeLimits;
+  /** How long `Link.end` waits for the peer to take what was sent. */
+  readonly endTimeoutMs: number;
+}
+
+const DEFAULT_PATH = '/mqtt';
+const RETRY_AFTER_S = '1';
+const CLOSED_WITHOUT_FRAME = 1_006;
+/** Above every mark of the engine, because uWebSockets drops without a word what is above this one. */
+const BACKPRESSURE_BYTES_MAX = 0x7fff_ffff;
+
+/**
+ * Opens the listener.
+ * @throws Error in one line that names the listener and the option that is wrong and says what to do
+ */
+export async function listenWebSocket(options: WebSocketOptions): Promise<Listener> {
+  const { name, host, accept, clock, tls, endTimeoutMs } = options;
+  const path = checkedPath(name, options.path ?? DEFAULT_PATH);
+  const origins = options.origins === null ? null : new Set(options.origins.map((origin) => origin.toLowerCase()));
+  const compress = options.compression ?? false;
+  const throttle = new HandshakeThrottle(options.handshakes ?? defaultHandshakeLimits, clock);
+  const transport = tls === undefined ? TransportKind.WS : TransportKind.WSS;
+  const frame = new FrameJoiner();
+  let accepting = true;
+
+  const app = tls === undefined ? App() : await secureApp(name, tls);
+
+  // Called with 1 for each connection and with -1 for each that closes before it is upgraded.
+  const countHandshake = (response: HttpResponse, change: number): void => {
+    if (change < 0) throttle.settle();
+    else if (!throttle.begin()) response.close();
+  };
+  app.filter(countHandshake);
+
+  app.ws<WebSocketData>(path, {
+    maxPayloadLength: options.payloadBytesMax,
+    maxBackpressure: BACKPRESSURE_BYTES_MAX,
+    closeOnBackpressureLimit: false,
+    compression: compress ? SHARED_COMPRESSOR : DISABLED,
+    // MQTT has its own keep alive, at which the engine looks.
+    idleTimeout: 0,
+    sendPingsAutomatically: false,
+    upgrade(response, request, context) {
+      if (!accepting || !throttle.take()) return refuse(response, Refusals.BUSY, RETRY_AFTER_S);
+      if (!originAllowed(request.getHeader('origin'), origins)) return refuse(response, Refusals.ORIGIN);
+      const subprotocol = chooseSubprotocol(request.getHeader('sec-websocket-protocol'));
+      if (subprotocol === '') return refuse(response, Refusals.SUBPROTOCOL);
+      throttle.settle();
+      upgrade(response, request, context, subprotocol);
+    },
+    open(socket) {
+      const link = new WebSocketLink(socket, peerOf(socket), frame, clock, endTimeoutMs, compress);
+      socket.getUserData().link = link;
+      const sink = accept(link);
+      if (sink === null) link.destroy();
+      else link.attach(sink);
+    },
+    message: (socket, message, isBinary) => socket.getUserData().link?.onMessage(message, isBinary),
+    drain: (socket) => socket.getUserData().link?.onDrain(),
+    close: (socket, code, reason) => socket.getUserData().link?.onClose(causeOf(code, reason)),
+  });
+  app.any('/*', (response, request) =>
+    refuse(response, request.getUrl() === path ? Refusals.NOT_AN_UPGRADE : Refusals.NOT_FOUND),
+  );
+
+  function peerOf(socket: Socket): Peer {
+    const bytes = new Uint8Array(socket.getRemoteAddress());
+    // uWebSockets does not tell the port.
+    return {
+      transport,
+      listener: name,
+      address: addressText(bytes, 0, bytes.length),
+      port: 0,
+      secure: tls !== undefined,
+      certificate: null,
+    };
+  }
+
+  const port = await probe(options);
+  let listening: us_listen_socket | false = false;
+  app.listen(host, port, LIBUS_LISTEN_EXCLUSIVE_PORT, (socket) => {
+    listening = socket;
+  });
+  if (listening === false) throw bindFailure({ name, host, port }, 'EADDRINUSE');
+  let open: us_listen_socket | null = listening;
+
+  return {
+    name,
+    transport,
+    port,
+    close() {
+      accepting = false;
+      if (open !== null) us_listen_socket_close(open);
+      open = null;
+      return new Promise((resolve) => clock.endOfTurn(resolve));
+    },
+  };
+}
+
+function upgrade(response: HttpResponse, request: HttpRequest, context: us_socket_context_t, subprotocol: string): void {
+  response.upgrade<WebSocketData>(
+    { link: null },
+    request.getHeader('sec-websocket-key'),
+    subprotocol,
+    request.getHeader('sec-websocket-extensions'),
+    context,
+  );
+}
+
+/** Without a close frame the reason is uWebSockets' own: what the peer sent was no WebSocket, or too long, or it just ended. */
+function causeOf(code: number, reason: ArrayBuffer): CloseCause {
+  if (code !== CLOSED_WITHOUT_FRAME || reason.byteLength === 0) return CloseCause.PEER;
+  return Buffer.from(reason).includes('TCP FIN') ? CloseCause.PEER : CloseCause.ERROR;
+}
+
+function refuse(response: HttpResponse, { status, text }: Refusal, retryAfterS?: string): void {
+  response.writeStatus(status).writeHeader('Content-Type', 'text/plain');
+  if (retryAfterS !== undefined) response.writeHeader('Retry-After', retryAfterS);
+  response.end(text, true);
+}
+
+async function secureApp(name: string, tls: TlsOptions) {
+  const refused = (option: string, problem: string) => new Error(`listener "${name}": tls.${option}: ${problem}`);
+  if (tls.clientCertificate !== 'none') {
+    throw refused('clientCertificate', 'WebSocket cannot ask for a certificate; set "none" here, or use a tls listener');
+  }
+  if (tls.minVersion !== 'TLSv1.2') {
+    throw refused('minVersion', 'WebSocket cannot be limited to TLSv1.3; set "TLSv1.2", or let a proxy do the TLS');
+  }
+  await readTlsMaterial(name, tls);
+  const files = { cert_file_name: tls.certFile, key_file_name: tls.keyFile };
+  return SSLApp(tls.passphrase === undefined ? files : { ...files, passphrase: tls.passphrase });
+}
+
+/** uWebSockets gives ':' and '*' a meaning in a path. */
+function checkedPath(name: string, path: string): string {
+  if (/^\/[^\s:*?#]*$/.test(path)) return path;
+  throw new Error(`listener "${name}": path: "${path}" cannot be served; write it like /mqtt, without any of : * ? # or a space`);
+}

@@ -1,0 +1,52 @@
+// HOT: no allocation, closures, strings, try or async per message.
+// Acknowledgements to clients, in order, each held back until the store is durable up to the intents behind it.
+// [MQTT-4.6.0-2] [MQTT-4.6.0-3] answers leave in the order of the packets that they answer.
+import { writeAck } from '../../protocol/ack.ts';
+import { Level, PacketType, type Reason } from '../../protocol/packet.ts';
+import type { Connection } from '../sessions/connection.ts';
+import { GatedAnswers } from '../sessions/gated.ts';
+import type { Shard } from './shard.ts';
+
+/** Answers now, or when the store has reached `sequence`. */
+export function answer(
+  shard: Shard,
+  connection: Connection,
+  type: PacketType,
+  packetId: number,
+  reason: Reason,
+  sequence: number,
+): void {
+  const { gated } = connection;
+  if (sequence <= shard.store.durable && (gated === null || gated.count === 0)) {
+    writeAnswer(connection, type, packetId, reason);
+    return;
+  }
+  connection.gated ??= new GatedAnswers();
+  connection.gated.push(sequence, type, packetId, reason);
+  shard.gated.add(connection);
+}
+
+/** The watermark moved: writes what it releases. */
+export function releaseGated(shard: Shard): void {
+  const { durable } = shard.store;
+  for (const connection of shard.gated) {
+    const gated = connection.gated!;
+    while (gated.count > 0 && gated.sequence <= durable) {
+      if (connection.isOpen) writeAnswer(connection, gated.type, gated.packetId, gated.reason);
+      gated.shift();
+    }
+    if (gated.count === 0) shard.gated.delete(connection);
+  }
+}
+
+/** QoS 1 and 2 publishes of the client that were not answered yet: what the Receive Maximum bounds. */
+export function unanswered(connection: Connection): number {
+  const gated = connection.gated === null ? 0 : connection.gated.count;
+  return gated + (connection.session === null ? 0 : connection.session.inbound.count);
+}
+
+function writeAnswer(connection: Connection, type: PacketType, packetId: number, reason: Reason): void {
+  const bytes = reason === 0 || connection.level !== Level.V5 ? 4 : 5;
+  const at = connection.outbox.reserve(bytes);
+  writeAck(connection.outbox.block, at, type, packetId, reason, connection.level);
+}

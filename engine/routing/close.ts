@@ -1,0 +1,77 @@
+// The one place where a connection ends, whoever ends it (MQTT 5.0 §3.14, §4.13).
+import { disconnectAnswer } from '../../protocol/answers.ts';
+import { Level, Reason } from '../../protocol/packet.ts';
+import { encodeDisconnect } from '../../protocol/disconnect.ts';
+import { type Connection, ConnectionState } from '../sessions/connection.ts';
+import { detach } from './lifecycle.ts';
+import { forgetPublisher, letGo } from './pressure.ts';
+import type { Shard } from './shard.ts';
+
+/** Words for the reasons that a person may have to act on; sent when the client asked for problem information. */
+const REASON_TEXT: Partial<Record<Reason, string>> = {
+  [Reason.MALFORMED_PACKET]: 'the packet could not be parsed',
+  [Reason.PROTOCOL_ERROR]: 'the packet is not allowed here',
+  [Reason.KEEP_ALIVE_TIMEOUT]: 'nothing was received within one and a half times the keep alive',
+  [Reason.SESSION_TAKEN_OVER]: 'another connection uses the same client identifier',
+  [Reason.PACKET_TOO_LARGE]: 'the packet exceeds the Maximum Packet Size of CONNACK',
+  [Reason.RECEIVE_MAXIMUM_EXCEEDED]: 'more unacknowledged QoS 1 and 2 messages than the Receive Maximum of CONNACK',
+  [Reason.TOPIC_ALIAS_INVALID]: 'the topic alias is 0 or exceeds the Topic Alias Maximum of CONNACK',
+  [Reason.TOPIC_NAME_INVALID]: 'the topic name is empty, has wildcards, is too long or has too many levels',
+  [Reason.QOS_NOT_SUPPORTED]: 'the QoS exceeds the Maximum QoS of CONNACK',
+  [Reason.RETAIN_NOT_SUPPORTED]: 'retained messages are switched off',
+  [Reason.SERVER_SHUTTING_DOWN]: 'the broker is stopping',
+  [Reason.QUOTA_EXCEEDED]: 'a limit of the broker was reached',
+};
+
+/** Ends a connection from this side: says why on MQTT 5, flushes, closes. The will stays due [MQTT-3.1.2-8]. */
+export function endConnection(shard: Shard, connection: Connection, reason: Reason): void {
+  if (connection.state === ConnectionState.CLOSED) return;
+  const wasOpen = connection.isOpen;
+  connection.closeReason = reason;
+  if (wasOpen && connection.level === Level.V5) {
+    const bytes = disconnectBytes(shard, connection, reason);
+    // [MQTT-3.1.2-24] a DISCONNECT that the client could not accept is not sent
+    if (bytes.length <= connection.packetBytesMax) connection.outbox.append(bytes, 0, bytes.length);
+  }
+  if (reason !== Reason.SUCCESS) shard.log.debug('a connection was ended', { reason });
+  closeOrderly(shard, connection, true);
+}
+
+/** Flushes and closes without a packet of its own: after DISCONNECT from the client, or a refusing CONNACK. */
+export function closeOrderly(shard: Shard, connection: Connection, keepWill: boolean): void {
+  if (connection.state === ConnectionState.CLOSED) return;
+  leave(shard, connection, keepWill);
+  connection.outbox.endTurn();
+  connection.link.end();
+}
+
+/** The link is down: whatever was not undone yet is undone, and every block goes back. */
+export function linkDown(shard: Shard, connection: Connection): void {
+  if (connection.state !== ConnectionState.CLOSED) leave(shard, connection, true);
+  connection.outbox.close();
+  shard.connections.delete(connection);
+}
+
+function leave(shard: Shard, connection: Connection, keepWill: boolean): void {
+  connection.state = ConnectionState.CLOSED;
+  if (connection.timer !== null) shard.timers.cancel(connection.timer);
+  letGo(shard, connection);
+  forgetPublisher(connection);
+  shard.gated.delete(connection);
+  connection.framer.release();
+  connection.early.length = 0;
+  connection.replay = null;
+  connection.rights.clear();
+  detach(shard, connection, keepWill);
+}
+
+function disconnectBytes(shard: Shard, connection: Connection, reason: Reason): Uint8Array {
+  const serverReference = reason === Reason.SERVER_SHUTTING_DOWN ? shard.offers.serverReference : '';
+  const reasonString = connection.wantsProblemInformation ? REASON_TEXT[reason] : undefined; // [MQTT-3.1.2-29]
+  if (reasonString === undefined && serverReference === '') return disconnectAnswer(reason);
+  return encodeDisconnect({
+    reason,
+    ...(reasonString === undefined ? {} : { reasonString }),
+    ...(serverReference === '' ? {} : { serverReference }),
+  });
+}

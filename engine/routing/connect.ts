@@ -1,0 +1,296 @@
+// CONNECT and AUTH (MQTT 5.0 §3.1, §3.2, §3.15, §4.12): from the first packet to an open connection.
+import { connackRefusal } from '../../protocol/answers.ts';
+import { type ConnectPacket, decodeConnect, encodeConnack } from '../../protocol/connect.ts';
+import { decodeAuth, encodeAuth } from '../../protocol/disconnect.ts';
+import { fault, Level, Reason, reasonOf } from '../../protocol/packet.ts';
+import type { AuthOutcome, Credentials, ExchangeOutcome } from '../gate.ts';
+import { InboundAliases, OutboundAliases } from '../sessions/aliases.ts';
+import { type Connection, ConnectionState, UNLIMITED_BYTES } from '../sessions/connection.ts';
+import type { Session } from '../sessions/session.ts';
+import { Timer } from '../timers.ts';
+import { closeOrderly, endConnection } from './close.ts';
+import { endSession } from './lifecycle.ts';
+import { pump } from './queue.ts';
+import { packSession } from './record.ts';
+import type { Shard } from './shard.ts';
+
+const ASSIGNED_ID_BYTES = 12;
+
+/** What is known of a client between its CONNECT and our CONNACK. */
+interface Arrival {
+  readonly packet: ConnectPacket;
+  readonly clientId: string;
+  readonly assigned: boolean;
+  /** Runs when the connection is open or closed: what came early is handled. */
+  readonly done: () => void;
+}
+
+/** Judges the first packet. `done` is called once the connection is open or closed, inside the call or later. */
+export function onConnect(
+  shard: Shard,
+  connection: Connection,
+  buffer: Uint8Array,
+  header: number,
+  from: number,
+  to: number,
+  done: () => void,
+): void {
+  shard.counters.connectReceived++;
+  const packet = decodeConnect(buffer, header, from, to, shard.limits);
+  if (typeof packet === 'number') {
+    refuse(shard, connection, claimedLevel(buffer, from, to), reasonOf(packet));
+    return;
+  }
+  connection.level = packet.level;
+  const refusal = judge(shard, packet);
+  if (refusal !== Reason.SUCCESS) {
+    refuse(shard, connection, packet.level, refusal);
+    return;
+  }
+  const assigned = packet.clientId === '';
+  const clientId = assigned ? assignClientId(shard) : packet.clientId;
+  const arrival: Arrival = { packet, clientId, assigned, done };
+  const { peer } = connection.link;
+  const credentials: Credentials = { clientId, username: packet.username, password: packet.password, peer };
+  connection.state = ConnectionState.AUTHENTICATING;
+  if (packet.authenticationMethod !== null) {
+    beginExchange(shard, connection, arrival, packet.authenticationMethod, credentials);
+    return;
+  }
+  settle(shard, connection, shard.authenticator.authenticate(credentials), (outcome) => {
+    admit(shard, connection, arrival, outcome, null);
+  });
+}
+
+/** AUTH while connecting, or re-authentication of an open connection [MQTT-4.12.0-1]. Returns 0 or a fault. */
+export function onAuth(shard: Shard, connection: Connection, buffer: Uint8Array, header: number, from: number, to: number): number {
+  if (connection.level !== Level.V5) return fault(Reason.PROTOCOL_ERROR);
+  const packet = decodeAuth(buffer, header, from, to, connection.level, shard.limits);
+  if (typeof packet === 'number') return packet;
+  const { exchange } = connection;
+  if (exchange === null) return fault(Reason.PROTOCOL_ERROR);
+  if (packet.method !== connection.authenticationMethod) return fault(Reason.PROTOCOL_ERROR); // [MQTT-4.12.0-5] [MQTT-4.12.1-1]
+  const expected = connection.isOpen ? Reason.REAUTHENTICATE : Reason.CONTINUE_AUTHENTICATION;
+  if (packet.reason !== expected && packet.reason !== Reason.CONTINUE_AUTHENTICATION) return fault(Reason.PROTOCOL_ERROR);
+  const { data } = packet;
+  if (connection.isOpen) {
+    settle(shard, connection, exchange.step(data), (outcome) => reauthenticated(shard, connection, outcome));
+  } else {
+    connection.continueExchange?.(data);
+  }
+  return 0;
+}
+
+function judge(shard: Shard, packet: ConnectPacket): Reason {
+  if (shard.stopping) return Reason.SERVER_SHUTTING_DOWN;
+  if (shard.connections.size > shard.limits.connectionsMax) return Reason.SERVER_BUSY;
+  // [MQTT3-3.1.3-8] an empty client identifier needs a clean session; MQTT 5 has no such rule
+  if (packet.clientId === '' && packet.level !== Level.V5 && !packet.clean) return Reason.CLIENT_IDENTIFIER_NOT_VALID;
+  if (packet.will !== null && packet.will.qos > shard.offers.maximumQos) return Reason.QOS_NOT_SUPPORTED; // [MQTT-3.2.2-12]
+  if (packet.will !== null && packet.will.retain && !shard.offers.retainAvailable) return Reason.RETAIN_NOT_SUPPORTED; // [MQTT-3.2.2-13]
+  return Reason.SUCCESS;
+}
+
+function assignClientId(shard: Shard): string {
+  return `lethe-${Buffer.from(shard.random.bytes(ASSIGNED_ID_BYTES)).toString('hex')}`;
+}
+
+/** Runs `then` with a value that is there or comes, unless the connection has closed meanwhile; a failure is a refusal. */
+function settle<T>(shard: Shard, connection: Connection, value: Promise<T> | T, then: (value: T) => void): void {
+  if (!(value instanceof Promise)) {
+    then(value);
+    return;
+  }
+  connection.link.pause();
+  value.then(
+    (outcome) => {
+      if (connection.state === ConnectionState.CLOSED) return;
+      if (connection.heldFor.size === 0) connection.link.resume();
+      then(outcome);
+    },
+    () => {
+      shard.log.error('authentication failed unexpectedly; the connection is refused');
+      if (connection.isOpen) endConnection(shard, connection, Reason.UNSPECIFIED);
+      else refuse(shard, connection, connection.level, Reason.UNSPECIFIED);
+    },
+  );
+}
+
+function refuse(shard: Shard, connection: Connection, level: Level, reason: Reason): void {
+  if (connection.state === ConnectionState.CLOSED) return;
+  shard.counters.connectRefused++;
+  const bytes = connackRefusal(level, reason);
+  connection.outbox.append(bytes, 0, bytes.length);
+  connection.closeReason = reason;
+  closeOrderly(shard, connection, false); // [MQTT-3.2.2-7]
+}
+
+/** Level that a CONNECT claims which could not be decoded: it decides how the refusal is written. */
+function claimedLevel(buffer: Uint8Array, from: number, to: number): Level {
+  const at = from + 2 + ((buffer[from]! << 8) | buffer[from + 1]!);
+  return at < to && buffer[at]! >= Level.V5 ? Level.V5 : Level.V311;
+}
+
+function beginExchange(shard: Shard, connection: Connection, arrival: Arrival, method: string, credentials: Credentials): void {
+  const exchange = shard.exchanges === null ? null : shard.exchanges.begin(method, credentials);
+  if (exchange === null) {
+    refuse(shard, connection, Level.V5, Reason.BAD_AUTHENTICATION_METHOD); // [MQTT-4.12.0-1]
+    return;
+  }
+  connection.exchange = exchange;
+  connection.authenticationMethod = method;
+  const step = (data: Uint8Array | null) => {
+    settle(shard, connection, exchange.step(data), (outcome) => {
+      if (outcome.kind === 'continue') {
+        sendAuth(connection, Reason.CONTINUE_AUTHENTICATION, outcome.data);
+        return;
+      }
+      connection.continueExchange = null;
+      if (outcome.kind === 'failure') refuse(shard, connection, Level.V5, outcome.reason); // [MQTT-4.12.0-4]
+      else admit(shard, connection, arrival, { ok: true, username: outcome.username }, outcome.data);
+    });
+  };
+  connection.continueExchange = step;
+  step(arrival.packet.authenticationData);
+}
+
+function reauthenticated(shard: Shard, connection: Connection, outcome: ExchangeOutcome): void {
+  if (outcome.kind === 'continue') sendAuth(connection, Reason.CONTINUE_AUTHENTICATION, outcome.data);
+  else if (outcome.kind === 'success') sendAuth(connection, Reason.SUCCESS, outcome.data);
+  else endConnection(shard, connection, outcome.reason);
+}
+
+function sendAuth(connection: Connection, reason: Reason, data: Uint8Array | null): void {
+  const bytes = encodeAuth({ reason, method: connection.authenticationMethod, data });
+  connection.outbox.append(bytes, 0, bytes.length);
+}
+
+/** The client is who it says: its session is found or made, and the connection opens. */
+function admit(
+  shard: Shard,
+  connection: Connection,
+  arrival: Arrival,
+  outcome: AuthOutcome,
+  authenticationData: Uint8Array | null,
+): void {
+  const { packet, clientId } = arrival;
+  if (!outcome.ok) {
+    refuse(shard, connection, packet.level, outcome.reason);
+    return;
+  }
+  let session = shard.sessions.find(clientId);
+  if (session?.connection) {
+    shard.counters.takeovers++;
+    endConnection(shard, session.connection, Reason.SESSION_TAKEN_OVER); // [MQTT-3.1.4-3]
+    session = shard.sessions.find(clientId);
+  }
+  if (session !== null && packet.clean) {
+    endSession(shard, session); // [MQTT-3.1.2-4]
+    session = null;
+  }
+  const present = session !== null;
+  session ??= shard.sessions.create(clientId);
+  if (session === null) {
+    refuse(shard, connection, packet.level, Reason.QUOTA_EXCEEDED);
+    return;
+  }
+  join(shard, connection, session, packet, outcome.username);
+  connection.state = ConnectionState.OPEN;
+  shard.counters.connectionsTotal++;
+  shard.counters.connectionsMaximum = Math.max(shard.counters.connectionsMaximum, shard.connections.size);
+  const bytes = connack(shard, connection, session, arrival, present, authenticationData);
+  connection.outbox.append(bytes, 0, bytes.length);
+  keepAlive(shard, connection, keepAliveS(shard, packet));
+  pump(shard, session); // [MQTT-4.4.0-1]
+  arrival.done();
+}
+
+/** Ties connection and session together and takes over what CONNECT asks for. */
+function join(shard: Shard, connection: Connection, session: Session, packet: ConnectPacket, username: string | null): void {
+  const { limits } = shard;
+  connection.session = session;
+  connection.framer.packetBytesMax = limits.packetBytesMax;
+  connection.sendQuota = Math.min(packet.receiveMaximum, limits.inflightMax); // [MQTT-3.3.4-9]
+  connection.packetBytesMax = packet.maximumPacketSize === 0 ? UNLIMITED_BYTES : packet.maximumPacketSize;
+  const aliasesOut = Math.min(packet.topicAliasMaximum, limits.topicAliasesOutMax); // [MQTT-3.1.2-26] [MQTT-3.1.2-27]
+  connection.aliasesOut = aliasesOut > 0 ? new OutboundAliases(aliasesOut) : null;
+  connection.aliasesIn = packet.level === Level.V5 && limits.topicAliasesInMax > 0 ? new InboundAliases(limits.topicAliasesInMax) : null;
+  connection.wantsProblemInformation = packet.requestProblemInformation;
+  connection.plain = aliasesOut === 0 && connection.packetBytesMax === UNLIMITED_BYTES;
+
+  if (session.username !== username && shard.rights !== null) shard.trie.bump(); // routes were made with the old name's rights
+  session.connection = connection;
+  session.username = username;
+  session.level = packet.level;
+  session.disconnectedAtMs = 0;
+  session.expiryS = sessionExpiryS(shard, packet);
+  if (session.expiryTimer !== null) shard.timers.cancel(session.expiryTimer);
+  if (session.willTimer !== null) shard.timers.cancel(session.willTimer);
+  session.will = packet.will; // a delayed will of the session's last connection is dropped [MQTT-3.1.3-9]
+  session.deliveries.rewind();
+  if (session.persistent && session.stored === 0) session.stored = shard.nextStored++;
+  if (session.stored !== 0) shard.store.putSession(session.stored, packSession(session));
+}
+
+function sessionExpiryS(shard: Shard, packet: ConnectPacket): number {
+  if (packet.level !== Level.V5) return packet.clean ? 0 : Math.min(shard.offers.v3ExpiryS, shard.limits.sessionExpiryMaxS);
+  return Math.min(packet.sessionExpiryS, shard.limits.sessionExpiryMaxS);
+}
+
+/** Keep Alive that holds, in seconds; the server's own when the client's is longer than allowed, or none. */
+function keepAliveS(shard: Shard, packet: ConnectPacket): number {
+  const { keepAliveMaxS } = shard.limits;
+  if (keepAliveMaxS === 0) return packet.keepAliveS;
+  return packet.keepAliveS === 0 ? keepAliveMaxS : Math.min(packet.keepAliveS, keepAliveMaxS);
+}
+
+/** Watches for silence: one and a half times the keep alive [MQTT-3.1.2-22]. */
+function keepAlive(shard: Shard, connection: Connection, seconds: number): void {
+  if (connection.timer !== null) shard.timers.cancel(connection.timer);
+  connection.silenceMaxMs = seconds * 1_500;
+  if (seconds === 0) return;
+  const timer = new Timer(() => {
+    const silentMs = shard.clock.monotonicMs() - connection.lastReceivedMs;
+    // A publisher that is held back cannot be heard: its silence is ours.
+    if (connection.heldFor.size > 0) shard.timers.set(timer, connection.silenceMaxMs);
+    else if (silentMs < connection.silenceMaxMs) shard.timers.set(timer, connection.silenceMaxMs - silentMs);
+    else endConnection(shard, connection, Reason.KEEP_ALIVE_TIMEOUT);
+  });
+  connection.timer = timer;
+  shard.timers.set(timer, connection.silenceMaxMs);
+}
+
+function connack(
+  shard: Shard,
+  connection: Connection,
+  session: Session,
+  arrival: Arrival,
+  sessionPresent: boolean,
+  authenticationData: Uint8Array | null,
+): Uint8Array {
+  const { packet } = arrival;
+  const { limits, offers } = shard;
+  if (packet.level !== Level.V5) {
+    // [MQTT3-3.2.2-1] MQTT 3.1 has no session present flag
+    return encodeConnack(packet.level, { sessionPresent: sessionPresent && packet.level !== Level.V31, reason: Reason.SUCCESS });
+  }
+  const keepAlive = keepAliveS(shard, packet);
+  const { responseInformation } = offers;
+  return encodeConnack(packet.level, {
+    sessionPresent,
+    reason: Reason.SUCCESS,
+    ...(session.expiryS === packet.sessionExpiryS ? {} : { sessionExpiryS: session.expiryS }),
+    receiveMaximum: limits.receiveMaximum,
+    ...(offers.maximumQos === 2 ? {} : { maximumQos: offers.maximumQos }),
+    ...(offers.retainAvailable ? {} : { retainAvailable: false }),
+    maximumPacketSize: limits.packetBytesMax,
+    ...(arrival.assigned ? { assignedClientId: arrival.clientId } : {}), // [MQTT-3.1.3-6]
+    topicAliasMaximum: limits.topicAliasesInMax,
+    ...(offers.wildcardSubscriptions ? {} : { wildcardSubscriptions: false }),
+    ...(offers.sharedSubscriptions ? {} : { sharedSubscriptions: false }),
+    ...(keepAlive === packet.keepAliveS ? {} : { serverKeepAlive: keepAlive }), // [MQTT-3.1.2-21]
+    ...(packet.requestResponseInformation && responseInformation !== '' ? { responseInformation } : {}), // [MQTT-3.1.2-28]
+    ...(connection.authenticationMethod === null ? {} : { authenticationMethod: connection.authenticationMethod }),
+    ...(authenticationData === null ? {} : { authenticationData }),
+  });
+}

@@ -1,0 +1,192 @@
+// HOT: no allocation, closures, strings, try or async per message.
+// From a routed message to the sessions that are owed it.
+//
+// QoS 0 is written to a connected receiver or dropped. QoS 1 and 2 enter the session's log of deliveries and leave it when the
+// receiver is done. A copy of the message is kept only where it could be needed again: for a session that can outlive its
+// connection, for a shared group, and for what cannot be sent at once.
+import type { MessageView } from '../../protocol/publish.ts';
+import { DropReason } from '../counters.ts';
+import { type MessageHandle, NO_MESSAGE } from '../memory/messages.ts';
+import type { Connection } from '../sessions/connection.ts';
+import { deliveryBits } from '../sessions/deliveries.ts';
+import type { Session } from '../sessions/session.ts';
+import { SubscriptionOption, type Target } from '../sessions/target.ts';
+import { Pressure, pressOn } from './pressure.ts';
+import { countQueued, finishDelivery, LOADED_MAX, pump, queueBytes } from './queue.ts';
+import type { Route } from './route.ts';
+import { beginFanOut, sendPublish } from './send.ts';
+import type { Shard } from './shard.ts';
+
+/** What became of the message under way. */
+class FanOut {
+  /** Receivers that it was owed to. */
+  matched = 0;
+  /** Receivers whose queue was full: the publisher is told (reason 0x97). */
+  refused = 0;
+  /** Intent of the store that the acknowledgement waits for; 0 for none. */
+  sequence = 0;
+  /** Copy in the slab, made for the first receiver that needs one. */
+  message: MessageHandle = NO_MESSAGE;
+  /** Number in the store, likewise; 0 for none, negative when the store refused it. */
+  stored = 0;
+}
+
+/** The outcome of the last `deliverMessage`. */
+export const fanOut = new FanOut();
+
+/** Sends `view` along `route`; `publisher` is null for the broker's own messages. What happened stands in `fanOut`. */
+export function deliverMessage(shard: Shard, publisher: Connection | null, view: MessageView, route: Route): void {
+  beginMessage();
+  const own = publisher === null || publisher.session === null ? -1 : publisher.session.handle;
+  const { targets, groups } = route;
+  const many = targets.length > 1;
+  if (many) beginFanOut();
+  for (let i = 0; i < targets.length; i++) {
+    let target: Target | null = targets[i]!;
+    if (target.subscriber === own && (target.options & SubscriptionOption.NO_LOCAL) !== 0) {
+      target = target.ofOwn; // [MQTT-3.8.3-3]
+      if (target === null) continue;
+    }
+    deliverTo(shard, publisher, view, target, many);
+  }
+  for (let i = 0; i < groups.length; i++) deliverToGroup(shard, publisher, view, route, groups[i]!);
+  endMessage(shard);
+}
+
+/** Sends a message to one receiver outside of a fan-out: a retained message for a new subscription. */
+export function deliverOne(shard: Shard, view: MessageView, target: Target, qos: number, retain: number): void {
+  const session = shard.sessions.at(target.subscriber);
+  if (session === null) return;
+  beginMessage();
+  if (qos === 0) sendQos0(shard, null, session, view, retain, target, false);
+  else owe(shard, null, session, view, qos, retain, target, false);
+  endMessage(shard);
+}
+
+function beginMessage(): void {
+  fanOut.matched = 0;
+  fanOut.refused = 0;
+  fanOut.sequence = 0;
+  fanOut.message = NO_MESSAGE;
+  fanOut.stored = 0;
+}
+
+function endMessage(shard: Shard): void {
+  if (fanOut.message !== NO_MESSAGE) shard.messages.release(fanOut.message);
+}
+
+function deliverTo(shard: Shard, publisher: Connection | null, view: MessageView, target: Target, many: boolean): void {
+  const session = shard.sessions.at(target.subscriber);
+  if (session === null) return;
+  fanOut.matched++;
+  const granted = target.options & SubscriptionOption.QOS_MASK;
+  const qos = view.qos < granted ? view.qos : granted; // [MQTT-3.8.4-8]
+  // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
+  const retain = (target.options & SubscriptionOption.RETAIN_AS_PUBLISHED) === 0 ? 0 : view.retain;
+  if (qos === 0) sendQos0(shard, publisher, session, view, retain, target, many);
+  else owe(shard, publisher, session, view, qos, retain, target, many);
+}
+
+/** One member of a shared group gets the message: a connected one that keeps up if there is one. */
+export function deliverToGroup(shard: Shard, publisher: Connection | null, view: MessageView, route: Route, group: number): void {
+  const { trie } = shard;
+  const members = trie.groupMembers(group);
+  let fallback = -1;
+  for (let tried = 0; tried < members; tried++) {
+    const entry = trie.groupNext(group);
+    if (entry < 0) break;
+    const session = shard.sessions.at(trie.entrySubscriber(entry));
+    if (session === null) continue;
+    if (!shard.routes.mayReceive(session.handle, view.topic, view.topicFrom, view.topicTo)) continue;
+    if (session.connection !== null && !session.connection.slow) {
+      deliverTo(shard, publisher, view, shard.routes.memberTarget(route, group, entry), false);
+      return;
+    }
+    if (fallback < 0 && session.stored !== 0) fallback = entry;
+  }
+  if (fallback >= 0) deliverTo(shard, publisher, view, shard.routes.memberTarget(route, group, fallback), false);
+  else shard.counters.dropped[DropReason.NO_GROUP_MEMBER]++;
+}
+
+function sendQos0(
+  shard: Shard,
+  publisher: Connection | null,
+  session: Session,
+  view: MessageView,
+  retain: number,
+  target: Target,
+  many: boolean,
+): void {
+  const { connection } = session;
+  if (connection === null) return;
+  if (connection.outbox.pendingBytes > shard.limits.outboxHighBytes && pressOn(shard, connection, publisher) === Pressure.DROP) {
+    shard.counters.dropped[DropReason.SLOW_RECEIVER]++;
+    return;
+  }
+  sendPublish(shard, connection, view, 0, retain, 0, 0, target.subscriptionIds, many);
+}
+
+/** Owes a QoS 1 or 2 message to a session: sent now when the window is open and nothing waits before it, queued otherwise. */
+function owe(
+  shard: Shard,
+  publisher: Connection | null,
+  session: Session,
+  view: MessageView,
+  qos: number,
+  retain: number,
+  target: Target,
+  many: boolean,
+): void {
+  const { deliveries, connection, stored } = session;
+  const pressed = connection !== null && connection.outbox.pendingBytes > shard.limits.outboxHighBytes;
+  const now = connection !== null && !pressed && session.loaded && deliveries.canAppendSent(connection.sendQuota);
+  const kept = !now || stored !== 0 || target.group >= 0;
+  const bytes = queueBytes(view);
+  const bits = deliveryBits(qos, retain);
+  if (kept) {
+    if (!hasRoom(shard, session, bytes) || (stored !== 0 && !storeDelivery(shard, session, view, bits, target))) {
+      shard.counters.dropped[DropReason.QUEUE_FULL]++;
+      fanOut.refused++;
+      return;
+    }
+    countQueued(shard, session, 1, bytes);
+  }
+  if (pressed) pressOn(shard, connection, publisher);
+  const inMemory = stored === 0 || (connection !== null && session.loaded && (now || deliveries.count < LOADED_MAX));
+  session.tail++;
+  if (!inMemory) return;
+  deliveries.append(kept ? copyOf(shard, view) : NO_MESSAGE, bits, target);
+  if (!now) {
+    if (connection !== null && !pressed) pump(shard, session);
+    return;
+  }
+  const offset = deliveries.send();
+  if (!sendPublish(shard, connection, view, qos, retain, 0, deliveries.packetId(offset), target.subscriptionIds, many)) {
+    finishDelivery(shard, session, offset); // [MQTT-3.1.2-25] too large for this receiver: as if it were done
+  }
+}
+
+function hasRoom(shard: Shard, session: Session, bytes: number): boolean {
+  const { limits } = shard;
+  return (
+    session.queuedMessages < limits.queuedMessagesPerClientMax &&
+    session.queuedBytes + bytes <= limits.queuedBytesPerClientMax &&
+    shard.queuedMessages < limits.queuedMessagesMax &&
+    shard.queuedBytes + bytes <= limits.queuedBytesMax
+  );
+}
+
+function storeDelivery(shard: Shard, session: Session, view: MessageView, bits: number, target: Target): boolean {
+  const { store } = shard;
+  if (fanOut.stored === 0) fanOut.stored = store.putMessage(view);
+  if (fanOut.stored < 0) return false;
+  store.addDelivery(session.stored, session.tail, fanOut.stored, bits, target.subscriptionIds);
+  fanOut.sequence = store.sequence;
+  return true;
+}
+
+function copyOf(shard: Shard, view: MessageView): MessageHandle {
+  if (fanOut.message === NO_MESSAGE) fanOut.message = shard.messages.add(view);
+  shard.messages.retain(fanOut.message);
+  return fanOut.message;
+}

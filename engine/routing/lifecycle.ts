@@ -1,0 +1,136 @@
+// The life of a session (MQTT 5.0 §3.1.2.4, §3.1.2.11.2, §4.1): attached to a connection, left by it, expired, ended. Its will
+// goes out here, and only here.
+import { MessageView } from '../../protocol/publish.ts';
+import { shareFilterFrom } from '../../protocol/topic.ts';
+import { type MessageHandle, NO_MESSAGE } from '../memory/messages.ts';
+import type { Connection } from '../sessions/connection.ts';
+import { DeliveryState } from '../sessions/deliveries.ts';
+import { SESSION_NEVER_EXPIRES, type Session, type Will } from '../sessions/session.ts';
+import { Timer } from '../timers.ts';
+import { deliverMessage, deliverToGroup } from './deliver.ts';
+import { countQueued } from './queue.ts';
+import { packSession } from './record.ts';
+import { retainMessage } from './retain.ts';
+import type { Shard } from './shard.ts';
+
+/** Parts session and connection: the session waits for its client, or ends. `keepWill`: the end was not an orderly one. */
+export function detach(shard: Shard, connection: Connection, keepWill: boolean): void {
+  const { session } = connection;
+  if (session === null || session.connection !== connection) return;
+  connection.session = null;
+  session.connection = null;
+  session.reading = false;
+  session.disconnectedAtMs = shard.clock.wallMs();
+  if (!keepWill) session.will = null; // [MQTT-3.14.4-3]
+  if (!session.persistent) {
+    endSession(shard, session); // [MQTT-3.1.2-23]
+    return;
+  }
+  session.sentBefore = Math.max(session.sentBefore, session.deliveries.base + session.deliveries.sent);
+  session.unload(shard.messages);
+  if (session.will !== null && session.will.delayS === 0) publishWill(shard, session);
+  shard.store.putSession(session.stored, packSession(session));
+  setAwayTimers(shard, session, 0);
+}
+
+/** Sets the timers of a session whose client has been away for `awayMs`. */
+export function setAwayTimers(shard: Shard, session: Session, awayMs: number): void {
+  if (session.expiryS !== SESSION_NEVER_EXPIRES) {
+    session.expiryTimer ??= new Timer(() => {
+      shard.counters.expiredSessions++;
+      endSession(shard, session);
+    });
+    shard.timers.set(session.expiryTimer, Math.max(0, session.expiryS * 1_000 - awayMs));
+  }
+  if (session.will !== null) {
+    session.willTimer ??= new Timer(() => {
+      publishWill(shard, session);
+      if (session.stored !== 0) shard.store.putSession(session.stored, packSession(session));
+    });
+    shard.timers.set(session.willTimer, Math.max(0, session.will.delayS * 1_000 - awayMs)); // [MQTT-3.1.3-9]
+  }
+}
+
+/** Ends a session: its will goes out, its subscriptions and everything owed to it are let go. */
+export function endSession(shard: Shard, session: Session): void {
+  if (shard.sessions.at(session.handle) !== session) return;
+  if (session.expiryTimer !== null) shard.timers.cancel(session.expiryTimer);
+  publishWill(shard, session);
+  for (const subscription of session.subscriptions.values()) dropFromTrie(shard, session, subscription.filter);
+  session.subscriptions.clear();
+  shard.sessions.remove(session);
+  handOver(shard, session);
+  session.unload(shard.messages);
+  countQueued(shard, session, -session.queuedMessages, -session.queuedBytes);
+  if (session.stored !== 0) shard.store.dropSession(session.stored);
+  session.stored = 0;
+}
+
+/** Takes one filter of a session out of the trie. True when it was there. */
+export function dropFromTrie(shard: Shard, session: Session, filter: Uint8Array): boolean {
+  const from = shareFilterFrom(filter, 0, filter.length);
+  if (from === 0) return shard.trie.unsubscribe(filter, 0, filter.length, session.handle) === 1;
+  if (from < 0) return false;
+  return shard.trie.unsubscribeShared(filter, SHARE_PREFIX_BYTES, from - 1, filter, from, filter.length, session.handle) === 1;
+}
+
+/** Bytes of `$share/`: the group name stands between it and the slash before the filter. */
+export const SHARE_PREFIX_BYTES = 7;
+
+/**
+ * Gives what a shared subscription's member did not finish to another member (MQTT 5.0 §4.8.2): QoS 1 in flight and
+ * whatever was still queued. QoS 2 in flight stays with the member that has seen it [MQTT-4.8.2-5].
+ */
+function handOver(shard: Shard, session: Session): void {
+  const { deliveries } = session;
+  const view = new MessageView();
+  for (let offset = 0; offset < deliveries.count; offset++) {
+    const target = deliveries.target(offset);
+    if (target === null || target.group < 0 || deliveries.state(offset) === DeliveryState.DONE) continue;
+    if (deliveries.qos(offset) === 2 && offset < deliveries.sent) continue;
+    const message = deliveries.message(offset);
+    if (message === NO_MESSAGE || !shard.messages.view(message, view)) continue;
+    if (shard.routes.find(view.topic, view.topicFrom, view.topicTo) < 0) continue;
+    const route = shard.routes.found;
+    if (route.groups.includes(target.group)) redeliver(shard, message, view, target.group);
+  }
+}
+
+function redeliver(shard: Shard, message: MessageHandle, view: MessageView, group: number): void {
+  shard.messages.retain(message); // the view borrows until the delivery has made its own copy
+  deliverToGroup(shard, null, view, shard.routes.found, group);
+  shard.messages.release(message);
+}
+
+/** Publishes the will of a session, if it has one, once [MQTT-3.1.2-8]. */
+function publishWill(shard: Shard, session: Session): void {
+  const { will } = session;
+  if (session.willTimer !== null) shard.timers.cancel(session.willTimer);
+  if (will === null) return;
+  session.will = null; // [MQTT-3.1.2-10]
+  const { rights } = shard;
+  const { topic } = will;
+  if (rights !== null && !rights.mayPublish(session.username, session.clientId, topic, 0, topic.length)) {
+    shard.counters.refusedRights++;
+    return;
+  }
+  const view = viewWill(will, shard.clock.wallMs());
+  if (shard.routes.find(topic, 0, topic.length) < 0 || shard.routes.found.reserved) return;
+  deliverMessage(shard, null, view, shard.routes.found);
+  if (will.retain && shard.offers.retainAvailable) retainMessage(shard, view); // [MQTT-3.1.2-15]
+}
+
+function viewWill(will: Will, wallMs: number): MessageView {
+  const view = new MessageView();
+  view.topic = will.topic;
+  view.topicTo = will.topic.length;
+  view.properties = will.properties;
+  view.propertiesTo = will.properties.length;
+  view.payload = will.payload;
+  view.payloadTo = will.payload.length;
+  view.qos = will.qos;
+  view.retain = will.retain ? 1 : 0;
+  view.expiryS = will.expiryS;
+  view.expiresAtMs = will.expiryS < 0 ? Infinity : wallMs + will.expiryS * 1_000;
+  return view;
+}

@@ -1,0 +1,62 @@
+// Back-pressure with a name. A receiver whose unsent bytes pass the high mark first holds the publishers that feed it (they are
+// not read from); if it has not drained within the grace it is marked slow, its publishers go on, and QoS 0 to it is
+// dropped and counted until it has drained. Nothing else waits for it: other receivers' outboxes are their own.
+import type { Connection } from '../sessions/connection.ts';
+import { Timer } from '../timers.ts';
+import type { Shard } from './shard.ts';
+
+export const Pressure = { SEND: 0, DROP: 1 } as const;
+export type Pressure = (typeof Pressure)[keyof typeof Pressure];
+
+/** A message is to go to a receiver over its high mark: whether QoS 0 may still be written. Holds the publisher. */
+export function pressOn(shard: Shard, receiver: Connection, publisher: Connection | null): Pressure {
+  if (receiver.slow) return Pressure.DROP;
+  if (receiver.pressureTimer === null) receiver.pressureTimer = new Timer(() => markSlow(shard, receiver));
+  if (!receiver.pressureTimer.isSet) shard.timers.set(receiver.pressureTimer, shard.limits.backpressureMs);
+  if (publisher !== null && publisher !== receiver && !receiver.holding.has(publisher) && publisher.link.pause()) {
+    shard.counters.pauses++;
+    receiver.holding.add(publisher);
+    publisher.heldFor.add(receiver);
+  }
+  return receiver.outbox.pendingBytes > shard.limits.outboxMaxBytes ? Pressure.DROP : Pressure.SEND;
+}
+
+/** The receiver's link took bytes: below a quarter of the mark everything is as before. */
+export function relieve(shard: Shard, receiver: Connection): void {
+  if (receiver.outbox.pendingBytes > shard.limits.outboxHighBytes / 4) return;
+  if (receiver.slow) {
+    receiver.slow = false;
+    shard.log.info('a slow receiver has drained');
+  }
+  letGo(shard, receiver);
+}
+
+/** Reads again from every publisher that waits for this receiver alone. */
+export function letGo(shard: Shard, receiver: Connection): void {
+  if (receiver.pressureTimer !== null) shard.timers.cancel(receiver.pressureTimer);
+  for (const publisher of receiver.holding) {
+    publisher.heldFor.delete(receiver);
+    if (publisher.heldFor.size === 0) publisher.link.resume();
+  }
+  receiver.holding.clear();
+}
+
+/** A publisher goes away: nobody needs to wake it. */
+export function forgetPublisher(publisher: Connection): void {
+  for (const receiver of publisher.heldFor) receiver.holding.delete(publisher);
+  publisher.heldFor.clear();
+}
+
+function markSlow(shard: Shard, receiver: Connection): void {
+  receiver.outbox.look();
+  if (receiver.outbox.pendingBytes <= shard.limits.outboxHighBytes / 4) {
+    relieve(shard, receiver);
+    return;
+  }
+  receiver.slow = true;
+  shard.counters.slowReceivers++;
+  shard.log.warn('a receiver does not keep up: QoS 0 to it is dropped until it has drained', {
+    pendingBytes: receiver.outbox.pendingBytes,
+  });
+  letGo(shard, receiver);
+}

@@ -1,0 +1,159 @@
+// HOT: no allocation, closures, strings, try or async per message.
+// PUBLISH from a client (MQTT 5.0 §3.3, §4.3): judged, routed, retained, answered.
+import { readU16 } from '../../protocol/bytes.ts';
+import { fault, Level, PacketType, Reason } from '../../protocol/packet.ts';
+import { decodePublish, type MessageView } from '../../protocol/publish.ts';
+import type { Connection } from '../sessions/connection.ts';
+import { answer, unanswered } from './answer.ts';
+import { deliverMessage, fanOut } from './deliver.ts';
+import { retainMessage } from './retain.ts';
+import type { Route } from './route.ts';
+import { flushRun } from './run.ts';
+import type { Shard } from './shard.ts';
+
+/** Header of a PUBLISH with QoS 0, no DUP, no RETAIN: the one that can join a run. */
+const PLAIN_HEADER = 0x30;
+const RIGHTS_KEPT_MAX = 1_024;
+
+/** Handles one PUBLISH that lies in [packetFrom, to) of `buffer`. Returns 0, or a fault that ends the connection. */
+export function onPublish(
+  shard: Shard,
+  connection: Connection,
+  buffer: Uint8Array,
+  packetFrom: number,
+  header: number,
+  bodyFrom: number,
+  to: number,
+): number {
+  const { level } = connection;
+  const topicFrom = bodyFrom + 2;
+  const topicTo = topicFrom + readU16(buffer, bodyFrom);
+  if (
+    header === PLAIN_HEADER &&
+    topicTo > topicFrom &&
+    (level === Level.V5 ? topicTo < to && buffer[topicTo] === 0 : topicTo <= to && bodyFrom + 2 <= to)
+  ) {
+    const { run } = shard;
+    if (run.extend(buffer, packetFrom, topicFrom, topicTo, to)) return 0;
+    flushRun(shard, connection);
+    const found = shard.routes.find(buffer, topicFrom, topicTo);
+    if (found < 0) return found;
+    const route = shard.routes.found;
+    if (!mayPublish(shard, connection, route, buffer, topicFrom, topicTo)) {
+      countPublish(shard, 0);
+      shard.counters.refusedRights++;
+      return 0;
+    }
+    run.begin(buffer, packetFrom, topicFrom, topicTo, to, level, route);
+    return 0;
+  }
+  flushRun(shard, connection);
+  return publishOne(shard, connection, buffer, header, bodyFrom, to);
+}
+
+function publishOne(shard: Shard, connection: Connection, buffer: Uint8Array, header: number, from: number, to: number): number {
+  const view = shard.inbound;
+  const { level } = connection;
+  if (shard.propertyScratch.length < to - from && level === Level.V5) shard.propertyScratch = new Uint8Array((to - from) * 2);
+  const { userPropertiesMax } = shard.limits;
+  const decoded = decodePublish(buffer, header, from, to, level, userPropertiesMax, shard.properties, shard.propertyScratch, view);
+  if (decoded < 0) return decoded;
+  if (view.topicAlias !== 0 || view.topicFrom === view.topicTo) {
+    const resolved = resolveAlias(connection, view);
+    if (resolved < 0) return resolved;
+  }
+  const found = shard.routes.find(view.topic, view.topicFrom, view.topicTo);
+  if (found < 0) return found;
+  countPublish(shard, view.payloadTo - view.payloadFrom);
+  const route = shard.routes.found;
+  if (view.qos > shard.offers.maximumQos) return fault(Reason.QOS_NOT_SUPPORTED); // [MQTT-3.2.2-11]
+  if (view.retain === 1 && !shard.offers.retainAvailable) return fault(Reason.RETAIN_NOT_SUPPORTED); // [MQTT-3.2.2-14]
+  if (view.qos !== 0) return publishAcknowledged(shard, connection, view, route);
+  if (mayPublish(shard, connection, route, view.topic, view.topicFrom, view.topicTo)) publish(shard, connection, view, route);
+  else shard.counters.refusedRights++;
+  return 0;
+}
+
+/** QoS 1 and 2: the sender keeps the message until the answer comes (MQTT 5.0 §4.3.2, §4.3.3). */
+function publishAcknowledged(shard: Shard, connection: Connection, view: MessageView, route: Route): number {
+  const session = connection.session!;
+  const { packetId } = view;
+  const type = view.qos === 1 ? PacketType.PUBACK : PacketType.PUBREC;
+  if (view.qos === 2 && session.inbound.has(packetId)) {
+    answer(shard, connection, PacketType.PUBREC, packetId, Reason.SUCCESS, shard.store.sequence); // [MQTT-4.3.3-10]
+    return 0;
+  }
+  if (level5Exceeds(shard, connection)) return fault(Reason.RECEIVE_MAXIMUM_EXCEEDED);
+  if (!mayPublish(shard, connection, route, view.topic, view.topicFrom, view.topicTo)) {
+    shard.counters.refusedRights++;
+    // MQTT 3 has no negative answer: the message is acknowledged and goes nowhere [MQTT3-3.3.5-2].
+    answer(shard, connection, type, packetId, Reason.NOT_AUTHORIZED, 0);
+    return 0;
+  }
+  const reason = publish(shard, connection, view, route);
+  let { sequence } = fanOut;
+  if (view.qos === 2 && (reason < Reason.UNSPECIFIED || connection.level !== Level.V5)) {
+    session.inbound.add(packetId); // [MQTT-4.3.3-8]
+    if (session.stored !== 0) {
+      shard.store.addInbound(session.stored, packetId);
+      sequence = shard.store.sequence;
+    }
+  }
+  answer(shard, connection, type, packetId, reason, sequence);
+  return 0;
+}
+
+function level5Exceeds(shard: Shard, connection: Connection): boolean {
+  return connection.level === Level.V5 && unanswered(connection) >= shard.limits.receiveMaximum;
+}
+
+/** Routes a message that the client may publish, and retains it when asked; returns the reason for the answer. */
+function publish(shard: Shard, connection: Connection, view: MessageView, route: Route): Reason {
+  if (view.expiryS >= 0) view.expiresAtMs = shard.clock.wallMs() + view.expiryS * 1_000;
+  deliverMessage(shard, connection, view, route);
+  const { matched, refused } = fanOut;
+  if (view.retain === 1) {
+    const retained = retainMessage(shard, view);
+    if (retained < 0) return Reason.QUOTA_EXCEEDED;
+    if (shard.store.sequence > fanOut.sequence) fanOut.sequence = shard.store.sequence;
+  }
+  if (refused > 0) {
+    shard.counters.refusedQuota++;
+    return Reason.QUOTA_EXCEEDED;
+  }
+  return matched === 0 && route.isEmpty ? Reason.NO_MATCHING_SUBSCRIBERS : Reason.SUCCESS;
+}
+
+function resolveAlias(connection: Connection, view: MessageView): number {
+  const { aliasesIn } = connection;
+  if (view.topicAlias === 0) return fault(connection.level === Level.V5 ? Reason.PROTOCOL_ERROR : Reason.TOPIC_NAME_INVALID);
+  if (aliasesIn === null || view.topicAlias > aliasesIn.maximum) return fault(Reason.TOPIC_ALIAS_INVALID); // [MQTT-3.3.2-9]
+  if (view.topicTo > view.topicFrom) {
+    aliasesIn.set(view.topicAlias, view.topic, view.topicFrom, view.topicTo);
+    return 0;
+  }
+  const topic = aliasesIn.get(view.topicAlias);
+  if (topic === null) return fault(Reason.PROTOCOL_ERROR);
+  view.topic = topic;
+  view.topicFrom = 0;
+  view.topicTo = topic.length;
+  return 0;
+}
+
+/** Whether the client may publish to the topic of a route; asked once for each route and connection. */
+function mayPublish(shard: Shard, connection: Connection, route: Route, topic: Uint8Array, from: number, to: number): boolean {
+  if (route.reserved) return false;
+  if (shard.rights === null) return true;
+  const known = connection.rights.get(route);
+  if (known !== undefined) return known;
+  const session = connection.session!;
+  const may = shard.rights.mayPublish(session.username, session.clientId, topic, from, to);
+  if (connection.rights.size >= RIGHTS_KEPT_MAX) connection.rights.clear();
+  connection.rights.set(route, may);
+  return may;
+}
+
+function countPublish(shard: Shard, payloadBytes: number): void {
+  shard.counters.publishReceived++;
+  shard.counters.publishBytesReceived += payloadBytes;
+}

@@ -1,0 +1,62 @@
+// The record of a session as a store keeps it: MessagePack behind a version byte, with pinned options. Subscriptions and
+// deliveries are not in it: they have intents of their own.
+import { Packr } from 'msgpackr';
+import type { Level } from '../../protocol/packet.ts';
+import type { Session, Will } from '../sessions/session.ts';
+
+const VERSION = 1;
+const packr = new Packr({ useRecords: false, mapsAsObjects: true, variableMapSize: true });
+
+export interface SessionRecord {
+  readonly clientId: string;
+  readonly username: string | null;
+  readonly level: Level;
+  readonly expiryS: number;
+  /** Wall clock in ms; 0 while connected. */
+  readonly disconnectedAtMs: number;
+  /** Deliveries below this position may have been sent. */
+  readonly sentBefore: number;
+  readonly will: Will | null;
+}
+
+/** Encodes what must survive of a session. */
+export function packSession(session: Session): Uint8Array {
+  const record: SessionRecord = {
+    clientId: session.clientId,
+    username: session.username,
+    level: session.level,
+    expiryS: session.expiryS,
+    disconnectedAtMs: session.disconnectedAtMs,
+    sentBefore: session.sentBefore,
+    will: session.will,
+  };
+  const body = packr.pack(record);
+  const bytes = new Uint8Array(body.length + 1);
+  bytes[0] = VERSION;
+  bytes.set(body, 1);
+  return bytes;
+}
+
+/** Decodes a record; null when it is of another version or broken. */
+export function unpackSession(bytes: Uint8Array): SessionRecord | null {
+  if (bytes[0] !== VERSION) return null;
+  try {
+    const record: unknown = packr.unpack(bytes.slice(1));
+    return isRecord(record) ? record : null;
+  } catch {
+    return null;
+  }
+}
+
+function isRecord(value: unknown): value is SessionRecord {
+  if (typeof value !== 'object' || value === null) return false;
+  const record = value as Partial<Record<keyof SessionRecord, unknown>>;
+  return (
+    typeof record.clientId === 'string' &&
+    (record.username === null || typeof record.username === 'string') &&
+    typeof record.level === 'number' &&
+    typeof record.expiryS === 'number' &&
+    typeof record.disconnectedAtMs === 'number' &&
+    typeof record.sentBefore === 'number'
+  );
+}

@@ -1,0 +1,112 @@
+// Retained messages (MQTT 5.0 §3.3.1.3): kept by topic, and given to new subscriptions.
+//
+// What a subscription is owed is a list of handles, sent as the outbox drains, so that `#` over a million topics costs a list
+// and not a million packets in memory. A message that is replaced or cleared meanwhile is skipped: its handle is stale, and
+// the subscriber has the newer one as a live message.
+import { fault, Level, Reason } from '../../protocol/packet.ts';
+import type { MessageView } from '../../protocol/publish.ts';
+import { DropReason } from '../counters.ts';
+import { type MessageHandle, NO_MESSAGE } from '../memory/messages.ts';
+import { type Connection, ConnectionState } from '../sessions/connection.ts';
+import { SubscriptionOption, type Target } from '../sessions/target.ts';
+import { deliverOne } from './deliver.ts';
+import type { Shard } from './shard.ts';
+
+/** Keeps a message as the retained one of its topic, or clears the topic when the payload is empty. Returns 0 or a fault. */
+export function retainMessage(shard: Shard, view: MessageView): number {
+  const { topic, topicFrom, topicTo } = view;
+  if (view.payloadFrom === view.payloadTo) {
+    const before = shard.retained.remove(topic, topicFrom, topicTo); // [MQTT-3.3.1-6] [MQTT-3.3.1-7]
+    if (before < 0) return 0;
+    release(shard, before);
+    shard.store.dropRetained(topic, topicFrom, topicTo);
+    return 0;
+  }
+  const bytes = view.payloadTo - view.payloadFrom + topicTo - topicFrom + view.propertiesTo - view.propertiesFrom;
+  const { limits } = shard;
+  const known = shard.retained.get(topic, topicFrom, topicTo);
+  const knownBytes = known < 0 ? 0 : shard.messages.length(known as MessageHandle);
+  if (known < 0 && shard.retained.count >= limits.retainedMessagesMax) return fault(Reason.QUOTA_EXCEEDED);
+  if (shard.retainedBytes - knownBytes + bytes > limits.retainedBytesMax) return fault(Reason.QUOTA_EXCEEDED);
+  const message = shard.messages.add(view);
+  if (message === NO_MESSAGE) return fault(Reason.QUOTA_EXCEEDED);
+  const before = shard.retained.set(topic, topicFrom, topicTo, message);
+  if (before < NO_MESSAGE) {
+    shard.messages.release(message);
+    return before;
+  }
+  shard.retainedBytes += bytes;
+  if (before >= 0) release(shard, before); // [MQTT-3.3.1-5]
+  return shard.store.putRetained(view);
+}
+
+/** Takes a retained message back from a store at start. */
+export function recoverRetained(shard: Shard, view: MessageView): void {
+  const message = shard.messages.add(view);
+  if (message === NO_MESSAGE || shard.retained.set(view.topic, view.topicFrom, view.topicTo, message) < NO_MESSAGE) return;
+  shard.retainedBytes += shard.messages.length(message);
+}
+
+/** Collects what a new subscription is owed; `sendReplay` sends it. */
+export function collectRetained(
+  shard: Shard,
+  connection: Connection,
+  filter: Uint8Array,
+  options: number,
+  subscriptionIds: Uint8Array,
+): void {
+  const { matches } = shard;
+  matches.clear();
+  shard.retained.match(filter, 0, filter.length, matches);
+  if (matches.count === 0) return;
+  connection.replay ??= { messages: [], options: [], subscriptionIds: [], next: 0 };
+  for (let i = 0; i < matches.count; i++) {
+    connection.replay.messages.push(matches.values[i]!);
+    connection.replay.options.push(options);
+    connection.replay.subscriptionIds.push(subscriptionIds);
+  }
+}
+
+/** Sends retained messages until the list or the room in the outbox ends. */
+export function sendReplay(shard: Shard, connection: Connection): void {
+  const { replay, session } = connection;
+  if (replay === null || session === null || connection.state !== ConnectionState.OPEN) return;
+  const view = shard.replayed;
+  while (replay.next < replay.messages.length && connection.outbox.pendingBytes <= shard.limits.outboxHighBytes) {
+    const at = replay.next++;
+    const message = replay.messages[at]! as MessageHandle;
+    if (!shard.messages.view(message, view)) continue;
+    if (view.expiresAtMs !== Infinity && view.expiresAtMs <= shard.clock.wallMs()) {
+      if (shard.retained.get(view.topic, view.topicFrom, view.topicTo) === message) dropExpired(shard, view);
+      continue;
+    }
+    if (!shard.routes.mayReceive(session.handle, view.topic, view.topicFrom, view.topicTo)) {
+      shard.counters.dropped[DropReason.NOT_AUTHORIZED]++;
+      continue;
+    }
+    const granted = replay.options[at]! & SubscriptionOption.QOS_MASK;
+    const target: Target = {
+      subscriber: session.handle,
+      options: replay.options[at]!,
+      subscriptionIds: connection.level === Level.V5 ? replay.subscriptionIds[at]! : NO_IDENTIFIERS,
+      group: -1,
+      ofOwn: null,
+    };
+    deliverOne(shard, view, target, Math.min(view.qos, granted), 1); // [MQTT-3.3.1-8]
+  }
+  if (replay.next === replay.messages.length) connection.replay = null;
+}
+
+function dropExpired(shard: Shard, view: MessageView): void {
+  shard.counters.dropped[DropReason.EXPIRED]++;
+  const before = shard.retained.remove(view.topic, view.topicFrom, view.topicTo);
+  shard.store.dropRetained(view.topic, view.topicFrom, view.topicTo);
+  if (before >= 0) release(shard, before);
+}
+
+function release(shard: Shard, message: number): void {
+  shard.retainedBytes -= shard.messages.length(message as MessageHandle);
+  shard.messages.release(message as MessageHandle);
+}
+
+const NO_IDENTIFIERS = new Uint8Array(0);

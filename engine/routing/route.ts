@@ -1,0 +1,172 @@
+// Routes: who receives a topic, worked out once for each distinct topic and kept until the trie changes.
+//
+// A match lists one row for each matching subscription. A route has one target for each receiving session, as MQTT 5.0
+// §3.3.4 has it: the highest QoS of its overlapping subscriptions and all their Subscription Identifiers. Receivers
+// without the right to read the topic are left out here, so rights cost nothing per message; whatever changes rights, bumps the trie's generation.
+import { varintBytes, writeVarint } from '../../protocol/bytes.ts';
+import { NO_BYTES } from '../../protocol/publish.ts';
+import { validateTopicName } from '../../protocol/topic.ts';
+import type { Limits } from '../../protocol/limits.ts';
+import type { Rights } from '../gate.ts';
+import type { SessionTable } from '../sessions/table.ts';
+import { SubscriptionOption, type Target } from '../sessions/target.ts';
+import { TopicCache } from '../topics/cache.ts';
+import { MatchList, type SubscriptionTrie } from '../topics/trie.ts';
+
+const PROPERTY_SUBSCRIPTION_IDENTIFIER = 0x0b;
+/** Targets that all cached routes together may hold: beyond it a route serves one message and is forgotten. */
+const CACHED_TARGETS_MAX = 4_194_304;
+
+export class Route {
+  readonly targets: readonly Target[];
+  /** Handles of the shared groups that match. */
+  readonly groups: readonly number[];
+  /** Targets of group members, by entry, made as they are chosen. */
+  readonly members = new Map<number, Target>();
+  /** A topic that clients may not publish to: the broker's own. */
+  readonly reserved: boolean;
+
+  constructor(targets: readonly Target[], groups: readonly number[], reserved: boolean) {
+    this.targets = targets;
+    this.groups = groups;
+    this.reserved = reserved;
+  }
+
+  get isEmpty(): boolean {
+    return this.targets.length === 0 && this.groups.length === 0;
+  }
+}
+
+export class RouteTable {
+  readonly trie: SubscriptionTrie;
+  readonly cache: TopicCache<Route | null>;
+  /** Result of the last successful `find`. */
+  found: Route = NO_ROUTE;
+  readonly #sessions: SessionTable;
+  readonly #limits: Limits;
+  readonly #rights: Rights | null;
+  readonly #matches = new MatchList();
+  #cachedTargets = 0;
+  #cachedGeneration = -1;
+
+  constructor(trie: SubscriptionTrie, sessions: SessionTable, limits: Limits, rights: Rights | null) {
+    this.trie = trie;
+    this.cache = new TopicCache(limits.topicCacheEntries);
+    this.#sessions = sessions;
+    this.#limits = limits;
+    this.#rights = rights;
+  }
+
+  /** Finds the route of a topic name and leaves it in `found`; 0, or a fault when the name is not valid. HOT on a hit. */
+  find(topic: Uint8Array, from: number, to: number): number {
+    const slot = this.cache.find(topic, from, to, this.trie.generation);
+    if (slot >= 0) {
+      this.found = this.cache.values[slot]!;
+      return 0;
+    }
+    const levels = validateTopicName(topic, from, to, this.#limits.topicBytesMax, this.#limits.topicLevelsMax);
+    if (levels < 0) return levels;
+    this.found = this.#build(topic, from, to);
+    this.#keep(topic, from, to);
+    return 0;
+  }
+
+  /** The target of a shared group's member that the trie chose. */
+  memberTarget(route: Route, group: number, entry: number): Target {
+    const known = route.members.get(entry);
+    if (known !== undefined) return known;
+    const made: Target = {
+      subscriber: this.trie.entrySubscriber(entry),
+      options: this.trie.entryOptions(entry),
+      subscriptionIds: encodeIdentifiers([this.trie.entrySubscriptionId(entry)]),
+      group,
+      ofOwn: null,
+    };
+    route.members.set(entry, made);
+    return made;
+  }
+
+  /** Whether a session may be sent this topic. */
+  mayReceive(subscriber: number, topic: Uint8Array, from: number, to: number): boolean {
+    if (this.#rights === null) return true;
+    const session = this.#sessions.at(subscriber);
+    return session !== null && this.#rights.mayReceive(session.username, session.clientId, topic, from, to);
+  }
+
+  #keep(topic: Uint8Array, from: number, to: number): void {
+    const generation = this.trie.generation;
+    if (generation !== this.#cachedGeneration) {
+      // Slots of an older generation find nothing; they keep their route only until they are used again.
+      this.#cachedGeneration = generation;
+      this.#cachedTargets = 0;
+    }
+    const targets = this.found.targets.length;
+    if (this.#cachedTargets + targets > CACHED_TARGETS_MAX) return;
+    if (this.cache.put(topic, from, to, generation, this.found) >= 0) this.#cachedTargets += targets;
+  }
+
+  #build(topic: Uint8Array, from: number, to: number): Route {
+    const matches = this.#matches;
+    this.trie.match(topic, from, to, matches);
+    const rows = new Map<number, number[]>();
+    for (let row = 0; row < matches.count; row++) {
+      const subscriber = matches.subscriber[row]!;
+      const own = rows.get(subscriber);
+      if (own !== undefined) own.push(row);
+      else if (this.mayReceive(subscriber, topic, from, to)) rows.set(subscriber, [row]);
+    }
+    const targets: Target[] = [];
+    for (const [subscriber, own] of rows) targets.push(mergeRows(matches, subscriber, own));
+    const groups = matches.groupCount === 0 ? NO_GROUPS : Array.from(matches.group.subarray(0, matches.groupCount));
+    return new Route(targets, groups, isReserved(topic, from, to));
+  }
+}
+
+/** One target for all matching subscriptions of a session (MQTT 5.0 §3.3.4). */
+function mergeRows(matches: MatchList, subscriber: number, rows: readonly number[]): Target {
+  let anyNoLocal = false;
+  for (const row of rows) if ((matches.options[row]! & SubscriptionOption.NO_LOCAL) !== 0) anyNoLocal = true;
+  const all = mergeOptions(matches, subscriber, rows, null);
+  if (!anyNoLocal) return all;
+  const ofOthers = rows.filter((row) => (matches.options[row]! & SubscriptionOption.NO_LOCAL) === 0);
+  const ofOwn = ofOthers.length === 0 ? null : mergeOptions(matches, subscriber, ofOthers, null);
+  return { ...all, options: all.options | SubscriptionOption.NO_LOCAL, ofOwn };
+}
+
+function mergeOptions(matches: MatchList, subscriber: number, rows: readonly number[], ofOwn: Target | null): Target {
+  let qos = 0;
+  let retainAsPublished = 0;
+  const identifiers: number[] = [];
+  for (const row of rows) {
+    const options = matches.options[row]!;
+    qos = Math.max(qos, options & SubscriptionOption.QOS_MASK); // [MQTT-3.3.4-2]
+    retainAsPublished |= options & SubscriptionOption.RETAIN_AS_PUBLISHED;
+    identifiers.push(matches.subscriptionId[row]!);
+  }
+  return { subscriber, options: qos | retainAsPublished, subscriptionIds: encodeIdentifiers(identifiers), group: -1, ofOwn };
+}
+
+/** Subscription Identifier properties as they stand in a PUBLISH; 0 stands for none. [MQTT-3.3.4-3] [MQTT-3.3.4-4] */
+export function encodeIdentifiers(identifiers: readonly number[]): Uint8Array {
+  const present = identifiers.filter((identifier) => identifier !== 0);
+  if (present.length === 0) return NO_BYTES;
+  const bytes = new Uint8Array(present.reduce((sum, identifier) => sum + 1 + varintBytes(identifier), 0));
+  let at = 0;
+  for (const identifier of present) {
+    bytes[at] = PROPERTY_SUBSCRIPTION_IDENTIFIER;
+    at = writeVarint(bytes, at + 1, identifier);
+  }
+  return bytes;
+}
+
+const SYS = Buffer.from('$SYS');
+
+/** `$SYS` and what is below it belongs to the broker. */
+function isReserved(topic: Uint8Array, from: number, to: number): boolean {
+  if (to - from < SYS.length) return false;
+  for (let i = 0; i < SYS.length; i++) if (topic[from + i] !== SYS[i]) return false;
+  return to - from === SYS.length || topic[from + SYS.length] === 0x2f;
+}
+
+const NO_GROUPS: readonly number[] = [];
+const NO_ROUTE = new Route([], NO_GROUPS, false);

@@ -1,0 +1,195 @@
+// HOT: no allocation, closures, strings, try or async per message.
+// A run: QoS 0 messages of one topic that lie one behind the other in the read buffer. They take the same route, so they are
+// copied to a receiver in one piece instead of packet by packet. A receiver of the other protocol family (with or without
+// properties) gets them re-encoded once for all such receivers; one with aliases, subscription identifiers or a Maximum Packet
+// Size gets them one by one. The run is flushed before anything else of the chunk is handled, so order holds.
+//
+// A packet joins when its header is exactly 0x30 and, at level 5, its property length is 0.
+import { equalBytes, readU16, writeVarint } from '../../protocol/bytes.ts';
+import { Level } from '../../protocol/packet.ts';
+import { type MessageView, NO_BYTES } from '../../protocol/publish.ts';
+import { DropReason } from '../counters.ts';
+import type { Connection } from '../sessions/connection.ts';
+import { SubscriptionOption, type Target } from '../sessions/target.ts';
+import { deliverToGroup } from './deliver.ts';
+import { Pressure, pressOn } from './pressure.ts';
+import type { Route } from './route.ts';
+import { sendPublish } from './send.ts';
+import type { Shard } from './shard.ts';
+
+/** A run is flushed when it has grown to this: one outbox block. */
+const RUN_BYTES_MAX = 65_536;
+
+export class PublishRun {
+  buffer: Uint8Array = NO_BYTES;
+  /** First byte of the first packet, and the byte after the last. */
+  from = 0;
+  to = 0;
+  messages = 0;
+  level: Level = Level.V311;
+  topicFrom = 0;
+  topicTo = 0;
+  route: Route | null = null;
+  /** The run re-encoded for the other family, [0, otherBytes); 0 while not needed. */
+  other: Uint8Array = NO_BYTES;
+  otherBytes = 0;
+
+  /** Adds a packet that continues the run; false when it does not. */
+  extend(buffer: Uint8Array, packetFrom: number, topicFrom: number, topicTo: number, to: number): boolean {
+    if (packetFrom !== this.to || buffer !== this.buffer || this.messages === 0) return false;
+    if (to - this.from > RUN_BYTES_MAX) return false;
+    if (!equalBytes(buffer, topicFrom, topicTo, this.buffer, this.topicFrom, this.topicTo)) return false;
+    this.to = to;
+    this.messages++;
+    return true;
+  }
+
+  begin(buffer: Uint8Array, packetFrom: number, topicFrom: number, topicTo: number, to: number, level: Level, route: Route): void {
+    this.buffer = buffer;
+    this.from = packetFrom;
+    this.to = to;
+    this.topicFrom = topicFrom;
+    this.topicTo = topicTo;
+    this.messages = 1;
+    this.level = level;
+    this.route = route;
+    this.otherBytes = 0;
+  }
+}
+
+/** Sends the run to its receivers and empties it. */
+export function flushRun(shard: Shard, publisher: Connection): void {
+  const { run } = shard;
+  if (run.messages === 0) return;
+  const route = run.route!;
+  const payloadBytes = runPayloadBytes(run);
+  shard.counters.publishReceived += run.messages;
+  shard.counters.publishBytesReceived += payloadBytes;
+  const own = publisher.session === null ? -1 : publisher.session.handle;
+  const { targets, groups } = route;
+  for (let i = 0; i < targets.length; i++) {
+    let target: Target | null = targets[i]!;
+    if (target.subscriber === own && (target.options & SubscriptionOption.NO_LOCAL) !== 0) {
+      target = target.ofOwn; // [MQTT-3.8.3-3]
+      if (target === null) continue;
+    }
+    sendRun(shard, publisher, run, target, payloadBytes);
+  }
+  if (groups.length > 0) {
+    for (let at = run.from; at < run.to; ) {
+      at = viewPacket(run.buffer, at, run.level, shard.inbound);
+      for (let i = 0; i < groups.length; i++) deliverToGroup(shard, publisher, shard.inbound, route, groups[i]!);
+    }
+  }
+  run.messages = 0;
+  run.buffer = NO_BYTES;
+  run.route = null;
+}
+
+function sendRun(shard: Shard, publisher: Connection, run: PublishRun, target: Target, payloadBytes: number): void {
+  const session = shard.sessions.at(target.subscriber);
+  if (session === null) return;
+  const { connection } = session;
+  if (connection === null) return;
+  if (connection.outbox.pendingBytes > shard.limits.outboxHighBytes && pressOn(shard, connection, publisher) === Pressure.DROP) {
+    shard.counters.dropped[DropReason.SLOW_RECEIVER] += run.messages;
+    return;
+  }
+  if (!connection.plain || (connection.level === Level.V5 && target.subscriptionIds.length > 0)) {
+    for (let at = run.from; at < run.to; ) {
+      at = viewPacket(run.buffer, at, run.level, shard.inbound);
+      sendPublish(shard, connection, shard.inbound, 0, 0, 0, 0, target.subscriptionIds, false);
+    }
+    return;
+  }
+  let bytes = run.to - run.from;
+  if ((connection.level === Level.V5) === (run.level === Level.V5)) {
+    connection.outbox.append(run.buffer, run.from, run.to);
+  } else {
+    if (run.otherBytes === 0) run.otherBytes = reencode(run);
+    bytes = run.otherBytes;
+    connection.outbox.append(run.other, 0, bytes);
+  }
+  shard.counters.publishSent += run.messages;
+  shard.counters.publishBytesSent += payloadBytes;
+  shard.counters.bytesSent += bytes;
+}
+
+/** Every packet of a run has the same topic; what is not header, topic or property length is payload. */
+function runPayloadBytes(run: PublishRun): number {
+  const fixed = 2 + run.topicTo - run.topicFrom + (run.level === Level.V5 ? 1 : 0);
+  let bytes = 0;
+  for (let at = run.from; at < run.to; ) {
+    const body = skipLength(run.buffer, at + 1);
+    const length = readLength(run.buffer, at + 1);
+    bytes += length - fixed;
+    at = body + length;
+  }
+  return bytes;
+}
+
+/** Writes the run for the other family: a property length of 0 is put in behind each topic, or taken out. */
+function reencode(run: PublishRun): number {
+  const adds = run.level !== Level.V5;
+  const bytesMax = run.to - run.from + run.messages * 2;
+  if (run.other.length < bytesMax) run.other = new Uint8Array(bytesMax);
+  const topicBytes = 2 + run.topicTo - run.topicFrom;
+  const { buffer, other } = run;
+  let out = 0;
+  for (let at = run.from; at < run.to; ) {
+    const body = skipLength(buffer, at + 1);
+    const length = readLength(buffer, at + 1);
+    other[out] = 0x30;
+    out = writeVarint(other, out + 1, adds ? length + 1 : length - 1);
+    for (let i = 0; i < topicBytes; i++) other[out + i] = buffer[body + i]!;
+    out += topicBytes;
+    if (adds) other[out++] = 0;
+    const payloadFrom = body + topicBytes + (adds ? 0 : 1);
+    const end = body + length;
+    for (let i = payloadFrom; i < end; i++) other[out++] = buffer[i]!;
+    at = end;
+  }
+  return out;
+}
+
+/** Points `view` at the packet at `at`; returns the offset after it. */
+function viewPacket(buffer: Uint8Array, at: number, level: Level, view: MessageView): number {
+  const body = skipLength(buffer, at + 1);
+  const end = body + readLength(buffer, at + 1);
+  view.topic = buffer;
+  view.topicFrom = body + 2;
+  view.topicTo = body + 2 + readU16(buffer, body);
+  const payloadFrom = view.topicTo + (level === Level.V5 ? 1 : 0);
+  view.properties = NO_BYTES;
+  view.propertiesFrom = 0;
+  view.propertiesTo = 0;
+  view.payload = buffer;
+  view.payloadFrom = payloadFrom;
+  view.payloadTo = end;
+  view.qos = 0;
+  view.retain = 0;
+  view.dup = 0;
+  view.packetId = 0;
+  view.topicAlias = 0;
+  view.expiryS = -1;
+  view.expiresAtMs = Infinity;
+  return end;
+}
+
+/** Offset of the byte after the length field at `at`, which the framer has judged. */
+function skipLength(buffer: Uint8Array, at: number): number {
+  let end = at;
+  while (buffer[end]! >= 128) end++;
+  return end + 1;
+}
+
+function readLength(buffer: Uint8Array, at: number): number {
+  let value = 0;
+  let shift = 0;
+  let end = at;
+  while (buffer[end]! >= 128) {
+    value |= (buffer[end++]! & 127) << shift;
+    shift += 7;
+  }
+  return value | (buffer[end]! << shift);
+}

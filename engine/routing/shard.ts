@@ -1,0 +1,122 @@
+// A shard owns its connections and sessions outright: everything that the handlers of a packet need, in one place. Handlers
+// are free functions that take the shard first. The order of the end of a turn is the durability argument:
+//
+//   1. what was parsed in the turn has become intents of the store, in order;
+//   2. answers whose intents are durable are written (`releaseGated`), the rest wait for the watermark;
+//   3. outboxes go to their links, one write each.
+//
+// So no acknowledgement can reach the kernel before the intents behind it are durable.
+import type { Limits } from '../../protocol/limits.ts';
+import { AckView } from '../../protocol/ack.ts';
+import { Properties } from '../../protocol/properties.ts';
+import { MessageView, PublishHop } from '../../protocol/publish.ts';
+import type { Store } from '../../storage/store.ts';
+import type { Clock } from '../clock.ts';
+import type { Counters } from '../counters.ts';
+import type { Authenticator, ExchangeMethods, Rights } from '../gate.ts';
+import type { Log } from '../log.ts';
+import { BlockPool } from '../memory/blocks.ts';
+import { IntList } from '../memory/int-list.ts';
+import { MessageSlab } from '../memory/messages.ts';
+import type { Random } from '../random.ts';
+import type { Connection } from '../sessions/connection.ts';
+import { SessionTable } from '../sessions/table.ts';
+import { Turn } from '../sessions/turn.ts';
+import { TimerWheel } from '../timers.ts';
+import { RetainedIndex } from '../topics/retained.ts';
+import { SubscriptionTrie } from '../topics/trie.ts';
+import { PublishRun } from './run.ts';
+import { RouteTable } from './route.ts';
+
+/** What the broker offers, as CONNACK announces it (MQTT 5.0 §3.2.2.3). */
+export interface Offers {
+  readonly maximumQos: 0 | 1 | 2;
+  readonly retainAvailable: boolean;
+  readonly wildcardSubscriptions: boolean;
+  readonly sharedSubscriptions: boolean;
+  /** Prefix of the Response Information; empty for none. */
+  readonly responseInformation: string;
+  /** Server Reference sent when the broker stops; empty for none. */
+  readonly serverReference: string;
+  /** Session expiry in seconds of MQTT 3 sessions that are not clean. */
+  readonly v3ExpiryS: number;
+}
+
+/** The seams and settings that a shard is built from. */
+export interface ShardParts {
+  readonly limits: Limits;
+  readonly offers: Offers;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly store: Store;
+  readonly authenticator: Authenticator;
+  readonly exchanges: ExchangeMethods | null;
+  /** Null: everything is allowed. */
+  readonly rights: Rights | null;
+}
+
+export class Shard {
+  readonly limits: Limits;
+  readonly offers: Offers;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly counters: Counters;
+  readonly store: Store;
+  readonly authenticator: Authenticator;
+  readonly exchanges: ExchangeMethods | null;
+  readonly rights: Rights | null;
+
+  readonly blocks = new BlockPool();
+  readonly messages = new MessageSlab();
+  readonly turn: Turn;
+  readonly timers: TimerWheel;
+  readonly sessions: SessionTable;
+  readonly trie: SubscriptionTrie;
+  readonly routes: RouteTable;
+  readonly retained: RetainedIndex;
+  readonly connections = new Set<Connection>();
+  /** Connections with answers that wait for the store. */
+  readonly gated = new Set<Connection>();
+  stopping = false;
+  nextStored = 1;
+  queuedMessages = 0;
+  queuedBytes = 0;
+  retainedBytes = 0;
+
+  // Scratch of the packet under way; nothing keeps a reference to it.
+  readonly inbound = new MessageView();
+  readonly outbound = new MessageView();
+  readonly released = new MessageView();
+  readonly replayed = new MessageView();
+  readonly hop = new PublishHop();
+  readonly properties = new Properties();
+  readonly ack = new AckView();
+  readonly run = new PublishRun();
+  readonly matches = new IntList();
+  propertyScratch = new Uint8Array(65_536);
+
+  constructor(parts: ShardParts) {
+    this.limits = parts.limits;
+    this.offers = parts.offers;
+    this.clock = parts.clock;
+    this.random = parts.random;
+    this.log = parts.log;
+    this.counters = parts.counters;
+    this.store = parts.store;
+    this.authenticator = parts.authenticator;
+    this.exchanges = parts.exchanges;
+    this.rights = parts.rights;
+    this.turn = new Turn(parts.clock);
+    this.timers = new TimerWheel(parts.clock);
+    this.sessions = new SessionTable(parts.limits.sessionsMax);
+    this.trie = new SubscriptionTrie({
+      nodesMax: parts.limits.trieNodesMax,
+      subscriptionsMax: parts.limits.trieSubscriptionsMax,
+    });
+    this.routes = new RouteTable(this.trie, this.sessions, parts.limits, parts.rights);
+    this.retained = new RetainedIndex(parts.limits.retainedMessagesMax);
+  }
+}

@@ -1,0 +1,194 @@
+// HOT: no allocation, closures, strings, try or async per message.
+// The way in: bytes from a link, packets out of the framer, each to its handler. Everything in the chunk is parsed and acted on
+// before anything is flushed; a fault is sticky and ends the connection in one place.
+import { PINGRESP } from '../../protocol/answers.ts';
+import { decodeDisconnect } from '../../protocol/disconnect.ts';
+import { Frame } from '../../protocol/framer.ts';
+import { fault, Level, PacketType, Reason, reasonOf } from '../../protocol/packet.ts';
+import type { CloseCause, Link, LinkSink } from '../link.ts';
+import { Connection, ConnectionState } from '../sessions/connection.ts';
+import { Outbox } from '../sessions/outbox.ts';
+import { Timer } from '../timers.ts';
+import { onAcknowledgement } from './acknowledge.ts';
+import { closeOrderly, endConnection, linkDown } from './close.ts';
+import { onAuth, onConnect } from './connect.ts';
+import { relieve } from './pressure.ts';
+import { onPublish } from './publish.ts';
+import { pump } from './queue.ts';
+import { sendReplay } from './retain.ts';
+import { flushRun } from './run.ts';
+import type { Shard } from './shard.ts';
+import { onSubscribe, onUnsubscribe } from './subscribe.ts';
+
+/** Connections that may be open beyond the limit, so that the refusal can be told by CONNACK. */
+const REFUSED_AT_ONCE_MAX = 256;
+
+/** Takes a new link in; null when there is not even room to refuse it politely. */
+export function acceptLink(shard: Shard, link: Link): LinkSink | null {
+  if (shard.stopping || shard.connections.size >= shard.limits.connectionsMax + REFUSED_AT_ONCE_MAX) return null;
+  return new ConnectionSink(shard, link);
+}
+
+class ConnectionSink implements LinkSink {
+  readonly #shard: Shard;
+  readonly #connection: Connection;
+
+  constructor(shard: Shard, link: Link) {
+    this.#shard = shard;
+    const connection = new Connection(link, new Outbox(link, shard.blocks, shard.turn), shard.limits.connectBytesMax);
+    this.#connection = connection;
+    connection.lastReceivedMs = shard.clock.monotonicMs();
+    connection.timer = new Timer(() => endConnection(shard, connection, Reason.MAXIMUM_CONNECT_TIME)); // [MQTT-3.1.4-1]
+    shard.timers.set(connection.timer, shard.limits.connectTimeoutMs);
+    shard.connections.add(connection);
+  }
+
+  linkBytes(chunk: Uint8Array, from: number, to: number): void {
+    const connection = this.#connection;
+    if (connection.state === ConnectionState.CLOSED) return;
+    const shard = this.#shard;
+    shard.counters.bytesReceived += to - from;
+    connection.lastReceivedMs = shard.clock.monotonicMs();
+    connection.framer.feed(chunk, from, to);
+    this.#parse();
+  }
+
+  linkReturned(): void {
+    this.#connection.outbox.returned();
+    this.#drained();
+  }
+
+  linkDrained(): void {
+    this.#connection.outbox.look();
+    this.#drained();
+  }
+
+  linkClosed(_cause: CloseCause): void {
+    linkDown(this.#shard, this.#connection);
+  }
+
+  /** The kernel took bytes: whoever waited for room goes on. */
+  #drained(): void {
+    const connection = this.#connection;
+    if (connection.state !== ConnectionState.OPEN) return;
+    const shard = this.#shard;
+    if (connection.slow || connection.holding.size > 0 || connection.pressureTimer !== null) relieve(shard, connection);
+    if (connection.replay !== null) sendReplay(shard, connection);
+    const { session } = connection;
+    if (session !== null && (session.deliveries.sent < session.deliveries.count || !session.loaded)) pump(shard, session);
+  }
+
+  #parse(): void {
+    const connection = this.#connection;
+    const shard = this.#shard;
+    const { framer } = connection;
+    let result: number = Frame.PACKET;
+    while (connection.state !== ConnectionState.CLOSED) {
+      result = framer.next();
+      if (result !== Frame.PACKET) break;
+      shard.counters.packetsReceived++;
+      result =
+        connection.state === ConnectionState.OPEN
+          ? dispatch(shard, connection, framer.buffer, framer.packetFrom, framer.header, framer.bodyFrom, framer.bodyTo)
+          : this.#beforeOpen();
+      if (result < 0) break;
+    }
+    flushRun(shard, connection);
+    if (result < 0) this.#fail(reasonOf(result));
+  }
+
+  /** Nothing but CONNECT may come first [MQTT-3.1.0-1]; what follows it is kept until the client is known. */
+  #beforeOpen(): number {
+    const connection = this.#connection;
+    const { framer } = connection;
+    const type = framer.header >>> 4;
+    if (connection.state === ConnectionState.AWAIT_CONNECT) {
+      if (type !== PacketType.CONNECT) return fault(Reason.PROTOCOL_ERROR);
+      onConnect(this.#shard, connection, framer.buffer, framer.header, framer.bodyFrom, framer.bodyTo, () => this.#replayEarly());
+      return 0;
+    }
+    if (type === PacketType.AUTH && connection.exchange !== null) {
+      return onAuth(this.#shard, connection, framer.buffer, framer.header, framer.bodyFrom, framer.bodyTo);
+    }
+    connection.earlyBytes += framer.bodyTo - framer.packetFrom;
+    if (connection.earlyBytes > this.#shard.limits.connectBytesMax) return fault(Reason.QUOTA_EXCEEDED);
+    connection.early.push(framer.buffer.slice(framer.packetFrom, framer.bodyTo));
+    return 0;
+  }
+
+  /** Handles the packets that came while CONNECT was being judged. */
+  #replayEarly(): void {
+    const connection = this.#connection;
+    const shard = this.#shard;
+    const early = connection.early;
+    connection.early = [];
+    connection.earlyBytes = 0;
+    for (const packet of early) {
+      if (connection.state !== ConnectionState.OPEN) return;
+      let body = 1;
+      while (packet[body]! >= 128) body++;
+      const result = dispatch(shard, connection, packet, 0, packet[0]!, body + 1, packet.length);
+      flushRun(shard, connection);
+      if (result < 0) this.#fail(reasonOf(result));
+    }
+  }
+
+  #fail(reason: Reason): void {
+    const connection = this.#connection;
+    if (connection.state === ConnectionState.AWAIT_CONNECT) closeOrderly(this.#shard, connection, false);
+    else endConnection(this.#shard, connection, reason); // [MQTT-4.13.1-1]
+  }
+}
+
+/** One packet of an open connection. Returns 0, or a fault that ends the connection. */
+function dispatch(
+  shard: Shard,
+  connection: Connection,
+  buffer: Uint8Array,
+  packetFrom: number,
+  header: number,
+  from: number,
+  to: number,
+): number {
+  const type = header >>> 4;
+  if (type === PacketType.PUBLISH) return onPublish(shard, connection, buffer, packetFrom, header, from, to);
+  flushRun(shard, connection);
+  switch (type) {
+    case PacketType.PUBACK:
+    case PacketType.PUBREC:
+    case PacketType.PUBREL:
+    case PacketType.PUBCOMP:
+      return onAcknowledgement(shard, connection, buffer, header, from, to);
+    case PacketType.SUBSCRIBE:
+      return onSubscribe(shard, connection, buffer, header, from, to);
+    case PacketType.UNSUBSCRIBE:
+      return onUnsubscribe(shard, connection, buffer, header, from, to);
+    case PacketType.PINGREQ:
+      return onPing(connection, header, from, to);
+    case PacketType.DISCONNECT:
+      return onDisconnect(shard, connection, buffer, header, from, to);
+    case PacketType.AUTH:
+      return onAuth(shard, connection, buffer, header, from, to);
+    case 0:
+      return fault(Reason.MALFORMED_PACKET);
+    default:
+      return fault(Reason.PROTOCOL_ERROR); // a second CONNECT [MQTT-3.1.0-2], or a packet that only servers send
+  }
+}
+
+function onPing(connection: Connection, header: number, from: number, to: number): number {
+  if (header !== PacketType.PINGREQ << 4 || from !== to) return fault(Reason.MALFORMED_PACKET);
+  connection.outbox.append(PINGRESP, 0, PINGRESP.length); // [MQTT-3.12.4-1]
+  return 0;
+}
+
+function onDisconnect(shard: Shard, connection: Connection, buffer: Uint8Array, header: number, from: number, to: number): number {
+  const packet = decodeDisconnect(buffer, header, from, to, connection.level, shard.limits);
+  if (typeof packet === 'number') return packet;
+  const session = connection.session!;
+  if (packet.sessionExpiryS > 0 && session.expiryS === 0) return fault(Reason.PROTOCOL_ERROR); // §3.14.2.2.2
+  if (packet.sessionExpiryS >= 0) session.expiryS = Math.min(packet.sessionExpiryS, shard.limits.sessionExpiryMaxS);
+  const keepWill = connection.level === Level.V5 && packet.reason !== Reason.SUCCESS;
+  closeOrderly(shard, connection, keepWill);
+  return 0;
+}

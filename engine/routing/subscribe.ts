@@ -1,0 +1,142 @@
+// SUBSCRIBE and UNSUBSCRIBE (MQTT 5.0 §3.8 to §3.11).
+import { Level, Reason, reasonOf } from '../../protocol/packet.ts';
+import {
+  decodeSubscribe,
+  decodeUnsubscribe,
+  encodeSuback,
+  encodeUnsuback,
+  type SubscribePacket,
+} from '../../protocol/subscribe.ts';
+import { shareFilterFrom } from '../../protocol/topic.ts';
+import type { Connection } from '../sessions/connection.ts';
+import type { Session } from '../sessions/session.ts';
+import { SubscriptionOption } from '../sessions/target.ts';
+import { dropFromTrie, SHARE_PREFIX_BYTES } from './lifecycle.ts';
+import { collectRetained, sendReplay } from './retain.ts';
+import { encodeIdentifiers } from './route.ts';
+import type { Shard } from './shard.ts';
+
+/** Answer of MQTT 3.1.1 to a filter that is refused; MQTT 3.1 has none (see `onSubscribe`). */
+const SUBACK_FAILURE = 0x80;
+
+type FilterRequest = SubscribePacket['filters'][number];
+
+/** Handles one SUBSCRIBE. Returns 0, or a fault that ends the connection. */
+export function onSubscribe(
+  shard: Shard,
+  connection: Connection,
+  buffer: Uint8Array,
+  header: number,
+  from: number,
+  to: number,
+): number {
+  const packet = decodeSubscribe(buffer, header, from, to, connection.level, shard.limits);
+  if (typeof packet === 'number') return packet;
+  const session = connection.session!;
+  const identifiers = encodeIdentifiers([packet.subscriptionId]);
+  const reasons: number[] = [];
+  for (const request of packet.filters) {
+    const known = session.subscriptions.has(filterKey(request.filter));
+    const reason = subscribeOne(shard, session, request, packet.subscriptionId);
+    reasons.push(reason < Reason.UNSPECIFIED || connection.level === Level.V5 ? reason : SUBACK_FAILURE);
+    if (reason >= Reason.UNSPECIFIED) continue;
+    // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11], and none for a shared subscription (§4.8.2)
+    const replays = request.retainHandling === 0 || (request.retainHandling === 1 && !known);
+    if (replays && shareFilterFrom(request.filter, 0, request.filter.length) === 0) {
+      collectRetained(shard, connection, request.filter, optionsOf(request, reason), identifiers);
+    }
+  }
+  // MQTT 3.1 §3.9 knows granted QoS only: a refusal can only be told by closing.
+  if (connection.level === Level.V31 && reasons.includes(SUBACK_FAILURE)) return -Reason.NOT_AUTHORIZED;
+  const answer = encodeSuback(connection.level, packet.packetId, reasons);
+  connection.outbox.append(answer, 0, answer.length);
+  sendReplay(shard, connection);
+  return 0;
+}
+
+/** Handles one UNSUBSCRIBE. Returns 0, or a fault that ends the connection. */
+export function onUnsubscribe(
+  shard: Shard,
+  connection: Connection,
+  buffer: Uint8Array,
+  header: number,
+  from: number,
+  to: number,
+): number {
+  const packet = decodeUnsubscribe(buffer, header, from, to, connection.level, shard.limits);
+  if (typeof packet === 'number') return packet;
+  const session = connection.session!;
+  const reasons = packet.filters.map((filter, index) => {
+    if (packet.results[index]! < 0) return reasonOf(packet.results[index]!);
+    return unsubscribeOne(shard, session, filter) ? Reason.SUCCESS : Reason.NO_SUBSCRIPTION_EXISTED;
+  });
+  const answer = encodeUnsuback(connection.level, packet.packetId, reasons);
+  connection.outbox.append(answer, 0, answer.length);
+  return 0;
+}
+
+/** Enters one filter; returns the granted QoS or the reason for the refusal. */
+function subscribeOne(shard: Shard, session: Session, request: FilterRequest, identifier: number): Reason {
+  const { filter } = request;
+  if (request.result < 0) return reasonOf(request.result);
+  const { offers, limits, rights } = shard;
+  const from = shareFilterFrom(filter, 0, filter.length);
+  if (from < 0) return reasonOf(from);
+  if (from > 0 && !offers.sharedSubscriptions) return Reason.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED;
+  if (!offers.wildcardSubscriptions && hasWildcard(filter, from)) return Reason.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED;
+  if (rights !== null && !rights.maySubscribe(session.username, session.clientId, filter, from, filter.length)) {
+    return Reason.NOT_AUTHORIZED;
+  }
+  const key = filterKey(filter);
+  if (!session.subscriptions.has(key) && session.subscriptions.size >= limits.subscriptionsPerClientMax) {
+    return Reason.QUOTA_EXCEEDED;
+  }
+  const granted = Math.min(request.qos, offers.maximumQos) as Reason;
+  const options = optionsOf(request, granted);
+  const { trie } = shard;
+  const entered =
+    from === 0
+      ? trie.subscribe(filter, 0, filter.length, session.handle, options, identifier)
+      : trie.subscribeShared(filter, SHARE_PREFIX_BYTES, from - 1, filter, from, filter.length, session.handle, options, identifier);
+  if (entered < 0) return reasonOf(entered);
+  session.subscriptions.set(key, { filter, options, identifier }); // [MQTT-3.8.4-3] replaces an earlier one
+  if (session.stored !== 0) shard.store.putSubscription(session.stored, filter, options, identifier);
+  return granted;
+}
+
+function unsubscribeOne(shard: Shard, session: Session, filter: Uint8Array): boolean {
+  if (!session.subscriptions.delete(filterKey(filter))) return false;
+  dropFromTrie(shard, session, filter);
+  if (session.stored !== 0) shard.store.dropSubscription(session.stored, filter);
+  return true;
+}
+
+/** Enters a subscription that a store remembers. */
+export function recoverSubscription(shard: Shard, session: Session, filter: Uint8Array, options: number, identifier: number): void {
+  const request: FilterRequest = {
+    filter: filter.slice(),
+    qos: options & SubscriptionOption.QOS_MASK,
+    noLocal: (options & SubscriptionOption.NO_LOCAL) !== 0,
+    retainAsPublished: (options & SubscriptionOption.RETAIN_AS_PUBLISHED) !== 0,
+    retainHandling: 2,
+    result: 0,
+  };
+  subscribeOne(shard, session, request, identifier);
+}
+
+function optionsOf(request: FilterRequest, grantedQos: number): number {
+  return (
+    grantedQos |
+    (request.noLocal ? SubscriptionOption.NO_LOCAL : 0) |
+    (request.retainAsPublished ? SubscriptionOption.RETAIN_AS_PUBLISHED : 0)
+  );
+}
+
+function hasWildcard(filter: Uint8Array, from: number): boolean {
+  for (let i = from; i < filter.length; i++) if (filter[i] === 0x2b || filter[i] === 0x23) return true;
+  return false;
+}
+
+function filterKey(filter: Uint8Array): string {
+  return Buffer.from(filter.buffer, filter.byteOffset, filter.length).toString('latin1');
+}

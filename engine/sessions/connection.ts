@@ -1,0 +1,90 @@
+// One network connection: its link and outbox, what CONNECT agreed on, and why it is held back. State only; routing acts on it.
+import type { Level, Reason } from '../../protocol/packet.ts';
+import { Framer } from '../../protocol/framer.ts';
+import type { Exchange } from '../gate.ts';
+import type { Link } from '../link.ts';
+import type { Timer } from '../timers.ts';
+import type { InboundAliases, OutboundAliases } from './aliases.ts';
+import type { GatedAnswers } from './gated.ts';
+import type { Outbox } from './outbox.ts';
+import type { Session } from './session.ts';
+
+export const ConnectionState = {
+  /** Nothing but CONNECT is allowed. */
+  AWAIT_CONNECT: 0,
+  /** CONNECT is being judged; what comes meanwhile is kept. */
+  AUTHENTICATING: 1,
+  OPEN: 2,
+  /** The last packet was written, or the link is gone. */
+  CLOSED: 3,
+} as const;
+export type ConnectionState = (typeof ConnectionState)[keyof typeof ConnectionState];
+
+/** Larger than any packet: no Maximum Packet Size was given. */
+export const UNLIMITED_BYTES = 0x7fff_ffff;
+
+export class Connection {
+  readonly link: Link;
+  readonly outbox: Outbox;
+  readonly framer: Framer;
+  state: ConnectionState = ConnectionState.AWAIT_CONNECT;
+  level: Level = 4;
+  session: Session | null = null;
+  /** Monotonic ms of the last bytes from the client. */
+  lastReceivedMs = 0;
+  /** One and a half times the keep alive in ms, 0 for none. */
+  silenceMaxMs = 0;
+  /** First the connect timeout, then the keep alive. */
+  timer: Timer | null = null;
+  /** Unacknowledged QoS 1 and 2 towards the client: the smaller of its Receive Maximum and the limit. */
+  sendQuota = 0;
+  /** The client's Maximum Packet Size. */
+  packetBytesMax = UNLIMITED_BYTES;
+  aliasesIn: InboundAliases | null = null;
+  aliasesOut: OutboundAliases | null = null;
+  /** Request Problem Information (MQTT 5.0 §3.1.2.11.7). */
+  wantsProblemInformation = true;
+  /** Whether a QoS 0 packet can be copied to it as it came: no aliases, no Maximum Packet Size. */
+  plain = true;
+  /** Over its mark for longer than the grace: QoS 0 to it is dropped until it has drained. */
+  slow = false;
+  /** Publishers that wait for this receiver to drain. */
+  readonly holding = new Set<Connection>();
+  /** Receivers that this publisher waits for. */
+  readonly heldFor = new Set<Connection>();
+  pressureTimer: Timer | null = null;
+  /** QoS 1 and 2 publishes of the client whose acknowledgement waits for the store. */
+  gated: GatedAnswers | null = null;
+  /** Retained messages still to be sent for new subscriptions. */
+  replay: ReplayList | null = null;
+  /** Set by enhanced authentication, for re-authentication. */
+  exchange: Exchange | null = null;
+  authenticationMethod: string | null = null;
+  /** Takes the client's next AUTH while it connects. */
+  continueExchange: ((data: Uint8Array | null) => void) | null = null;
+  /** Bytes that came while CONNECT was being judged. */
+  early: Uint8Array[] = [];
+  earlyBytes = 0;
+  /** Why the broker ended the connection, for the log. */
+  closeReason: Reason | -1 = -1;
+  /** Routes that this client may publish to, or may not: answers of the rights, by route. */
+  readonly rights = new Map<object, boolean>();
+
+  constructor(link: Link, outbox: Outbox, packetBytesMax: number) {
+    this.link = link;
+    this.outbox = outbox;
+    this.framer = new Framer(packetBytesMax);
+  }
+
+  get isOpen(): boolean {
+    return this.state === ConnectionState.OPEN;
+  }
+}
+
+/** Retained messages owed for subscriptions, by handle and target, sent as the outbox drains. */
+export interface ReplayList {
+  readonly messages: number[];
+  readonly options: number[];
+  readonly subscriptionIds: Uint8Array[];
+  next: number;
+}

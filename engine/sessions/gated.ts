@@ -1,0 +1,56 @@
+// HOT: no allocation, closures, strings, try or async per message.
+// Acknowledgements of one connection that wait for the store: a queue in order of their sequence numbers. An answer leaves when
+// the watermark has reached its number, never before: that is what an acknowledgement means.
+//
+// Each entry is three numbers: sequence, packet type << 16 | packet identifier, reason.
+import type { PacketType, Reason } from '../../protocol/packet.ts';
+
+const FIELDS = 3;
+
+export class GatedAnswers {
+  #entries = new Float64Array(16 * FIELDS);
+  #first = 0;
+  count = 0;
+
+  push(sequence: number, type: PacketType, packetId: number, reason: Reason): void {
+    const capacity = this.#entries.length / FIELDS;
+    if (this.count === capacity) this.#grow(capacity);
+    const at = ((this.#first + this.count) % (this.#entries.length / FIELDS)) * FIELDS;
+    this.#entries[at] = sequence;
+    this.#entries[at + 1] = type * 65_536 + packetId;
+    this.#entries[at + 2] = reason;
+    this.count++;
+  }
+
+  /** Sequence number of the oldest answer; only valid while `count` > 0. */
+  get sequence(): number {
+    return this.#entries[this.#first * FIELDS]!;
+  }
+
+  get type(): PacketType {
+    return (this.#entries[this.#first * FIELDS + 1]! >>> 16) as PacketType;
+  }
+
+  get packetId(): number {
+    return this.#entries[this.#first * FIELDS + 1]! & 0xffff;
+  }
+
+  get reason(): Reason {
+    return this.#entries[this.#first * FIELDS + 2]! as Reason;
+  }
+
+  shift(): void {
+    this.#first = (this.#first + 1) % (this.#entries.length / FIELDS);
+    this.count--;
+  }
+
+  #grow(capacity: number): void {
+    const wide = new Float64Array(capacity * 2 * FIELDS);
+    for (let i = 0; i < this.count; i++) {
+      const at = ((this.#first + i) % capacity) * FIELDS;
+      wide.set(this.#entries.subarray(at, at + FIELDS), i * FIELDS);
+    }
+    this.#entries = wide;
+    this.#first = 0;
+  }
+}
