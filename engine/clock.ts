@@ -9,6 +9,8 @@ export interface Clock {
   wallMs(): number;
   /** Calls `wake` once after `delayMs`; the returned function cancels it. Never keeps the process alive by itself. */
   after(delayMs: number, wake: () => void): () => void;
+  /** Resolves after `delayMs` and keeps the process alive until then: for a stop that waits. */
+  sleep(delayMs: number): Promise<void>;
   /** Calls `wake` once after the sockets that are readable now have been read. */
   endOfTurn(wake: () => void): void;
 }
@@ -21,6 +23,7 @@ export const systemClock: Clock = {
     timer.unref();
     return () => clearTimeout(timer);
   },
+  sleep: (delayMs) => new Promise((resolve) => setTimeout(resolve, delayMs)),
   endOfTurn: (wake) => {
     setImmediate(wake);
   },

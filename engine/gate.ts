@@ -10,7 +10,9 @@ export interface Credentials {
 }
 
 /** The name that rights are checked against, null for an anonymous client; or the reason for the refusal. */
-export type AuthOutcome = { readonly ok: true; readonly username: string | null } | { readonly ok: false; readonly reason: Reason };
+export type AuthOutcome =
+  | { readonly ok: true; readonly username: string | null }
+  | { readonly ok: false; readonly reason: Reason };
 
 export interface Authenticator {
   authenticate(credentials: Credentials): Promise<AuthOutcome> | AuthOutcome;

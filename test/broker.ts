@@ -1,24 +1,9 @@
-// Starts one broker inside the test process, on free loopback ports. The only place in test/ that knows how a broker
-// is made; everything else speaks bytes to its ports.
+// Starts one broker inside the test process, on free loopback ports: the one place in test/ that knows how.
+import { type Broker, type BrokerOptions, createBroker } from '../engine/lethe.ts';
 
-export interface RunningBroker {
-  /** Bound port of the TCP listener. */
-  readonly tcp: number;
-  /** Bound port of the WebSocket listener, whose path is /mqtt. */
-  readonly ws: number;
-  /** Graceful stop; resolves when both ports are free. */
-  stop(): Promise<void>;
-}
+export type RunningBroker = Broker;
 
-interface BrokerModule {
-  createBroker(options: { set: readonly string[] }): Promise<RunningBroker>;
-}
-
-/**
- * @param overrides settings as `lethe serve --set` takes them, `name=value`; they win over the free ports set here.
- */
-export async function startBroker(overrides: readonly string[] = []): Promise<RunningBroker> {
-  const entry: string = new URL('../engine/lethe.ts', import.meta.url).href;
-  const { createBroker } = (await import(entry)) as BrokerModule;
-  return createBroker({ set: ['listener.tcp.port=0', 'listener.ws.port=0', ...overrides] });
+/** @param set options as `lethe serve --set` takes them */
+export function startBroker(set: readonly string[] = [], options: Omit<BrokerOptions, 'set' | 'config'> = {}): Promise<Broker> {
+  return createBroker({ ...options, set });
 }

@@ -49,7 +49,8 @@ function onPubrec(shard: Shard, connection: Connection, session: Session, packet
   const { deliveries, stored } = session;
   const offset = deliveries.find(packetId);
   if (offset < 0) {
-    if (reason < Reason.UNSPECIFIED) answer(shard, connection, PacketType.PUBREL, packetId, Reason.PACKET_IDENTIFIER_NOT_FOUND, 0);
+    if (reason < Reason.UNSPECIFIED)
+      answer(shard, connection, PacketType.PUBREL, packetId, Reason.PACKET_IDENTIFIER_NOT_FOUND, 0);
     return 0;
   }
   if (deliveries.qos(offset) !== 2) return fault(Reason.PROTOCOL_ERROR);

@@ -2,7 +2,7 @@
 // Acknowledgements to clients, in order, each held back until the store is durable up to the intents behind it.
 // [MQTT-4.6.0-2] [MQTT-4.6.0-3] answers leave in the order of the packets that they answer.
 import { writeAck } from '../../protocol/ack.ts';
-import { Level, PacketType, type Reason } from '../../protocol/packet.ts';
+import { Level, type PacketType, type Reason } from '../../protocol/packet.ts';
 import type { Connection } from '../sessions/connection.ts';
 import { GatedAnswers } from '../sessions/gated.ts';
 import type { Shard } from './shard.ts';

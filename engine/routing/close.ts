@@ -1,7 +1,7 @@
 // The one place where a connection ends, whoever ends it (MQTT 5.0 §3.14, §4.13).
 import { disconnectAnswer } from '../../protocol/answers.ts';
-import { Level, Reason } from '../../protocol/packet.ts';
 import { encodeDisconnect } from '../../protocol/disconnect.ts';
+import { Level, Reason } from '../../protocol/packet.ts';
 import { type Connection, ConnectionState } from '../sessions/connection.ts';
 import { detach } from './lifecycle.ts';
 import { forgetPublisher, letGo } from './pressure.ts';

@@ -63,7 +63,14 @@ export function onConnect(
 }
 
 /** AUTH while connecting, or re-authentication of an open connection [MQTT-4.12.0-1]. Returns 0 or a fault. */
-export function onAuth(shard: Shard, connection: Connection, buffer: Uint8Array, header: number, from: number, to: number): number {
+export function onAuth(
+  shard: Shard,
+  connection: Connection,
+  buffer: Uint8Array,
+  header: number,
+  from: number,
+  to: number,
+): number {
   if (connection.level !== Level.V5) return fault(Reason.PROTOCOL_ERROR);
   const packet = decodeAuth(buffer, header, from, to, connection.level, shard.limits);
   if (typeof packet === 'number') return packet;
@@ -146,7 +153,8 @@ function beginExchange(shard: Shard, connection: Connection, arrival: Arrival, m
         return;
       }
       connection.continueExchange = null;
-      if (outcome.kind === 'failure') refuse(shard, connection, Level.V5, outcome.reason); // [MQTT-4.12.0-4]
+      if (outcome.kind === 'failure')
+        refuse(shard, connection, Level.V5, outcome.reason); // [MQTT-4.12.0-4]
       else admit(shard, connection, arrival, { ok: true, username: outcome.username }, outcome.data);
     });
   };
@@ -214,7 +222,8 @@ function join(shard: Shard, connection: Connection, session: Session, packet: Co
   connection.packetBytesMax = packet.maximumPacketSize === 0 ? UNLIMITED_BYTES : packet.maximumPacketSize;
   const aliasesOut = Math.min(packet.topicAliasMaximum, limits.topicAliasesOutMax); // [MQTT-3.1.2-26] [MQTT-3.1.2-27]
   connection.aliasesOut = aliasesOut > 0 ? new OutboundAliases(aliasesOut) : null;
-  connection.aliasesIn = packet.level === Level.V5 && limits.topicAliasesInMax > 0 ? new InboundAliases(limits.topicAliasesInMax) : null;
+  connection.aliasesIn =
+    packet.level === Level.V5 && limits.topicAliasesInMax > 0 ? new InboundAliases(limits.topicAliasesInMax) : null;
   connection.wantsProblemInformation = packet.requestProblemInformation;
   connection.plain = aliasesOut === 0 && connection.packetBytesMax === UNLIMITED_BYTES;
 

@@ -56,7 +56,17 @@ function publishOne(shard: Shard, connection: Connection, buffer: Uint8Array, he
   const { level } = connection;
   if (shard.propertyScratch.length < to - from && level === Level.V5) shard.propertyScratch = new Uint8Array((to - from) * 2);
   const { userPropertiesMax } = shard.limits;
-  const decoded = decodePublish(buffer, header, from, to, level, userPropertiesMax, shard.properties, shard.propertyScratch, view);
+  const decoded = decodePublish(
+    buffer,
+    header,
+    from,
+    to,
+    level,
+    userPropertiesMax,
+    shard.properties,
+    shard.propertyScratch,
+    view,
+  );
   if (decoded < 0) return decoded;
   if (view.topicAlias !== 0 || view.topicFrom === view.topicTo) {
     const resolved = resolveAlias(connection, view);

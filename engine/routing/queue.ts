@@ -3,8 +3,8 @@
 // the ordinary case, a drained receiver, and a resumed session, where what was sent before goes out again first with DUP and its
 // old packet identifier [MQTT-4.4.0-1].
 import { writeAck } from '../../protocol/ack.ts';
-import { type MessageView, NO_BYTES } from '../../protocol/publish.ts';
 import { PacketType, Reason } from '../../protocol/packet.ts';
+import { type MessageView, NO_BYTES } from '../../protocol/publish.ts';
 import type { DeliverySink } from '../../storage/store.ts';
 import { DropReason } from '../counters.ts';
 import { type MessageHandle, NO_MESSAGE } from '../memory/messages.ts';
@@ -31,7 +31,14 @@ export function pump(shard: Shard, session: Session): void {
       deliveries.pass();
     } else if (state === DeliveryState.AWAIT_COMP) {
       const at = connection.outbox.reserve(ACK_BYTES);
-      writeAck(connection.outbox.block, at, PacketType.PUBREL, deliveries.packetId(deliveries.sent), Reason.SUCCESS, connection.level);
+      writeAck(
+        connection.outbox.block,
+        at,
+        PacketType.PUBREL,
+        deliveries.packetId(deliveries.sent),
+        Reason.SUCCESS,
+        connection.level,
+      );
       deliveries.pass();
     } else if (deliveries.canSend(connection.sendQuota)) {
       sendNext(shard, session, connection);

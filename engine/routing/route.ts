@@ -4,9 +4,9 @@
 // §3.3.4 has it: the highest QoS of its overlapping subscriptions and all their Subscription Identifiers. Receivers
 // without the right to read the topic are left out here, so rights cost nothing per message; whatever changes rights, bumps the trie's generation.
 import { varintBytes, writeVarint } from '../../protocol/bytes.ts';
+import type { Limits } from '../../protocol/limits.ts';
 import { NO_BYTES } from '../../protocol/publish.ts';
 import { validateTopicName } from '../../protocol/topic.ts';
-import type { Limits } from '../../protocol/limits.ts';
 import type { Rights } from '../gate.ts';
 import type { SessionTable } from '../sessions/table.ts';
 import { SubscriptionOption, type Target } from '../sessions/target.ts';

@@ -44,7 +44,15 @@ export class PublishRun {
     return true;
   }
 
-  begin(buffer: Uint8Array, packetFrom: number, topicFrom: number, topicTo: number, to: number, level: Level, route: Route): void {
+  begin(
+    buffer: Uint8Array,
+    packetFrom: number,
+    topicFrom: number,
+    topicTo: number,
+    to: number,
+    level: Level,
+    route: Route,
+  ): void {
     this.buffer = buffer;
     this.from = packetFrom;
     this.to = to;

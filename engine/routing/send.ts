@@ -3,7 +3,14 @@
 // of receiver (protocol level 5 or not, QoS, retain) and copied; only the packet identifier differs.
 import { copyBytes, writeU16 } from '../../protocol/bytes.ts';
 import { Level } from '../../protocol/packet.ts';
-import { type MessageView, NO_BYTES, type PublishHop, packetIdOffset, publishBytes, writePublish } from '../../protocol/publish.ts';
+import {
+  type MessageView,
+  NO_BYTES,
+  type PublishHop,
+  packetIdOffset,
+  publishBytes,
+  writePublish,
+} from '../../protocol/publish.ts';
 import { DropReason } from '../counters.ts';
 import type { Connection } from '../sessions/connection.ts';
 import type { Shard } from './shard.ts';

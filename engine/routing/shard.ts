@@ -6,8 +6,9 @@
 //   3. outboxes go to their links, one write each.
 //
 // So no acknowledgement can reach the kernel before the intents behind it are durable.
-import type { Limits } from '../../protocol/limits.ts';
+
 import { AckView } from '../../protocol/ack.ts';
+import type { Limits } from '../../protocol/limits.ts';
 import { Properties } from '../../protocol/properties.ts';
 import { MessageView, PublishHop } from '../../protocol/publish.ts';
 import type { Store } from '../../storage/store.ts';
@@ -25,8 +26,8 @@ import { Turn } from '../sessions/turn.ts';
 import { TimerWheel } from '../timers.ts';
 import { RetainedIndex } from '../topics/retained.ts';
 import { SubscriptionTrie } from '../topics/trie.ts';
-import { PublishRun } from './run.ts';
 import { RouteTable } from './route.ts';
+import { PublishRun } from './run.ts';
 
 /** What the broker offers, as CONNACK announces it (MQTT 5.0 §3.2.2.3). */
 export interface Offers {
@@ -115,8 +116,13 @@ export class Shard {
     this.trie = new SubscriptionTrie({
       nodesMax: parts.limits.trieNodesMax,
       subscriptionsMax: parts.limits.trieSubscriptionsMax,
+      seed: drawSeed(parts.random), // so that nobody can prepare filters that collide
     });
     this.routes = new RouteTable(this.trie, this.sessions, parts.limits, parts.rights);
-    this.retained = new RetainedIndex(parts.limits.retainedMessagesMax);
+    this.retained = new RetainedIndex(parts.limits.retainedMessagesMax, undefined, drawSeed(parts.random));
   }
+}
+
+function drawSeed(random: Random): number {
+  return Buffer.from(random.bytes(4)).readInt32LE(0);
 }

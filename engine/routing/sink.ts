@@ -182,7 +182,14 @@ function onPing(connection: Connection, header: number, from: number, to: number
   return 0;
 }
 
-function onDisconnect(shard: Shard, connection: Connection, buffer: Uint8Array, header: number, from: number, to: number): number {
+function onDisconnect(
+  shard: Shard,
+  connection: Connection,
+  buffer: Uint8Array,
+  header: number,
+  from: number,
+  to: number,
+): number {
   const packet = decodeDisconnect(buffer, header, from, to, connection.level, shard.limits);
   if (typeof packet === 'number') return packet;
   const session = connection.session!;

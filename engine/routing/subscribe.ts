@@ -97,7 +97,17 @@ function subscribeOne(shard: Shard, session: Session, request: FilterRequest, id
   const entered =
     from === 0
       ? trie.subscribe(filter, 0, filter.length, session.handle, options, identifier)
-      : trie.subscribeShared(filter, SHARE_PREFIX_BYTES, from - 1, filter, from, filter.length, session.handle, options, identifier);
+      : trie.subscribeShared(
+          filter,
+          SHARE_PREFIX_BYTES,
+          from - 1,
+          filter,
+          from,
+          filter.length,
+          session.handle,
+          options,
+          identifier,
+        );
   if (entered < 0) return reasonOf(entered);
   session.subscriptions.set(key, { filter, options, identifier }); // [MQTT-3.8.4-3] replaces an earlier one
   if (session.stored !== 0) shard.store.putSubscription(session.stored, filter, options, identifier);
@@ -112,7 +122,13 @@ function unsubscribeOne(shard: Shard, session: Session, filter: Uint8Array): boo
 }
 
 /** Enters a subscription that a store remembers. */
-export function recoverSubscription(shard: Shard, session: Session, filter: Uint8Array, options: number, identifier: number): void {
+export function recoverSubscription(
+  shard: Shard,
+  session: Session,
+  filter: Uint8Array,
+  options: number,
+  identifier: number,
+): void {
   const request: FilterRequest = {
     filter: filter.slice(),
     qos: options & SubscriptionOption.QOS_MASK,

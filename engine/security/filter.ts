@@ -1,4 +1,5 @@
 // How two topic filters relate (MQTT 5.0 §4.7), on bytes. Both must be valid; a topic name is a filter without wildcards.
+// The empty topic name counts as one, as if a client could use it.
 // Iterative: one cursor in each filter, a level at a time. A cursor past the end means that its filter has no level left.
 import { equalBytes } from '../../protocol/bytes.ts';
 
@@ -20,7 +21,8 @@ export function covers(rule: Uint8Array, filter: Uint8Array, from: number, to: n
     if (at > to) return false;
     const end = levelEnd(filter, at, to);
     if (isPlus) {
-      if (isWildcard(filter, at, end, HASH)) return false;
+      // `#` stands for the level above it too, which `+` does not reach; at the first level there is none: `+/#` covers `#`.
+      if (isWildcard(filter, at, end, HASH)) return at === from && isWildcard(rule, ruleEnd + 1, rule.length, HASH);
     } else if (!equalBytes(rule, ruleAt, ruleEnd, filter, at, end)) {
       return false;
     }

@@ -1,5 +1,6 @@
 // Changes a password file for the command line. The edits are functions from text to text that keep every other line as it is;
 // `rewritePasswordFile` puts the result in place at once, so that a broker reads the old file or the new one and never a part.
+import { isUtf8 } from 'node:buffer';
 import { type FileHandle, open, readFile, realpath, rename, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { STRING_BYTES_MAX } from '../../protocol/limits.ts';
@@ -58,7 +59,9 @@ async function readOld(path: string): Promise<OldFile | null> {
     throw error;
   }
   const { uid, gid } = await stat(real);
-  return { path: real, text: await readFile(real, 'utf8'), uid, gid };
+  const bytes = await readFile(real);
+  if (!isUtf8(bytes)) throw new Error(`${path}: this is not UTF-8 text; save it as UTF-8`);
+  return { path: real, text: bytes.toString('utf8'), uid, gid };
 }
 
 async function keepOwner(file: FileHandle, old: OldFile): Promise<void> {

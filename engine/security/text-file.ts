@@ -1,5 +1,6 @@
 // Reads the small text files that decide who may do what. Invariant: a file that cannot be read whole and as UTF-8 is an error
 // that names the path and what to do, never an empty list. What the lines mean is the business of password-file.ts and acl.ts.
+import { isUtf8 } from 'node:buffer';
 import { readFileSync, statSync } from 'node:fs';
 
 export interface TextFile {
@@ -30,12 +31,8 @@ export function readTextFile(path: string): TextFile {
     if (code === null) throw error;
     throw new Error(`${path}: ${causes[code] ?? `the file could not be read (${code})`}`);
   }
-  let text: string;
-  try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
-    throw new Error(`${path}: this is not UTF-8 text; save it as UTF-8`);
-  }
+  if (!isUtf8(bytes)) throw new Error(`${path}: this is not UTF-8 text; save it as UTF-8`);
+  const text = new TextDecoder().decode(bytes); // also takes a byte order mark away
   if (text.includes('\0')) throw new Error(`${path}: the file holds a NUL byte; write it anew as plain text`);
   return { lines: text.split(/\r?\n/), mode };
 }

@@ -1,6 +1,7 @@
 // One network connection: its link and outbox, what CONNECT agreed on, and why it is held back. State only; routing acts on it.
-import type { Level, Reason } from '../../protocol/packet.ts';
+
 import { Framer } from '../../protocol/framer.ts';
+import type { Level, Reason } from '../../protocol/packet.ts';
 import type { Exchange } from '../gate.ts';
 import type { Link } from '../link.ts';
 import type { Timer } from '../timers.ts';

@@ -12,7 +12,7 @@
 //   message  Int32  handle in the message slab, -1 when none is kept (a session that cannot come back needs no copy)
 //   bits     Uint8  QoS (0-1) | retain (2) | state (3-4) | sent before (5)
 //   target   the route's target that it was made for: subscription identifiers and shared group
-import { NO_MESSAGE, type MessageHandle } from '../memory/messages.ts';
+import { type MessageHandle, NO_MESSAGE } from '../memory/messages.ts';
 import type { Target } from './target.ts';
 
 export const DeliveryState = { QUEUED: 0, AWAIT_ACK: 1, AWAIT_COMP: 2, DONE: 3 } as const;

@@ -1,7 +1,7 @@
 // A session (MQTT 5.0 §4.1): what the broker remembers of a client, whether it is connected or not. Owned by the
 // session table; others hold its handle. Its subscriptions stand here too, so that they can be taken back out of the trie.
 import { Level } from '../../protocol/packet.ts';
-import { NO_MESSAGE, type MessageSlab } from '../memory/messages.ts';
+import { type MessageSlab, NO_MESSAGE } from '../memory/messages.ts';
 import type { Timer } from '../timers.ts';
 import type { Connection } from './connection.ts';
 import { Deliveries, DeliveryState } from './deliveries.ts';

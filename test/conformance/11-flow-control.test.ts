@@ -6,7 +6,7 @@ import { propertyOf } from './decode.ts';
 import { delivered, published, subscribed, useRig } from './rig.ts';
 
 const WINDOW = 4;
-const rig = useRig([`limits.receiveMaximum=${WINDOW}`]);
+const rig = useRig([`limits.receive_maximum=${WINDOW}`]);
 
 test('the window of the client is filled and not passed; each settled delivery opens it by one [MQTT-3.3.4-9] [MQTT-4.9.0-1] [MQTT-4.9.0-2]', async () => {
   const topic = rig.name('t');

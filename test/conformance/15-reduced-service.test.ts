@@ -6,10 +6,10 @@ import { propertyOf } from './decode.ts';
 import { bothLevels, expectRefused, subscribed, useRig } from './rig.ts';
 
 const rig = useRig([
-  'offers.maximumQos=1',
-  'offers.retainAvailable=false',
-  'offers.wildcardSubscriptions=false',
-  'offers.sharedSubscriptions=false',
+  'session.maximum_qos=1',
+  'session.retain_available=false',
+  'session.wildcard_subscriptions=false',
+  'session.shared_subscriptions=false',
 ]);
 
 test('CONNACK says what is missing [MQTT-3.2.2-9]', async () => {

@@ -1,0 +1,110 @@
+// $SYS: the broker's figures as retained messages, under Mosquitto's names so that existing dashboards work. Cold: made from counters
+// once in an interval. Names that Lethe adds stand under $SYS/broker/lethe/.
+import { MessageView } from '../../protocol/publish.ts';
+import { DropReason } from '../counters.ts';
+import { deliverMessage } from '../routing/deliver.ts';
+import { retainMessage } from '../routing/retain.ts';
+import type { Shard } from '../routing/shard.ts';
+import { Timer } from '../timers.ts';
+
+/** Load averages as Mosquitto gives them: per minute, over 1, 5 and 15 minutes. */
+const LOAD_MINUTES = [1, 5, 15] as const;
+
+interface Load {
+  readonly topic: string;
+  readonly read: () => number;
+  last: number;
+  readonly averages: number[];
+}
+
+/** Publishes the figures every `intervalS` seconds until the returned function is called. */
+export function publishSys(shard: Shard, version: string, intervalS: number): () => void {
+  const { clock, counters } = shard;
+  const startedMs = clock.monotonicMs();
+  const loads: Load[] = [
+    load('messages/received', () => counters.packetsReceived),
+    load('publish/received', () => counters.publishReceived),
+    load('publish/sent', () => counters.publishSent),
+    load('bytes/received', () => counters.bytesReceived),
+    load('bytes/sent', () => counters.bytesSent),
+    load('connections', () => counters.connectionsTotal),
+  ];
+  say(shard, '$SYS/broker/version', `lethe version ${version}`);
+  const timer = new Timer(() => {
+    for (const [topic, value] of figures(shard, Math.floor((clock.monotonicMs() - startedMs) / 1_000))) say(shard, topic, value);
+    for (const own of loads) sayLoad(shard, own, intervalS);
+    shard.timers.set(timer, intervalS * 1_000);
+  });
+  shard.timers.set(timer, 0);
+  return () => shard.timers.cancel(timer);
+}
+
+function figures(shard: Shard, uptimeS: number): [string, string][] {
+  const { counters, sessions, connections } = shard;
+  let connected = 0;
+  for (const connection of connections) if (connection.isOpen) connected++;
+  const held = shard.store.held();
+  const rows: [string, number | string][] = [
+    ['uptime', `${uptimeS} seconds`],
+    ['clients/total', sessions.count],
+    ['clients/connected', connected],
+    ['clients/active', connected],
+    ['clients/disconnected', sessions.count - connected],
+    ['clients/inactive', sessions.count - connected],
+    ['clients/maximum', counters.connectionsMaximum],
+    ['clients/expired', counters.expiredSessions],
+    ['messages/received', counters.packetsReceived],
+    ['messages/stored', held.messages + shard.retained.count],
+    ['store/messages/count', held.messages + shard.retained.count],
+    ['store/messages/bytes', held.messageBytes + shard.retainedBytes],
+    ['publish/messages/received', counters.publishReceived],
+    ['publish/messages/sent', counters.publishSent],
+    ['publish/messages/dropped', counters.droppedTotal],
+    ['publish/bytes/received', counters.publishBytesReceived],
+    ['publish/bytes/sent', counters.publishBytesSent],
+    ['bytes/received', counters.bytesReceived],
+    ['bytes/sent', counters.bytesSent],
+    ['subscriptions/count', shard.trie.subscriptions],
+    ['retained messages/count', shard.retained.count],
+    ['heap/current', process.memoryUsage().heapUsed],
+    ['lethe/queued/messages', shard.queuedMessages],
+    ['lethe/queued/bytes', shard.queuedBytes],
+    ['lethe/takeovers', counters.takeovers],
+    ['lethe/connects/refused', counters.connectRefused],
+    ['lethe/pauses', counters.pauses],
+    ['lethe/receivers/slow', counters.slowReceivers],
+    ['lethe/refused/quota', counters.refusedQuota],
+    ['lethe/refused/rights', counters.refusedRights],
+    ['lethe/topic cache/hits', shard.routes.cache.hits],
+    ['lethe/topic cache/misses', shard.routes.cache.misses],
+  ];
+  for (const reason of Object.values(DropReason)) rows.push([`lethe/dropped/${reason}`, counters.dropped[reason]]);
+  return rows.map(([name, value]) => [`$SYS/broker/${name}`, String(value)]);
+}
+
+function load(topic: string, read: () => number): Load {
+  return { topic, read, last: read(), averages: LOAD_MINUTES.map(() => 0) };
+}
+
+function sayLoad(shard: Shard, own: Load, intervalS: number): void {
+  const now = own.read();
+  const perMinute = ((now - own.last) * 60) / intervalS;
+  own.last = now;
+  LOAD_MINUTES.forEach((minutes, index) => {
+    const weight = Math.exp(-intervalS / (minutes * 60));
+    own.averages[index] = own.averages[index]! * weight + perMinute * (1 - weight);
+    say(shard, `$SYS/broker/load/${own.topic}/${minutes}min`, own.averages[index]!.toFixed(2));
+  });
+}
+
+function say(shard: Shard, topic: string, value: string): void {
+  const view = new MessageView();
+  view.topic = Buffer.from(topic);
+  view.topicTo = view.topic.length;
+  view.payload = Buffer.from(value);
+  view.payloadTo = view.payload.length;
+  view.retain = 1;
+  if (shard.routes.find(view.topic, 0, view.topicTo) < 0) return;
+  deliverMessage(shard, null, view, shard.routes.found);
+  retainMessage(shard, view);
+}

@@ -1,0 +1,111 @@
+// `lethe serve`: from flags to a running broker, and from a signal to a clean end.
+import { Command } from 'commander';
+import { systemClock } from '../clock.ts';
+import { type Broker, type Config, ConfigError, createBroker, createLog, loadConfig, version } from '../lethe.ts';
+import { ExitCode, exitCodesHelp } from './exit-code.ts';
+
+interface ServeFlags {
+  readonly host?: string;
+  readonly port?: string;
+  readonly wsPort?: string;
+  readonly data?: string;
+  readonly config?: string;
+  readonly set: readonly string[];
+  readonly logLevel?: string;
+  readonly readyJson?: boolean;
+}
+
+export function serveCommand(): Command {
+  return new Command('serve')
+    .description('run the broker (the default command)')
+    .option('--host <address>', 'address of the listeners named tcp and ws (default 127.0.0.1)')
+    .option('--port <port>', 'port of the listener named tcp; 0 takes a free one (default 1883)')
+    .option('--ws-port <port>', 'port of the listener named ws; 0 takes a free one (default 8083)')
+    .option('--data <dir>', 'directory of the durable store (not built yet: refused, so that nobody relies on it)')
+    .option('--config <file>', 'configuration file, TOML')
+    .option('--set <key=value>', 'any option: limits.packet_bytes_max=1MiB, listener.tcp.port=1884', collect, [])
+    .option('--log-level <level>', 'error, warn, info or debug')
+    .option('--ready-json', 'print one line of JSON when ready, and nothing else, on standard output')
+    .addHelpText('after', '\nEnvironment: LETHE_SECTION__KEY sets an option, for example LETHE_LIMITS__PACKET_BYTES_MAX=1MiB.')
+    .addHelpText('after', exitCodesHelp)
+    .action(serve);
+}
+
+function collect(value: string, before: readonly string[]): string[] {
+  return [...before, value];
+}
+
+async function serve(flags: ServeFlags): Promise<void> {
+  const config = configure(flags);
+  if (config === null) return;
+  const log = createLog(config.server.logLevel, (line) => process.stderr.write(`${line}\n`), systemClock.wallMs);
+  let broker: Broker;
+  try {
+    broker = await createBroker({ config, log });
+  } catch (error) {
+    process.stderr.write(`lethe: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = isConfiguration(error) ? ExitCode.USAGE : ExitCode.FAILURE;
+    return;
+  }
+  stopOnSignals(broker);
+  if (flags.readyJson === true) process.stdout.write(`${readyLine(broker)}\n`);
+  else announce(config, broker);
+  for (const name of broker.insecure)
+    log.warn('a listener is insecure by configuration: what it carries can be read on the way', { listener: name });
+}
+
+/** Files of rights and passwords are configuration: their mistakes are the operator's. */
+function isConfiguration(error: unknown): boolean {
+  return !(error instanceof Error && /port|address|listen/i.test(error.message));
+}
+
+function configure(flags: ServeFlags): Config | null {
+  const set = [...flags.set];
+  if (flags.host !== undefined) set.push(`listener.tcp.host=${flags.host}`, `listener.ws.host=${flags.host}`);
+  if (flags.port !== undefined) set.push(`listener.tcp.port=${flags.port}`);
+  if (flags.wsPort !== undefined) set.push(`listener.ws.port=${flags.wsPort}`);
+  if (flags.data !== undefined) set.push(`server.data_dir=${flags.data}`);
+  if (flags.logLevel !== undefined) set.push(`server.log_level=${flags.logLevel}`);
+  try {
+    return loadConfig({ ...(flags.config === undefined ? {} : { file: flags.config }), env: process.env, set });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exitCode = ExitCode.USAGE;
+    return null;
+  }
+}
+
+function readyLine(broker: Broker): string {
+  const ports = { tcp: broker.tcp, ws: broker.ws, tls: broker.tls, wss: broker.wss };
+  const open = Object.fromEntries(Object.entries(ports).filter(([, port]) => port !== 0));
+  return JSON.stringify({ ready: true, pid: process.pid, ...open });
+}
+
+function announce(config: Config, broker: Broker): void {
+  for (const { name, transport, host, path } of config.listeners) {
+    const shown = host.includes(':') ? `[${host}]` : host;
+    const suffix = transport === 'ws' || transport === 'wss' ? path : '';
+    process.stdout.write(`lethe ${version} listens: ${transport}://${shown}:${broker.ports.get(name)}${suffix}\n`);
+  }
+  process.stdout.write('Sessions and queued messages are held in memory. Stop with Ctrl-C.\n');
+}
+
+/** The first signal stops in order, a second one at once. */
+function stopOnSignals(broker: Broker): void {
+  const signals = { SIGTERM: 143, SIGINT: 130 } as const;
+  let stopping = false;
+  for (const [signal, code] of Object.entries(signals)) {
+    process.on(signal, () => {
+      if (stopping) process.exit(code);
+      stopping = true;
+      broker.stop().then(
+        () => process.exit(ExitCode.OK),
+        (error: unknown) => {
+          process.stderr.write(`lethe: stopping failed: ${error instanceof Error ? error.message : String(error)}\n`);
+          process.exit(ExitCode.FAILURE);
+        },
+      );
+    });
+  }
+}

@@ -1,0 +1,302 @@
+// The configuration: one TOML file, then environment variables, then flags, each over the one before, judged as a whole.
+//
+// Environment: LETHE_SECTION__KEY, for example LETHE_LIMITS__PACKET_BYTES_MAX=1MiB; a listener by its name:
+// LETHE_LISTENER__TCP__PORT=1884. Flags: --set section.key=value, --set listener.NAME.key=value. Values are read as
+// TOML where they are TOML (numbers, true, lists) and as plain text otherwise.
+import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { parse, TomlError } from 'smol-toml';
+import type { z } from 'zod';
+import { type Limits, limitRanges, limitsConflict } from '../../protocol/limits.ts';
+import type { LogLevel } from '../log.ts';
+import { locateKeys } from './locate.ts';
+import { optionNames, type RawConfig, type RawListener, schema, snakeCase } from './schema.ts';
+
+export interface ListenerConfig {
+  readonly name: string;
+  readonly transport: 'tcp' | 'tls' | 'ws' | 'wss';
+  readonly host: string;
+  readonly port: number;
+  readonly path: string;
+  readonly certFile: string;
+  readonly keyFile: string;
+  readonly caFile: string;
+  readonly clientCertificate: 'none' | 'request' | 'require';
+  readonly tlsMinVersion: 'TLSv1.2' | 'TLSv1.3';
+  readonly insecure: boolean;
+  readonly anonymous: boolean;
+  /** Null: any origin. */
+  readonly origins: readonly string[] | null;
+  readonly compression: boolean;
+  readonly proxyProtocol: boolean;
+  readonly proxyTrusted: readonly string[];
+  readonly useCertificateNameAsUser: boolean;
+}
+
+export interface Config {
+  readonly server: {
+    readonly dataDir: string;
+    readonly sysIntervalS: number;
+    readonly stopTimeoutMs: number;
+    readonly logLevel: LogLevel;
+    readonly threads: number;
+  };
+  readonly session: {
+    readonly v3ExpiryS: number;
+    readonly maximumQos: 0 | 1 | 2;
+    readonly retainAvailable: boolean;
+    readonly wildcardSubscriptions: boolean;
+    readonly sharedSubscriptions: boolean;
+    readonly responseInformation: string;
+    readonly serverReference: string;
+  };
+  readonly auth: { readonly passwordFile: string; readonly aclFile: string };
+  readonly limits: Limits;
+  readonly listeners: readonly ListenerConfig[];
+}
+
+export interface ConfigProblem {
+  /** `file:line`, an environment variable, or a flag. */
+  readonly where: string;
+  readonly message: string;
+}
+
+/** A configuration that is refused, with everything that is wrong with it. */
+export class ConfigError extends Error {
+  readonly problems: readonly ConfigProblem[];
+
+  constructor(problems: readonly ConfigProblem[]) {
+    super(problems.map(({ where, message }) => `${where}: ${message}`).join('\n'));
+    this.name = 'ConfigError';
+    this.problems = problems;
+  }
+}
+
+export interface ConfigSources {
+  readonly file?: string;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** `key=value`, as --set takes them. */
+  readonly set?: readonly string[];
+}
+
+type Table = Record<string, unknown>;
+/** Where each option's value came from, by path. */
+type Origins = Map<string, string>;
+
+const DEFAULT_LISTENERS: readonly Table[] = [
+  { name: 'tcp', transport: 'tcp', host: '127.0.0.1', port: 1883 },
+  { name: 'ws', transport: 'ws', host: '127.0.0.1', port: 8083 },
+];
+
+/** Reads, merges and judges; throws ConfigError with every problem found. */
+export function loadConfig(sources: ConfigSources = {}): Config {
+  const origins: Origins = new Map();
+  const raw = sources.file === undefined ? {} : readFile(sources.file, origins);
+  if (!Array.isArray(raw['listener']) || raw['listener'].length === 0)
+    raw['listener'] = DEFAULT_LISTENERS.map((table) => ({ ...table }));
+  for (const [name, value] of Object.entries(sources.env ?? {})) {
+    if (!name.startsWith('LETHE_') || value === undefined || !name.includes('__')) continue;
+    apply(raw, name.slice(6).toLowerCase().split('__'), value, name, origins);
+  }
+  for (const pair of sources.set ?? []) {
+    const equals = pair.indexOf('=');
+    if (equals < 1) throw new ConfigError([{ where: `--set ${pair}`, message: 'must be written as key=value' }]);
+    const path = pair.slice(0, equals).split('.');
+    apply(raw, path, pair.slice(equals + 1), `--set ${pair.slice(0, equals)}`, origins);
+  }
+  const fallback = sources.file ?? 'configuration';
+  const parsed = schema.safeParse(raw);
+  if (!parsed.success) throw new ConfigError(parsed.error.issues.flatMap((issue) => describe(issue, origins, fallback)));
+  const config = resolve(parsed.data);
+  const problems = judge(parsed.data, config, origins, fallback);
+  if (problems.length > 0) throw new ConfigError(problems);
+  return config;
+}
+
+function readFile(file: string, origins: Origins): Table {
+  let source: string;
+  try {
+    source = readFileSync(file, 'utf8');
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
+    throw new ConfigError([{ where: file, message: `cannot be read (${code}); give the path of a TOML file` }]);
+  }
+  try {
+    const table = parse(source) as Table;
+    for (const [path, line] of locateKeys(source)) origins.set(path, `${file}:${line}`);
+    return table;
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    const message = error.message.split('\n')[0]!.replace(/^Invalid TOML document: /, '');
+    throw new ConfigError([{ where: `${file}:${error.line}`, message: `is not TOML: ${message}` }]);
+  }
+}
+
+/** Sets one option from text, finding a listener by its name. */
+function apply(raw: Table, path: readonly string[], text: string, where: string, origins: Origins): void {
+  const [section, ...rest] = path;
+  if (section === 'listener' && rest.length === 2) {
+    const listeners = raw['listener'] as Table[];
+    const index = listeners.findIndex((table) => table['name'] === rest[0]);
+    if (index < 0) {
+      const names = listeners.map((table) => String(table['name'])).join(', ');
+      throw new ConfigError([{ where, message: `there is no listener of this name; there are: ${names}` }]);
+    }
+    listeners[index]![rest[1]!] = valueOf(text);
+    origins.set(`listener.${index}.${rest[1]}`, where);
+    return;
+  }
+  if (rest.length !== 1) {
+    throw new ConfigError([
+      { where, message: 'names no option; write section.key or listener.NAME.key (lethe print-config lists them)' },
+    ]);
+  }
+  const table = (raw[section!] ??= {}) as Table;
+  table[rest[0]!] = valueOf(text);
+  origins.set(`${section}.${rest[0]}`, where);
+}
+
+function valueOf(text: string): unknown {
+  try {
+    return parse(`value = ${text}`)['value'];
+  } catch {
+    return text;
+  }
+}
+
+function describe(issue: z.core.$ZodIssue, origins: Origins, fallback: string): ConfigProblem[] {
+  const path = issue.path.map(String);
+  if (issue.code === 'unrecognized_keys') {
+    const section = path[0] ?? '';
+    return issue.keys.map((key) => ({
+      where: whereIs([...path, key], origins, fallback),
+      message: `unknown option '${[...path.filter((part) => !/^\d+$/.test(part)), key].join('.')}'; allowed here: ${optionNames(section).join(', ')}`,
+    }));
+  }
+  const missing = issue.code === 'invalid_type' && issue.input === undefined && issue.message.startsWith('Invalid');
+  const name = path.filter((part) => !/^\d+$/.test(part)).join('.');
+  return [{ where: whereIs(path, origins, fallback), message: `${name} ${missing ? 'is missing' : issue.message}` }];
+}
+
+function whereIs(path: readonly string[], origins: Origins, fallback: string): string {
+  for (let length = path.length; length > 0; length--) {
+    const known = origins.get(path.slice(0, length).join('.'));
+    if (known !== undefined) return known;
+  }
+  return fallback;
+}
+
+function resolve(raw: RawConfig): Config {
+  const limits = Object.fromEntries(
+    (Object.keys(limitRanges) as (keyof Limits)[]).map((name) => [name, (raw.limits as Record<string, number>)[snakeCase(name)]]),
+  ) as unknown as Limits;
+  return {
+    server: {
+      dataDir: raw.server.data_dir,
+      sysIntervalS: raw.server.sys_interval_s,
+      stopTimeoutMs: raw.server.stop_timeout_ms,
+      logLevel: raw.server.log_level,
+      threads: raw.server.threads,
+    },
+    session: {
+      v3ExpiryS: raw.session.v3_expiry_s,
+      maximumQos: raw.session.maximum_qos as 0 | 1 | 2,
+      retainAvailable: raw.session.retain_available,
+      wildcardSubscriptions: raw.session.wildcard_subscriptions,
+      sharedSubscriptions: raw.session.shared_subscriptions,
+      responseInformation: raw.session.response_information,
+      serverReference: raw.session.server_reference,
+    },
+    auth: { passwordFile: raw.auth.password_file, aclFile: raw.auth.acl_file },
+    limits,
+    listeners: raw.listener.map((listener) => resolveListener(listener, raw.auth.password_file !== '')),
+  };
+}
+
+function resolveListener(raw: RawListener, hasPasswords: boolean): ListenerConfig {
+  return {
+    name: raw.name,
+    transport: raw.transport,
+    host: raw.host,
+    port: raw.port,
+    path: raw.path,
+    certFile: raw.cert_file,
+    keyFile: raw.key_file,
+    caFile: raw.ca_file,
+    clientCertificate: raw.client_certificate,
+    tlsMinVersion: raw.tls_min_version === '1.3' ? 'TLSv1.3' : 'TLSv1.2',
+    insecure: raw.insecure,
+    anonymous: raw.anonymous ?? (!hasPasswords && (isLoopback(raw.host) || raw.client_certificate === 'require')),
+    origins: raw.origins ?? null,
+    compression: raw.compression,
+    proxyProtocol: raw.proxy_protocol,
+    proxyTrusted: raw.proxy_trusted,
+    useCertificateNameAsUser: raw.use_certificate_name_as_user,
+  };
+}
+
+export function isLoopback(host: string): boolean {
+  if (host === 'localhost' || host === '::1') return true;
+  return isIP(host) === 4 && host.startsWith('127.');
+}
+
+/** What no single option shows: options that do not go together, and settings that would open a door unsaid. */
+function judge(raw: RawConfig, config: Config, origins: Origins, fallback: string): ConfigProblem[] {
+  const problems: ConfigProblem[] = [];
+  const conflict = limitsConflict(config.limits);
+  if (conflict !== null)
+    problems.push({ where: whereIs(['limits'], origins, fallback), message: conflict.replace(/\b[a-z]+[A-Z]\w*/g, snakeCase) });
+  if (config.server.threads !== 1) {
+    problems.push({
+      where: whereIs(['server', 'threads'], origins, fallback),
+      message: 'server.threads must be 1: shards are not built yet',
+    });
+  }
+  if (config.server.dataDir !== '') {
+    const message = 'server.data_dir must be empty: durable storage is not built yet, and sessions would be held in memory only';
+    problems.push({ where: whereIs(['server', 'data_dir'], origins, fallback), message });
+  }
+  const seen = new Map<string, string>();
+  raw.listener.forEach((own, index) => {
+    const at = (key: string) => whereIs(['listener', String(index), key], origins, fallback);
+    const say = (key: string, message: string) =>
+      problems.push({ where: at(key), message: `listener '${own.name}': ${message}` });
+    judgeListener(own, config.auth.passwordFile !== '', say);
+    const address = `${own.host}:${own.port}`;
+    if (own.port !== 0 && seen.has(address)) say('port', `has the address of listener '${seen.get(address)}'`);
+    if ([...seen.values()].includes(own.name)) say('name', 'has the name of another listener');
+    seen.set(own.port === 0 ? `${own.name}:free:${index}` : address, own.name);
+  });
+  return problems;
+}
+
+function judgeListener(own: RawListener, hasPasswords: boolean, say: (key: string, message: string) => void): void {
+  const encrypted = own.transport === 'tls' || own.transport === 'wss';
+  const webSocket = own.transport === 'ws' || own.transport === 'wss';
+  const open = !isLoopback(own.host);
+  if (open && !encrypted && !own.insecure) {
+    say('host', 'listens beyond loopback without TLS; use transport tls or wss, or say insecure = true');
+  }
+  const identified = hasPasswords || own.client_certificate === 'require';
+  if (open && !identified && own.anonymous !== true) {
+    say(
+      'host',
+      'listens beyond loopback without authentication; set auth.password_file or client_certificate = "require", or say anonymous = true',
+    );
+  }
+  if (encrypted && (own.cert_file === '' || own.key_file === ''))
+    say('transport', `${own.transport} needs cert_file and key_file`);
+  if (!encrypted) {
+    for (const key of ['cert_file', 'key_file', 'ca_file'] as const)
+      if (own[key] !== '') say(key, `${key} is for tls and wss only`);
+    if (own.client_certificate !== 'none') say('client_certificate', 'client_certificate is for tls only');
+  }
+  if (own.client_certificate !== 'none' && own.ca_file === '') say('client_certificate', 'client_certificate needs ca_file');
+  if (own.use_certificate_name_as_user && own.client_certificate !== 'require') {
+    say('use_certificate_name_as_user', 'use_certificate_name_as_user needs client_certificate = "require"');
+  }
+  if (!webSocket && own.origins !== undefined) say('origins', 'origins is for ws and wss only');
+  if (own.proxy_protocol && webSocket) say('proxy_protocol', 'proxy_protocol is for tcp and tls only');
+  if (own.proxy_protocol && own.proxy_trusted.length === 0)
+    say('proxy_protocol', 'proxy_protocol needs proxy_trusted: the addresses of the proxies');
+}

@@ -1,0 +1,166 @@
+// Every option of the configuration: name, type, range, default and one line for a person. Keys are snake_case as in the file;
+// `load.ts` turns them into `Config`.
+import { z } from 'zod';
+import { defaultLimits, type Limits, limitRanges } from '../../protocol/limits.ts';
+import { LogLevel } from '../log.ts';
+
+const SIZE_UNITS: Readonly<Record<string, number>> = { B: 1, KiB: 1_024, MiB: 1_048_576, GiB: 1_073_741_824 };
+const TIME_UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** `16MiB`, `10s`, `31d` as a number in the unit that the key's name says; anything else is left for the schema to refuse. */
+function withUnit(key: string, value: unknown): unknown {
+  if (typeof value !== 'string') return value;
+  const match = /^(\d+)\s*([A-Za-z]+)$/.exec(value.trim());
+  if (match === null) return value;
+  const [, digits, unit] = match;
+  if (/_bytes(_|$)/.test(key)) return unit! in SIZE_UNITS ? Number(digits) * SIZE_UNITS[unit!]! : value;
+  const ms = unit! in TIME_UNITS_MS ? Number(digits) * TIME_UNITS_MS[unit!]! : Number.NaN;
+  if (Number.isNaN(ms)) return value;
+  if (key.endsWith('_ms')) return ms;
+  return /_s(_|$)/.test(key) ? ms / 1_000 : value;
+}
+
+function integer(key: string, min: number, max: number, preset: number) {
+  const message = `must be a whole number from ${min} to ${max}`;
+  return z.preprocess((value) => withUnit(key, value), z.int(message).min(min, message).max(max, message)).default(preset);
+}
+
+function choice<const T extends readonly string[]>(values: T, preset: T[number]) {
+  return z.enum(values, `must be one of: ${values.join(', ')}`).default(preset);
+}
+
+const flag = (preset: boolean) => z.boolean('must be true or false').default(preset);
+const text = (preset: string) => z.string('must be a string').default(preset);
+const texts = () => z.array(z.string('must be a string'), 'must be a list of strings');
+
+export function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+const limitOptions = Object.fromEntries(
+  (Object.keys(limitRanges) as (keyof Limits)[]).map((name) => {
+    const key = snakeCase(name);
+    return [key, integer(key, limitRanges[name][0], limitRanges[name][1], defaultLimits[name])];
+  }),
+);
+
+const listener = z.strictObject({
+  name: z.string('must be a string').regex(/^[a-z][a-z0-9-]*$/, 'must be lower-case letters, digits and dashes'),
+  transport: z.enum(['tcp', 'tls', 'ws', 'wss'], 'must be one of: tcp, tls, ws, wss'),
+  host: text('127.0.0.1'),
+  port: integer('port', 0, 65_535, 0),
+  path: z.string('must be a string').regex(/^\//, 'must begin with /').default('/mqtt'),
+  cert_file: text(''),
+  key_file: text(''),
+  ca_file: text(''),
+  client_certificate: choice(['none', 'request', 'require'], 'none'),
+  tls_min_version: z.preprocess((value) => (typeof value === 'number' ? String(value) : value), choice(['1.2', '1.3'], '1.2')),
+  insecure: flag(false),
+  anonymous: z.boolean('must be true or false').optional(),
+  origins: texts().optional(),
+  compression: flag(false),
+  proxy_protocol: flag(false),
+  proxy_trusted: texts().default([]),
+  use_certificate_name_as_user: flag(false),
+});
+
+export const schema = z.strictObject({
+  server: z
+    .strictObject({
+      data_dir: text(''),
+      sys_interval_s: integer('sys_interval_s', 0, 86_400, 10),
+      stop_timeout_ms: integer('stop_timeout_ms', 0, 600_000, 5_000),
+      log_level: choice(Object.keys(LogLevel) as (keyof typeof LogLevel)[], 'info'),
+      threads: integer('threads', 1, 256, 1),
+    })
+    .prefault({}),
+  session: z
+    .strictObject({
+      v3_expiry_s: integer('v3_expiry_s', 0, 4_294_967_295, 31 * 86_400),
+      maximum_qos: integer('maximum_qos', 0, 2, 2),
+      retain_available: flag(true),
+      wildcard_subscriptions: flag(true),
+      shared_subscriptions: flag(true),
+      response_information: text(''),
+      server_reference: text(''),
+    })
+    .prefault({}),
+  auth: z.strictObject({ password_file: text(''), acl_file: text('') }).prefault({}),
+  limits: z.strictObject(limitOptions).prefault({}),
+  listener: z.array(listener, 'must be written as [[listener]] tables').default([]),
+});
+
+export type RawConfig = z.infer<typeof schema>;
+export type RawListener = RawConfig['listener'][number];
+
+/** Options that a section may hold, for the message about one that it may not. */
+export function optionNames(section: string): readonly string[] {
+  if (section === '') return Object.keys(schema.shape);
+  if (section === 'listener') return Object.keys(listener.shape);
+  if (section === 'limits') return Object.keys(limitOptions);
+  const part = schema.shape[section as 'server' | 'session' | 'auth'];
+  return part === undefined ? [] : Object.keys(part.unwrap().shape);
+}
+
+/** One line on each option, for `lethe print-config` and the documentation. */
+export const optionHelp: Readonly<Record<string, string>> = {
+  'server.data_dir': 'directory of the durable store; empty: sessions live in memory. Durable storage is not built yet',
+  'server.sys_interval_s': 'seconds between two rounds of $SYS topics; 0: none',
+  'server.stop_timeout_ms': 'longest time that a graceful stop may take',
+  'server.log_level': 'error, warn, info or debug',
+  'server.threads': 'shards; only 1 is built yet',
+  'session.v3_expiry_s': 'how long an MQTT 3 session without Clean Session outlives its connection',
+  'session.maximum_qos': 'highest QoS granted and accepted',
+  'session.retain_available': 'whether retained messages are kept',
+  'session.wildcard_subscriptions': 'whether filters may hold + and #',
+  'session.shared_subscriptions': 'whether $share/group/filter is allowed',
+  'session.response_information': 'Response Information for MQTT 5 clients that ask; empty: none',
+  'session.server_reference': 'Server Reference in the DISCONNECT of a stopping broker; empty: none',
+  'auth.password_file': "password file in Mosquitto's format; empty: none",
+  'auth.acl_file': "ACL file in Mosquitto's format; empty: everything is allowed",
+  'limits.connections_max': 'connections at one time',
+  'limits.sessions_max': 'sessions held, connected or not',
+  'limits.packet_bytes_max': 'largest packet accepted from a client',
+  'limits.connect_bytes_max': 'largest first packet: what a stranger can make the broker buffer',
+  'limits.connect_timeout_ms': 'time from accept to a complete CONNECT',
+  'limits.topic_bytes_max': 'longest topic name or filter',
+  'limits.topic_levels_max': 'most levels of a topic name or filter',
+  'limits.client_id_bytes_max': 'longest client identifier',
+  'limits.user_properties_max': 'most user properties of one packet',
+  'limits.subscriptions_per_client_max': 'subscriptions of one session',
+  'limits.inflight_max': 'outbound QoS 1 and 2 not yet acknowledged, per client',
+  'limits.receive_maximum': 'inbound QoS 1 and 2 not yet acknowledged, per client',
+  'limits.queued_messages_per_client_max': 'messages queued for one session',
+  'limits.queued_bytes_per_client_max': 'bytes queued for one session',
+  'limits.queued_messages_max': 'messages queued for all sessions together',
+  'limits.queued_bytes_max': 'bytes queued for all sessions together',
+  'limits.retained_messages_max': 'retained messages',
+  'limits.retained_bytes_max': 'bytes of retained messages',
+  'limits.topic_aliases_in_max': 'topic aliases that a client may use',
+  'limits.topic_aliases_out_max': 'topic aliases used towards a client, at most what it allows',
+  'limits.keep_alive_max_s': 'longest keep alive; 0: any, and none is allowed',
+  'limits.session_expiry_max_s': 'longest session expiry',
+  'limits.outbox_high_bytes': 'unsent bytes to a client at which its publishers are paused',
+  'limits.outbox_max_bytes': 'unsent bytes to a client that are never passed, but for a single packet',
+  'limits.backpressure_ms': 'how long a slow receiver may pause its publishers',
+  'limits.trie_nodes_max': 'nodes of the topic trie; reserved, touched as used',
+  'limits.trie_subscriptions_max': 'subscriptions of the topic trie; reserved, touched as used',
+  'limits.topic_cache_entries': 'topics whose receivers are remembered',
+  'listener.name': 'name in messages, and in --set listener.NAME.key=value',
+  'listener.transport': 'tcp, tls, ws or wss',
+  'listener.host': 'address to listen on',
+  'listener.port': 'port; 0 takes a free one',
+  'listener.path': 'path of a WebSocket listener',
+  'listener.cert_file': 'certificate chain, PEM (tls, wss)',
+  'listener.key_file': 'private key, PEM (tls, wss)',
+  'listener.ca_file': 'authorities of client certificates, PEM (tls)',
+  'listener.client_certificate': 'none, request or require (tls)',
+  'listener.tls_min_version': '1.2 or 1.3',
+  'listener.insecure': 'allows a listener without TLS on an address that is not loopback',
+  'listener.anonymous': 'whether clients may come without a user name; unset: on loopback, and while there is no password file',
+  'listener.origins': 'origins that browsers may come from; unset: any',
+  'listener.compression': 'WebSocket compression',
+  'listener.proxy_protocol': 'expects a PROXY protocol header, v1 or v2 (tcp)',
+  'listener.proxy_trusted': 'addresses or CIDR ranges whose PROXY header is believed',
+  'listener.use_certificate_name_as_user': "takes the client certificate's common name as the user name (tls)",
+};

@@ -1,0 +1,60 @@
+// What a store held when the broker started becomes sessions again: subscriptions in the trie, counters for what is queued,
+// timers for expiry and delayed wills. Queued messages stay in the store until their client comes.
+
+import type { Session } from '../sessions/session.ts';
+import { SESSION_NEVER_EXPIRES } from '../sessions/session.ts';
+import { endSession, setAwayTimers } from './lifecycle.ts';
+import { countQueued } from './queue.ts';
+import { unpackSession } from './record.ts';
+import { recoverRetained } from './retain.ts';
+import type { Shard } from './shard.ts';
+import { recoverSubscription } from './subscribe.ts';
+
+/** Runs before the first listener opens. */
+export async function recover(shard: Shard): Promise<void> {
+  const found = new Map<number, Session>();
+  let broken = 0;
+  await shard.store.recover({
+    session(number, bytes) {
+      shard.nextStored = Math.max(shard.nextStored, number + 1);
+      const record = unpackSession(bytes);
+      const session = record === null ? null : shard.sessions.create(record.clientId);
+      if (record === null || session === null) {
+        broken++;
+        return;
+      }
+      session.username = record.username;
+      session.level = record.level;
+      session.expiryS = record.expiryS;
+      session.will = record.will;
+      session.sentBefore = record.sentBefore;
+      // A session that was connected when the broker went down has been away since now.
+      session.disconnectedAtMs = record.disconnectedAtMs === 0 ? shard.clock.wallMs() : record.disconnectedAtMs;
+      session.stored = number;
+      found.set(number, session);
+    },
+    subscription(number, filter, options, identifier) {
+      const session = found.get(number);
+      if (session !== undefined) recoverSubscription(shard, session, filter, options, identifier);
+    },
+    deliveries(number, base, end, messages, bytes) {
+      const session = found.get(number);
+      if (session === undefined) return;
+      session.deliveries.reset(base);
+      session.tail = end;
+      countQueued(shard, session, messages, bytes);
+    },
+    inbound(number, packetId) {
+      found.get(number)?.inbound.add(packetId);
+    },
+    retained(message) {
+      recoverRetained(shard, message);
+    },
+  });
+  for (const session of found.values()) {
+    const awayMs = Math.max(0, shard.clock.wallMs() - session.disconnectedAtMs);
+    if (session.expiryS !== SESSION_NEVER_EXPIRES && awayMs >= session.expiryS * 1_000) endSession(shard, session);
+    else setAwayTimers(shard, session, awayMs);
+  }
+  if (broken > 0) shard.log.error('session records could not be read and were left aside', { records: broken });
+}
