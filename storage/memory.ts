@@ -52,7 +52,8 @@ export class MemoryStore implements Store {
     const known = this.#sessions.get(session);
     const copy = record.slice();
     if (known !== undefined) known.record = copy;
-    else this.#sessions.set(session, { record: copy, subscriptions: new Map(), deliveries: new Map(), inbound: new Set(), end: 0 });
+    else
+      this.#sessions.set(session, { record: copy, subscriptions: new Map(), deliveries: new Map(), inbound: new Set(), end: 0 });
   }
 
   dropSession(session: number): void {

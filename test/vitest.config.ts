@@ -1,10 +1,14 @@
-// Runs every *.test.ts below test/ from the TypeScript sources.
+// Runs every *.test.ts below test/ from the TypeScript sources; tests that start the process use the build in dist/.
+import { delimiter } from 'node:path';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
     root: new URL('..', import.meta.url).pathname,
     include: ['test/**/*.test.ts'],
+    globalSetup: ['test/setup.ts'],
+    // Debian puts the mosquitto server where an ordinary user's PATH does not look.
+    env: { PATH: `${process.env['PATH']}${delimiter}/usr/sbin` },
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 60_000,

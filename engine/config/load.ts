@@ -142,7 +142,7 @@ function apply(raw: Table, path: readonly string[], text: string, where: string,
       const names = listeners.map((table) => String(table['name'])).join(', ');
       throw new ConfigError([{ where, message: `there is no listener of this name; there are: ${names}` }]);
     }
-    listeners[index]![rest[1]!] = valueOf(text);
+    listeners[index]![rest[1]!] = parseValue(text);
     origins.set(`listener.${index}.${rest[1]}`, where);
     return;
   }
@@ -151,12 +151,12 @@ function apply(raw: Table, path: readonly string[], text: string, where: string,
       { where, message: 'names no option; write section.key or listener.NAME.key (lethe print-config lists them)' },
     ]);
   }
-  const table = (raw[section!] ??= {}) as Table;
-  table[rest[0]!] = valueOf(text);
+  raw[section!] ??= {};
+  (raw[section!] as Table)[rest[0]!] = parseValue(text);
   origins.set(`${section}.${rest[0]}`, where);
 }
 
-function valueOf(text: string): unknown {
+function parseValue(text: string): unknown {
   try {
     return parse(`value = ${text}`)['value'];
   } catch {

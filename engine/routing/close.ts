@@ -29,9 +29,10 @@ export function endConnection(shard: Shard, connection: Connection, reason: Reas
   const wasOpen = connection.isOpen;
   connection.closeReason = reason;
   if (wasOpen && connection.level === Level.V5) {
-    const bytes = disconnectBytes(shard, connection, reason);
-    // [MQTT-3.1.2-24] a DISCONNECT that the client could not accept is not sent
-    if (bytes.length <= connection.packetBytesMax) connection.outbox.append(bytes, 0, bytes.length);
+    const full = disconnectBytes(shard, connection, reason);
+    // [MQTT-3.14.2-3] the words are left out where they would exceed what the client accepts
+    const bytes = full.length <= connection.packetBytesMax ? full : disconnectAnswer(reason);
+    if (bytes.length <= connection.packetBytesMax) connection.outbox.append(bytes, 0, bytes.length); // [MQTT-3.1.2-24]
   }
   if (reason !== Reason.SUCCESS) shard.log.debug('a connection was ended', { reason });
   closeOrderly(shard, connection, true);

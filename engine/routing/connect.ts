@@ -94,7 +94,7 @@ function judge(shard: Shard, packet: ConnectPacket): Reason {
   // [MQTT3-3.1.3-8] an empty client identifier needs a clean session; MQTT 5 has no such rule
   if (packet.clientId === '' && packet.level !== Level.V5 && !packet.clean) return Reason.CLIENT_IDENTIFIER_NOT_VALID;
   if (packet.will !== null && packet.will.qos > shard.offers.maximumQos) return Reason.QOS_NOT_SUPPORTED; // [MQTT-3.2.2-12]
-  if (packet.will !== null && packet.will.retain && !shard.offers.retainAvailable) return Reason.RETAIN_NOT_SUPPORTED; // [MQTT-3.2.2-13]
+  if (packet.will?.retain && !shard.offers.retainAvailable) return Reason.RETAIN_NOT_SUPPORTED; // [MQTT-3.2.2-13]
   return Reason.SUCCESS;
 }
 

@@ -80,7 +80,7 @@ function deliverTo(shard: Shard, publisher: Connection | null, view: MessageView
   if (session === null) return;
   fanOut.matched++;
   const granted = target.options & SubscriptionOption.QOS_MASK;
-  const qos = view.qos < granted ? view.qos : granted; // [MQTT-3.8.4-8]
+  const qos = Math.min(view.qos, granted); // [MQTT-3.8.4-8]
   // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
   const retain = (target.options & SubscriptionOption.RETAIN_AS_PUBLISHED) === 0 ? 0 : view.retain;
   if (qos === 0) sendQos0(shard, publisher, session, view, retain, target, many);

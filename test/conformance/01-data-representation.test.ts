@@ -89,7 +89,7 @@ describe.each(bothLevels)('MQTT %s', (_version, level) => {
     const packet = wire.connect(level, { clientId: rig.name('c') });
     packet[0] = 0x11;
     client.send(packet);
-    await client.expectClosed();
+    await expectRefused(client, 0x81);
   });
 
   test('packet type 0 ends the connection [MQTT-4.13.1-1] [MQTT3-4.8.0-1]', async () => {

@@ -140,8 +140,9 @@ function table(
   return [title, '', '| number | about | binds | decided at | shown by |', '| --- | --- | --- | --- | --- |', ...rows, ''];
 }
 
-function link({ file, line }: Evidence): string {
-  return `[${file}:${line}](../${file}#L${line})`;
+/** Names the file only: a line number would change with every edit above it. */
+function link({ file }: Evidence): string {
+  return `[${file}](../${file})`;
 }
 
 function cell(text: string): string {

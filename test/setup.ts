@@ -1,0 +1,45 @@
+// Before the first test: the programs that the suite drives as real clients and oracles. On a Debian machine that runs as root
+// what is missing is installed; elsewhere the run ends with the command to type.
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/** Programs by the Debian package that has them. */
+const PROGRAMS: Readonly<Record<string, string>> = {
+  mosquitto_pub: 'mosquitto-clients',
+  mosquitto_sub: 'mosquitto-clients',
+  mosquitto: 'mosquitto',
+  mosquitto_passwd: 'mosquitto',
+  openssl: 'openssl',
+};
+
+export default function setup(): void {
+  const missing = [
+    ...new Set(
+      Object.keys(PROGRAMS)
+        .filter((name) => !isInstalled(name))
+        .map((name) => PROGRAMS[name]!),
+    ),
+  ];
+  if (missing.length === 0) return;
+  const install = `apt-get install -y ${missing.join(' ')}`;
+  if (process.getuid?.() !== 0 || !isInstalled('apt-get')) {
+    throw new Error(`the tests need Debian's ${missing.join(' and ')}: install with 'sudo ${install}' and run them again`);
+  }
+  process.stdout.write(`installing ${missing.join(', ')} for the tests\n`);
+  // RUNLEVEL=1 keeps the mosquitto package from starting its service on the default port.
+  const options = {
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' },
+    stdio: ['ignore', 'ignore', 'inherit'] as const,
+  };
+  execFileSync('apt-get', ['update', '-qq'], { ...options, stdio: [...options.stdio] });
+  execFileSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...missing], {
+    ...options,
+    stdio: [...options.stdio],
+  });
+}
+
+function isInstalled(name: string): boolean {
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin'];
+  return folders.some((folder) => existsSync(join(folder, name)));
+}
