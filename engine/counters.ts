@@ -8,17 +8,22 @@ export const DropReason = {
   EXPIRED: 'expired',
   NOT_AUTHORIZED: 'not authorized',
   NO_GROUP_MEMBER: 'no group member',
+  DAMAGED: 'damaged in the store',
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 
 export class Counters {
   bytesReceived = 0;
+  /** Bytes handed to the transports, of every kind of packet. */
   bytesSent = 0;
   packetsReceived = 0;
+  packetsSent = 0;
   publishReceived = 0;
   publishSent = 0;
   publishBytesReceived = 0;
   publishBytesSent = 0;
+  /** Connections of the transports, whatever became of them. */
+  socketsTotal = 0;
   connectReceived = 0;
   connectRefused = 0;
   connectionsTotal = 0;
@@ -39,6 +44,7 @@ export class Counters {
     [DropReason.EXPIRED]: 0,
     [DropReason.NOT_AUTHORIZED]: 0,
     [DropReason.NO_GROUP_MEMBER]: 0,
+    [DropReason.DAMAGED]: 0,
   };
 
   get droppedTotal(): number {

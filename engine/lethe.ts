@@ -1,8 +1,10 @@
 // The composition root and the library's one public entry: a configuration in, a running broker out.
 import { readFileSync } from 'node:fs';
 import { Reason } from '../protocol/packet.ts';
+import type { Figures } from '../storage/figures.ts';
 import { MemoryStore } from '../storage/memory.ts';
 import type { Store } from '../storage/store.ts';
+import { type Inventory, takeInventory } from './administration/inventory.ts';
 import { publishSys } from './administration/sys.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type Config, type ListenerConfig, loadConfig } from './config/load.ts';
@@ -13,15 +15,18 @@ import { type Log, silentLog } from './log.ts';
 import type { TlsOptions } from './network/certificate.ts';
 import { listenTcp } from './network/tcp.ts';
 import { type Random, systemRandom } from './random.ts';
-import { releaseGated } from './routing/answer.ts';
 import { endConnection } from './routing/close.ts';
 import { recover } from './routing/recover.ts';
 import { Shard } from './routing/shard.ts';
 import { acceptLink } from './routing/sink.ts';
+import { storeListener } from './routing/stored.ts';
 import { loadAclFile } from './security/acl.ts';
 import { createAuthenticator } from './security/authenticator.ts';
 import { loadPasswordFile } from './security/password-file.ts';
+import { openSpool, type SpoolOptions } from './spool/open.ts';
+import { Timer } from './timers.ts';
 
+export type { Inventory } from './administration/inventory.ts';
 export { type Config, ConfigError, type ListenerConfig, loadConfig } from './config/load.ts';
 export type { Authenticator, AuthOutcome, Credentials, Exchange, ExchangeMethods, ExchangeOutcome, Rights } from './gate.ts';
 export { createLog, type Log } from './log.ts';
@@ -63,6 +68,10 @@ export interface Broker {
     queuedMessages: number;
     retained: number;
   };
+  /** What is held, for whom it may concern: counts, bytes and ages by class. */
+  inventory(): Promise<Inventory>;
+  /** What the spool tells of itself; null without a data directory. */
+  readonly spool: { readonly figures: Figures; readonly hasMasterKey: boolean } | null;
   /** Stops accepting, tells MQTT 5 clients (0x8B), flushes, and resolves when all is closed or the stop timeout has passed. */
   stop(): Promise<void>;
 }
@@ -79,7 +88,9 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   const clock = options.clock ?? systemClock;
   const random = options.random ?? systemRandom;
   const { authenticator, rights } = loadSecurity(config, log);
-  const store = options.store ?? new MemoryStore();
+  const retentionMs = config.spool.maxRetentionS * 1_000;
+  const spool = options.store === undefined && config.server.dataDir !== '' ? await openSpool(spoolOptions(config)) : null;
+  const store = options.store ?? spool?.store ?? new MemoryStore(retentionMs);
   const shard = new Shard({
     limits: config.limits,
     offers: config.session,
@@ -91,23 +102,28 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     authenticator: options.authenticator ?? authenticator,
     exchanges: options.exchanges ?? null,
     rights: options.rights ?? rights,
+    overflows: new Map(config.listeners.map(({ name, queueOverflow }) => [name, queueOverflow])),
   });
-  store.onDurable = () => releaseGated(shard);
+  store.listener = storeListener(shard);
   await recover(shard);
   const listeners = await listenAll(config, clock, (link) => acceptLink(shard, link));
+  const stopExpiry = expireEverySecond(shard);
   const stopSys = config.server.sysIntervalS === 0 ? () => {} : publishSys(shard, version, config.server.sysIntervalS);
 
   let stopped: Promise<void> | null = null;
   async function stop(): Promise<void> {
     shard.stopping = true;
     stopSys();
+    stopExpiry();
     const closed = listeners.map((listener) => listener.close());
     for (const connection of [...shard.connections]) endConnection(shard, connection, Reason.SERVER_SHUTTING_DOWN);
     await emptied(shard, config.server.stopTimeoutMs);
     for (const connection of [...shard.connections]) connection.link.destroy();
     await Promise.all(closed);
+    for (const listener of listeners) listener.destroy();
     shard.timers.stop();
     await store.close();
+    await spool?.unlock();
   }
 
   const portOf = (transport: string) => listeners.find((listener) => listener.transport === transport)?.port ?? 0;
@@ -125,10 +141,25 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
       queuedMessages: shard.queuedMessages,
       retained: shard.retained.count,
     }),
+    inventory: () => takeInventory(shard),
+    spool: spool === null ? null : { figures: spool.figures, hasMasterKey: spool.hasMasterKey },
     stop() {
       stopped ??= stop();
       return stopped;
     },
+  };
+}
+
+function spoolOptions(config: Config): SpoolOptions {
+  const { spool, server } = config;
+  return {
+    folder: server.dataDir,
+    masterKey: { file: spool.keyFile, env: spool.keyEnv, command: spool.keyCommand },
+    retentionMs: spool.maxRetentionS * 1_000,
+    eraseWithinMs: spool.eraseWithinMs,
+    diskFloorBytes: spool.diskFloorBytes,
+    commitWindowMs: spool.commitWindowMs,
+    relaxed: spool.durability === 'relaxed',
   };
 }
 
@@ -196,6 +227,18 @@ function tlsOptions(listener: ListenerConfig): TlsOptions {
     clientCertificate: listener.clientCertificate,
   };
 }
+
+/** Tells the store the time, so that what has expired goes also while nobody asks for it. */
+function expireEverySecond(shard: Shard): () => void {
+  const timer = new Timer(() => {
+    shard.store.expire(shard.clock.wallMs());
+    shard.timers.set(timer, EXPIRY_INTERVAL_MS);
+  });
+  shard.timers.set(timer, 0);
+  return () => shard.timers.cancel(timer);
+}
+
+const EXPIRY_INTERVAL_MS = 1_000;
 
 /** Resolves when the last connection is gone, or after `timeoutMs`. */
 async function emptied(shard: Shard, timeoutMs: number): Promise<void> {

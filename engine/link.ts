@@ -83,4 +83,6 @@ export interface Listener {
   readonly port: number;
   /** Stops accepting; open links live on. Resolves when the port is free. */
   close(): Promise<void>;
+  /** The last call: drops handshakes that are under way. Links are closed before this, by those who hold them. */
+  destroy(): void;
 }

@@ -2,13 +2,27 @@
 // the simulator breaks on purpose, and the plainest reading of the contract in store.ts.
 import { copyBytes } from '../protocol/bytes.ts';
 import { MessageView } from '../protocol/publish.ts';
-import type { DeliverySink, Held, RecoveryVisitor, Store } from './store.ts';
+import {
+  type DeliverySink,
+  GoneReason,
+  type Held,
+  type RecoveryVisitor,
+  type Store,
+  type StoreInventory,
+  type StoreListener,
+} from './store.ts';
 
 interface StoredMessage {
   readonly view: MessageView;
   readonly bytes: number;
+  readonly sinceMs: number;
   references: number;
 }
+
+/** What must be looked at when its time is up: a delivery, or a retained message. */
+type Expiry =
+  | { readonly session: number; readonly position: number }
+  | { readonly retained: number; readonly message: StoredMessage };
 
 interface StoredDelivery {
   /** Null once it was received. */
@@ -26,7 +40,9 @@ interface StoredSubscription {
 
 interface StoredSession {
   record: Uint8Array;
-  readonly subscriptions: Map<string, StoredSubscription>;
+  hasWill: boolean;
+  readonly sinceMs: number;
+  readonly subscriptions: Map<number, StoredSubscription>;
   /** By position, which is also the order of insertion. */
   readonly deliveries: Map<number, StoredDelivery>;
   readonly inbound: Set<number>;
@@ -35,10 +51,21 @@ interface StoredSession {
 
 export class MemoryStore implements Store {
   sequence = 0;
-  onDurable: (() => void) | null = null;
+  listener: StoreListener | null = null;
+  readonly isBehind = false;
+  readonly isRefusing = false;
   readonly #sessions = new Map<number, StoredSession>();
   readonly #messages = new Map<number, StoredMessage>();
-  readonly #retained = new Map<string, StoredMessage>();
+  readonly #retained = new Map<number, StoredMessage>();
+  /** By the second in which they expire. */
+  readonly #expiries = new Map<number, Expiry[]>();
+  #wallMs = 0;
+  readonly #retentionMs: number;
+
+  /** `retentionMs`: longest time that a message is kept. */
+  constructor(retentionMs = Infinity) {
+    this.#retentionMs = retentionMs;
+  }
   #nextMessage = 1;
   #messageBytes = 0;
   #retainedBytes = 0;
@@ -47,13 +74,17 @@ export class MemoryStore implements Store {
     return this.sequence;
   }
 
-  putSession(session: number, record: Uint8Array): void {
+  putSession(session: number, record: Uint8Array, hasWill: boolean): void {
     this.sequence++;
     const known = this.#sessions.get(session);
     const copy = record.slice();
-    if (known !== undefined) known.record = copy;
-    else
-      this.#sessions.set(session, { record: copy, subscriptions: new Map(), deliveries: new Map(), inbound: new Set(), end: 0 });
+    if (known !== undefined) {
+      known.record = copy;
+      known.hasWill = hasWill;
+      return;
+    }
+    const held = { subscriptions: new Map(), deliveries: new Map(), inbound: new Set<number>(), end: 0 };
+    this.#sessions.set(session, { record: copy, hasWill, sinceMs: this.#wallMs, ...held });
   }
 
   dropSession(session: number): void {
@@ -64,20 +95,19 @@ export class MemoryStore implements Store {
     this.#sessions.delete(session);
   }
 
-  putSubscription(session: number, filter: Uint8Array, options: number, identifier: number): void {
+  putSubscription(session: number, number: number, filter: Uint8Array, options: number, identifier: number): void {
     this.sequence++;
-    const key = topicKey(filter, 0, filter.length);
-    this.#sessions.get(session)?.subscriptions.set(key, { filter: filter.slice(), options, identifier });
+    this.#sessions.get(session)?.subscriptions.set(number, { filter: filter.slice(), options, identifier });
   }
 
-  dropSubscription(session: number, filter: Uint8Array): void {
+  dropSubscription(session: number, number: number): void {
     this.sequence++;
-    this.#sessions.get(session)?.subscriptions.delete(topicKey(filter, 0, filter.length));
+    this.#sessions.get(session)?.subscriptions.delete(number);
   }
 
   putMessage(message: MessageView): number {
     this.sequence++;
-    const stored = keep(message);
+    const stored = keep(message, this.#wallMs);
     const number = this.#nextMessage++;
     this.#messages.set(number, stored);
     this.#messageBytes += stored.bytes;
@@ -92,6 +122,7 @@ export class MemoryStore implements Store {
     stored.references++;
     known.deliveries.set(position, { message: stored, number: message, bits, subscriptionIds });
     known.end = position + 1;
+    this.#expireLater(Math.min(stored.view.expiresAtMs, stored.sinceMs + this.#retentionMs), { session, position });
   }
 
   markReceived(session: number, position: number): void {
@@ -119,22 +150,36 @@ export class MemoryStore implements Store {
     this.#sessions.get(session)?.inbound.delete(packetId);
   }
 
-  putRetained(message: MessageView): number {
-    this.dropRetained(message.topic, message.topicFrom, message.topicTo);
-    const stored = keep(message);
-    this.#retained.set(topicKey(message.topic, message.topicFrom, message.topicTo), stored);
+  trim(session: number, position: number): void {
+    this.sequence++;
+    const known = this.#sessions.get(session);
+    if (known === undefined) return;
+    for (const [found, delivery] of known.deliveries) {
+      if (found < position || delivery.message === null) continue;
+      this.#letGo(session, known, found, GoneReason.TRIMMED);
+      return;
+    }
+  }
+
+  putRetained(number: number, message: MessageView): number {
+    this.dropRetained(number);
+    const stored = keep(message, this.#wallMs);
+    this.#retained.set(number, stored);
     this.#retainedBytes += stored.bytes;
+    this.#expireLater(stored.view.expiresAtMs, { retained: number, message: stored });
     return 0;
   }
 
-  dropRetained(topic: Uint8Array, from: number, to: number): void {
+  dropRetained(number: number): void {
     this.sequence++;
-    const key = topicKey(topic, from, to);
-    const known = this.#retained.get(key);
+    const known = this.#retained.get(number);
     if (known === undefined) return;
     this.#retainedBytes -= known.bytes;
-    this.#retained.delete(key);
+    this.#retained.delete(number);
   }
+
+  /** Everything is durable at once. */
+  flush(): void {}
 
   read(session: number, from: number, limit: number, sink: DeliverySink): void {
     const known = this.#sessions.get(session);
@@ -159,8 +204,8 @@ export class MemoryStore implements Store {
   async recover(visitor: RecoveryVisitor): Promise<void> {
     for (const [number, session] of this.#sessions) {
       visitor.session(number, session.record);
-      for (const { filter, options, identifier } of session.subscriptions.values()) {
-        visitor.subscription(number, filter, options, identifier);
+      for (const [own, { filter, options, identifier }] of session.subscriptions) {
+        visitor.subscription(number, own, filter, options, identifier);
       }
       let base = session.end;
       let bytes = 0;
@@ -171,7 +216,7 @@ export class MemoryStore implements Store {
       visitor.deliveries(number, base, session.end, session.deliveries.size, bytes);
       for (const packetId of session.inbound) visitor.inbound(number, packetId);
     }
-    for (const message of this.#retained.values()) visitor.retained(message.view);
+    for (const [number, message] of this.#retained) visitor.retained(number, message.view);
   }
 
   held(): Held {
@@ -184,8 +229,64 @@ export class MemoryStore implements Store {
     };
   }
 
+  async inventory(): Promise<StoreInventory> {
+    const held = this.held();
+    const sessions = [...this.#sessions.values()];
+    const wills = sessions.filter(({ hasWill }) => hasWill);
+    const bytesOf = (some: readonly StoredSession[]) => some.reduce((sum, { record }) => sum + record.length, 0);
+    return {
+      messages: { count: held.messages, bytes: held.messageBytes, oldestMs: oldest(this.#messages.values()) },
+      retained: { count: held.retained, bytes: held.retainedBytes, oldestMs: oldest(this.#retained.values()) },
+      sessions: { count: sessions.length, bytes: bytesOf(sessions), oldestMs: oldest(sessions) },
+      wills: { count: wills.length, bytes: bytesOf(wills), oldestMs: oldest(wills) },
+      quarantined: { count: 0, bytes: 0, oldestMs: null },
+    };
+  }
+
+  expire(wallMs: number): void {
+    this.#wallMs = wallMs;
+    const nowS = Math.floor(wallMs / 1_000);
+    if (this.#expiries.size === 0) return;
+    const due = [...this.#expiries.keys()].filter((second) => second <= nowS);
+    for (const second of due) {
+      const expiries = this.#expiries.get(second)!;
+      this.#expiries.delete(second);
+      for (const expiry of expiries) this.#expireOne(expiry);
+    }
+  }
+
   async close(): Promise<void> {
-    this.onDurable = null;
+    this.listener = null;
+  }
+
+  #expireLater(expiresAtMs: number, expiry: Expiry): void {
+    if (expiresAtMs === Infinity) return;
+    const second = Math.ceil(expiresAtMs / 1_000);
+    const others = this.#expiries.get(second);
+    if (others === undefined) this.#expiries.set(second, [expiry]);
+    else others.push(expiry);
+  }
+
+  #expireOne(expiry: Expiry): void {
+    if ('retained' in expiry) {
+      if (this.#retained.get(expiry.retained) !== expiry.message) return;
+      this.dropRetained(expiry.retained);
+      this.listener?.retainedGone(expiry.retained);
+      return;
+    }
+    const known = this.#sessions.get(expiry.session);
+    const delivery = known?.deliveries.get(expiry.position);
+    if (known === undefined || delivery === undefined || delivery.message === null) return;
+    this.#letGo(expiry.session, known, expiry.position, GoneReason.EXPIRED);
+  }
+
+  /** Lets a delivery go that nobody acknowledged. */
+  #letGo(session: number, known: StoredSession, position: number, reason: GoneReason): void {
+    const delivery = known.deliveries.get(position)!;
+    const bytes = delivery.message?.bytes ?? 0;
+    this.#unreference(delivery);
+    known.deliveries.delete(position);
+    this.listener?.gone(session, position, bytes, reason);
   }
 
   #unreference(delivery: StoredDelivery): void {
@@ -198,12 +299,14 @@ export class MemoryStore implements Store {
   }
 }
 
-function topicKey(topic: Uint8Array, from: number, to: number): string {
-  return Buffer.from(topic.buffer, topic.byteOffset + from, to - from).toString('latin1');
+function oldest(some: Iterable<{ readonly sinceMs: number }>): number | null {
+  let earliest = Infinity;
+  for (const { sinceMs } of some) earliest = Math.min(earliest, sinceMs);
+  return earliest === Infinity ? null : earliest;
 }
 
 /** One copy of a message in a buffer of its own. */
-function keep(source: MessageView): StoredMessage {
+function keep(source: MessageView, sinceMs: number): StoredMessage {
   const bytes =
     source.topicTo - source.topicFrom + source.propertiesTo - source.propertiesFrom + source.payloadTo - source.payloadFrom;
   const block = new Uint8Array(bytes);
@@ -219,5 +322,5 @@ function keep(source: MessageView): StoredMessage {
   view.qos = source.qos;
   view.retain = source.retain;
   view.expiresAtMs = source.expiresAtMs;
-  return { view, bytes, references: 0 };
+  return { view, bytes, sinceMs, references: 0 };
 }

@@ -5,8 +5,8 @@
 // it are durable, and never waits otherwise. Nothing here throws: a store that cannot take an intent says so by a fault
 // (QUOTA_EXCEEDED for a full one), and has then not taken it.
 //
-// Sessions are numbers that the engine gives; deliveries are (session, position), positions grow by one. A message is put once and
-// referenced by any number of deliveries; it is dropped with its last reference.
+// Sessions are numbers that the engine gives and never gives twice; deliveries are (session, position), positions grow by one. A message
+// is put once and referenced by any number of deliveries; it is dropped with its last reference.
 import type { MessageView } from '../protocol/publish.ts';
 
 /** Receives what `read` finds; ranges of `message` are borrowed for the call. */
@@ -20,11 +20,29 @@ export interface DeliverySink {
 /** Receives what a store held when it was opened. Bytes are borrowed for the call. */
 export interface RecoveryVisitor {
   session(session: number, record: Uint8Array): void;
-  subscription(session: number, filter: Uint8Array, options: number, identifier: number): void;
+  subscription(session: number, number: number, filter: Uint8Array, options: number, identifier: number): void;
   /** Deliveries that are held for a session: [base, end) covers their positions. */
   deliveries(session: number, base: number, end: number, messages: number, bytes: number): void;
   inbound(session: number, packetId: number): void;
-  retained(message: MessageView): void;
+  retained(number: number, message: MessageView): void;
+}
+
+/** Why a store let something go that nobody had acknowledged. */
+export const GoneReason = { EXPIRED: 0, TRIMMED: 1, DAMAGED: 2 } as const;
+export type GoneReason = (typeof GoneReason)[keyof typeof GoneReason];
+
+/** What a store tells of its own accord; but for `taken`, never inside an intent. */
+export interface StoreListener {
+  /** Something was taken since the last `flush`, which is to be called at the end of the turn. */
+  taken(): void;
+  /** `durable` moved on, or the store has room again. */
+  durable(): void;
+  /** A delivery ended without an acknowledgement; `bytes` of topic, properties and payload went with it. */
+  gone(session: number, position: number, bytes: number, reason: GoneReason): void;
+  /** A retained message was let go because its time was up. */
+  retainedGone(number: number): void;
+  /** Something an operator must know, in words without personal data. */
+  trouble(message: string): void;
 }
 
 /** What is held now, in counts and bytes of topic, properties and payload. */
@@ -36,40 +54,68 @@ export interface Held {
   retainedBytes: number;
 }
 
+/** How much of one class is held, and since when: wall clock in ms of the oldest, null when there is none. */
+export interface HeldClass {
+  count: number;
+  bytes: number;
+  oldestMs: number | null;
+}
+
+/** What is held, by class. Counts messages as often as they are stored: once, however many sessions wait. */
+export interface StoreInventory {
+  messages: HeldClass;
+  retained: HeldClass;
+  sessions: HeldClass;
+  /** Sessions whose record holds a will. */
+  wills: HeldClass;
+  /** Damaged values that were set aside. */
+  quarantined: HeldClass;
+}
+
 export interface Store {
   /** Number of the last intent taken. */
   readonly sequence: number;
   /** Number of the last intent that would survive a crash. */
   readonly durable: number;
-  /** Called after `durable` moved on, never inside an intent. */
-  onDurable: (() => void) | null;
+  /** Whether the store is far behind its intents: publishers that feed it should not be read from until `durable` is told. */
+  readonly isBehind: boolean;
+  /** Whether messages would be refused now: the store is full, has failed, or is hopelessly behind. */
+  readonly isRefusing: boolean;
+  listener: StoreListener | null;
 
-  /** Creates or replaces a session's record (opaque bytes, copied). */
-  putSession(session: number, record: Uint8Array): void;
+  /** Creates or replaces a session's record (opaque bytes, copied). `hasWill`: a will is part of it. */
+  putSession(session: number, record: Uint8Array, hasWill: boolean): void;
   /** Removes a session with its subscriptions, deliveries and inbound identifiers. */
   dropSession(session: number): void;
-  /** Adds or replaces a subscription: the whole filter (copied), its options and Subscription Identifier. */
-  putSubscription(session: number, filter: Uint8Array, options: number, identifier: number): void;
-  dropSubscription(session: number, filter: Uint8Array): void;
+  /** Adds or replaces subscription `number` of a session: the whole filter (copied), its options and Subscription Identifier. */
+  putSubscription(session: number, number: number, filter: Uint8Array, options: number, identifier: number): void;
+  dropSubscription(session: number, number: number): void;
   /** Keeps a copy of a message; returns its number (> 0) or a fault. It must be referenced in the same turn. */
   putMessage(message: MessageView): number;
-  /** Owes a message to a session at the next position. `bits`: QoS and retain; `subscriptionIds`: encoded properties. */
+  /** Owes the message put last to a session at the next position. `bits`: QoS and retain; `subscriptionIds`: encoded properties. */
   addDelivery(session: number, position: number, message: number, bits: number, subscriptionIds: Uint8Array): void;
   /** The receiver has the message (PUBREC): the reference goes, the position stays until it is dropped. */
   markReceived(session: number, position: number): void;
   /** The delivery is finished. */
   dropDelivery(session: number, position: number): void;
+  /** Lets the oldest message from `position` on go that is still kept for a session; `gone` tells which it was. */
+  trim(session: number, position: number): void;
   addInbound(session: number, packetId: number): void;
   dropInbound(session: number, packetId: number): void;
-  /** Replaces the retained message of its topic. Returns 0 or a fault. */
-  putRetained(message: MessageView): number;
-  dropRetained(topic: Uint8Array, from: number, to: number): void;
+  /** Creates or replaces retained message `number`. Returns 0 or a fault. */
+  putRetained(number: number, message: MessageView): number;
+  dropRetained(number: number): void;
+  /** The turn is over: what was taken since the last call is passed on. */
+  flush(): void;
 
   /** Gives up to `limit` deliveries of a session from a position on to `sink`, inside the call or later. */
   read(session: number, from: number, limit: number, sink: DeliverySink): void;
-  /** Gives what the store holds: sessions first, each before what belongs to it. */
+  /** Gives what the store holds: sessions first, each before what belongs to it. Once, before anything else. */
   recover(visitor: RecoveryVisitor): Promise<void>;
   held(): Held;
+  inventory(): Promise<StoreInventory>;
+  /** Lets go of what expires by `wallMs`; called about once a second. A store with a clock of its own need not listen. */
+  expire(wallMs: number): void;
   /** Makes everything durable and lets go of the files. */
   close(): Promise<void>;
 }

@@ -3,7 +3,7 @@
 import { MessageView } from '../../protocol/publish.ts';
 import { DropReason } from '../counters.ts';
 import { deliverMessage } from '../routing/deliver.ts';
-import { retainMessage } from '../routing/retain.ts';
+import { Retention, retainMessage } from '../routing/retain.ts';
 import type { Shard } from '../routing/shard.ts';
 import { Timer } from '../timers.ts';
 
@@ -23,14 +23,22 @@ export function publishSys(shard: Shard, version: string, intervalS: number): ()
   const startedMs = clock.monotonicMs();
   const loads: Load[] = [
     load('messages/received', () => counters.packetsReceived),
+    load('messages/sent', () => counters.packetsSent),
     load('publish/received', () => counters.publishReceived),
     load('publish/sent', () => counters.publishSent),
+    load('publish/dropped', () => counters.droppedTotal),
     load('bytes/received', () => counters.bytesReceived),
     load('bytes/sent', () => counters.bytesSent),
     load('connections', () => counters.connectionsTotal),
+    load('sockets', () => counters.socketsTotal),
   ];
+  let heapMaximum = 0;
   say(shard, '$SYS/broker/version', `lethe version ${version}`);
   const timer = new Timer(() => {
+    const heap = process.memoryUsage().heapUsed;
+    heapMaximum = Math.max(heapMaximum, heap);
+    say(shard, '$SYS/broker/heap/current', String(heap));
+    say(shard, '$SYS/broker/heap/maximum', String(heapMaximum));
     for (const [topic, value] of figures(shard, Math.floor((clock.monotonicMs() - startedMs) / 1_000))) say(shard, topic, value);
     for (const own of loads) sayLoad(shard, own, intervalS);
     shard.timers.set(timer, intervalS * 1_000);
@@ -54,6 +62,7 @@ function figures(shard: Shard, uptimeS: number): [string, string][] {
     ['clients/maximum', counters.connectionsMaximum],
     ['clients/expired', counters.expiredSessions],
     ['messages/received', counters.packetsReceived],
+    ['messages/sent', counters.packetsSent],
     ['messages/stored', held.messages + shard.retained.count],
     ['store/messages/count', held.messages + shard.retained.count],
     ['store/messages/bytes', held.messageBytes + shard.retainedBytes],
@@ -64,9 +73,9 @@ function figures(shard: Shard, uptimeS: number): [string, string][] {
     ['publish/bytes/sent', counters.publishBytesSent],
     ['bytes/received', counters.bytesReceived],
     ['bytes/sent', counters.bytesSent],
-    ['subscriptions/count', shard.trie.subscriptions],
+    ['subscriptions/count', shard.trie.subscriptions - shard.sharedSubscriptions],
+    ['shared_subscriptions/count', shard.sharedSubscriptions],
     ['retained messages/count', shard.retained.count],
-    ['heap/current', process.memoryUsage().heapUsed],
     ['lethe/queued/messages', shard.queuedMessages],
     ['lethe/queued/bytes', shard.queuedBytes],
     ['lethe/takeovers', counters.takeovers],
@@ -106,5 +115,5 @@ function say(shard: Shard, topic: string, value: string): void {
   view.retain = 1;
   if (shard.routes.find(view.topic, 0, view.topicTo) < 0) return;
   deliverMessage(shard, null, view, shard.routes.found);
-  retainMessage(shard, view);
+  retainMessage(shard, view, Retention.VOLATILE);
 }

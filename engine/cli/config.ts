@@ -9,6 +9,7 @@ export function checkConfigCommand(): Command {
   return new Command('check-config')
     .description('judge a configuration file and the password and ACL files that it names, without serving')
     .argument('<file>', 'configuration file, TOML')
+    .addHelpText('after', '\nExample:\n  lethe check-config lethe.toml && systemctl restart lethe')
     .addHelpText('after', exitCodesHelp)
     .action((file: string) => {
       const config = load({ file });
@@ -30,6 +31,10 @@ export function printConfigCommand(): Command {
   return new Command('print-config')
     .description('print every option as it would hold, as a complete configuration file')
     .option('--config <file>', 'start from this file instead of the defaults')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  lethe print-config > lethe.toml\n  LETHE_LIMITS__INFLIGHT_MAX=16 lethe print-config --config lethe.toml',
+    )
     .addHelpText('after', exitCodesHelp)
     .action((flags: { readonly config?: string }) => {
       const config = load({ ...(flags.config === undefined ? {} : { file: flags.config }), env: process.env });

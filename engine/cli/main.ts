@@ -22,17 +22,18 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   version: async () => (await import('./version.ts')).versionCommand(),
 };
 
-async function main(argv: readonly string[]): Promise<void> {
+async function main(args: readonly string[]): Promise<void> {
+  const argv = args[0] === '--version' ? ['version'] : args;
   const [first] = argv;
-  const asksHelp = first === '--help' || first === 'help';
+  const takesDefault = first === undefined || (first.startsWith('-') && first !== '--help');
   const program = new Command('lethe')
     .description('An MQTT broker that forgets. Without a command it serves, as `lethe serve` does.')
     .enablePositionalOptions()
     .addHelpText('after', exitCodesHelp)
     .exitOverride();
-  const wanted = first !== undefined && first in commands ? [first] : asksHelp ? Object.keys(commands) : ['serve'];
+  // All of them for help, and for a name that is none of them: commander suggests the nearest.
+  const wanted = takesDefault ? ['serve'] : Object.hasOwn(commands, first) ? [first] : Object.keys(commands);
   for (const name of wanted) program.addCommand((await commands[name]!()).exitOverride());
-  const takesDefault = !asksHelp && (first === undefined || (first.startsWith('-') && first !== '--help'));
   try {
     await program.parseAsync([...(takesDefault ? ['serve'] : []), ...argv], { from: 'user' });
   } catch (error) {
@@ -40,6 +41,11 @@ async function main(argv: readonly string[]): Promise<void> {
     process.exitCode = error.exitCode === 0 ? ExitCode.OK : ExitCode.USAGE;
   }
 }
+
+// A reader that has seen enough, as in `lethe --help | head`, is no fault. What a command does about it beyond that is its own.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
 
 main(process.argv.slice(2)).catch((error: unknown) => {
   process.stderr.write(`lethe: ${error instanceof Error ? error.message : String(error)}\n`);

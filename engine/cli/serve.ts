@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { systemClock } from '../clock.ts';
 import { type Broker, type Config, ConfigError, createBroker, createLog, loadConfig, version } from '../lethe.ts';
+import { BindError } from '../network/bind.ts';
 import { ExitCode, exitCodesHelp } from './exit-code.ts';
 
 interface ServeFlags {
@@ -9,6 +10,7 @@ interface ServeFlags {
   readonly port?: string;
   readonly wsPort?: string;
   readonly data?: string;
+  readonly ephemeral?: boolean;
   readonly config?: string;
   readonly set: readonly string[];
   readonly logLevel?: string;
@@ -21,7 +23,8 @@ export function serveCommand(): Command {
     .option('--host <address>', 'address of the listeners named tcp and ws (default 127.0.0.1)')
     .option('--port <port>', 'port of the listener named tcp; 0 takes a free one (default 1883)')
     .option('--ws-port <port>', 'port of the listener named ws; 0 takes a free one (default 8083)')
-    .option('--data <dir>', 'directory of the durable store (not built yet: refused, so that nobody relies on it)')
+    .option('--data <dir>', 'directory of the spool: sessions and messages survive a restart (default: memory only)')
+    .option('--ephemeral', 'no disk at all, whatever the configuration says')
     .option('--config <file>', 'configuration file, TOML')
     .option('--set <key=value>', 'any option: limits.packet_bytes_max=1MiB, listener.tcp.port=1884', collect, [])
     .option('--log-level <level>', 'error, warn, info or debug')
@@ -44,7 +47,8 @@ async function serve(flags: ServeFlags): Promise<void> {
     broker = await createBroker({ config, log });
   } catch (error) {
     process.stderr.write(`lethe: ${error instanceof Error ? error.message : String(error)}\n`);
-    process.exitCode = isConfiguration(error) ? ExitCode.USAGE : ExitCode.FAILURE;
+    // What else goes wrong here stands in the configuration or in the files that it names: the operator's to mend.
+    process.exitCode = error instanceof BindError ? ExitCode.FAILURE : ExitCode.USAGE;
     return;
   }
   stopOnSignals(broker);
@@ -54,20 +58,23 @@ async function serve(flags: ServeFlags): Promise<void> {
     log.warn('a listener is insecure by configuration: what it carries can be read on the way', { listener: name });
 }
 
-/** Files of rights and passwords are configuration: their mistakes are the operator's. */
-function isConfiguration(error: unknown): boolean {
-  return !(error instanceof Error && /port|address|listen/i.test(error.message));
-}
-
 function configure(flags: ServeFlags): Config | null {
-  const set = [...flags.set];
-  if (flags.host !== undefined) set.push(`listener.tcp.host=${flags.host}`, `listener.ws.host=${flags.host}`);
-  if (flags.port !== undefined) set.push(`listener.tcp.port=${flags.port}`);
-  if (flags.wsPort !== undefined) set.push(`listener.ws.port=${flags.wsPort}`);
-  if (flags.data !== undefined) set.push(`server.data_dir=${flags.data}`);
-  if (flags.logLevel !== undefined) set.push(`server.log_level=${flags.logLevel}`);
+  const named: readonly (readonly [flag: string, key: string, value: string | undefined])[] = [
+    ['--host', 'listener.tcp.host', flags.host],
+    ['--host', 'listener.ws.host', flags.host],
+    ['--port', 'listener.tcp.port', flags.port],
+    ['--ws-port', 'listener.ws.port', flags.wsPort],
+    ['--data', 'server.data_dir', flags.data],
+    ['--ephemeral', 'server.data_dir', flags.ephemeral === true ? '' : undefined],
+    ['--log-level', 'server.log_level', flags.logLevel],
+  ];
   try {
-    return loadConfig({ ...(flags.config === undefined ? {} : { file: flags.config }), env: process.env, set });
+    return loadConfig({
+      ...(flags.config === undefined ? {} : { file: flags.config }),
+      env: process.env,
+      set: flags.set,
+      flags: named.flatMap(([flag, key, value]) => (value === undefined ? [] : [{ flag, key, value }])),
+    });
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     process.stderr.write(`${error.message}\n`);
@@ -88,7 +95,16 @@ function announce(config: Config, broker: Broker): void {
     const suffix = transport === 'ws' || transport === 'wss' ? path : '';
     process.stdout.write(`lethe ${version} listens: ${transport}://${shown}:${broker.ports.get(name)}${suffix}\n`);
   }
-  process.stdout.write('Sessions and queued messages are held in memory. Stop with Ctrl-C.\n');
+  const { dataDir } = config.server;
+  const where = dataDir === '' ? 'in memory only (--data DIR keeps them on disk)' : `in ${dataDir}, encrypted${keyNote(broker)}`;
+  process.stdout.write(`Sessions and queued messages are held ${where}. Stop with Ctrl-C.\n`);
+}
+
+/** A spool whose keys nothing but the mode of a file protects says so at every start. */
+function keyNote(broker: Broker): string {
+  return broker.spool?.hasMasterKey === true
+    ? ' under your master key'
+    : '; its keys are protected by file mode only (spool.key_file)';
 }
 
 /** The first signal stops in order, a second one at once. */

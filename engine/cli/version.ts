@@ -1,9 +1,13 @@
 // `lethe version`.
 import { Command } from 'commander';
 import { version } from '../lethe.ts';
+import { exitCodesHelp } from './exit-code.ts';
 
 export function versionCommand(): Command {
-  return new Command('version').description('print the version').action(() => {
-    process.stdout.write(`lethe ${version}\n`);
-  });
+  return new Command('version')
+    .description('print the version')
+    .addHelpText('after', exitCodesHelp)
+    .action(() => {
+      process.stdout.write(`lethe ${version}\n`);
+    });
 }

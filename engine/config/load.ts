@@ -9,6 +9,7 @@ import { parse, TomlError } from 'smol-toml';
 import type { z } from 'zod';
 import { type Limits, limitRanges, limitsConflict } from '../../protocol/limits.ts';
 import type { LogLevel } from '../log.ts';
+import { QueueOverflow } from '../sessions/session.ts';
 import { locateKeys } from './locate.ts';
 import { optionNames, type RawConfig, type RawListener, schema, snakeCase } from './schema.ts';
 
@@ -31,6 +32,7 @@ export interface ListenerConfig {
   readonly proxyProtocol: boolean;
   readonly proxyTrusted: readonly string[];
   readonly useCertificateNameAsUser: boolean;
+  readonly queueOverflow: QueueOverflow;
 }
 
 export interface Config {
@@ -49,6 +51,16 @@ export interface Config {
     readonly sharedSubscriptions: boolean;
     readonly responseInformation: string;
     readonly serverReference: string;
+  };
+  readonly spool: {
+    readonly durability: 'durable' | 'relaxed';
+    readonly commitWindowMs: number;
+    readonly eraseWithinMs: number;
+    readonly maxRetentionS: number;
+    readonly diskFloorBytes: number;
+    readonly keyFile: string;
+    readonly keyEnv: string;
+    readonly keyCommand: readonly string[];
   };
   readonly auth: { readonly passwordFile: string; readonly aclFile: string };
   readonly limits: Limits;
@@ -77,7 +89,15 @@ export interface ConfigSources {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** `key=value`, as --set takes them. */
   readonly set?: readonly string[];
+  /** Flags that have an option of their own; they win over `set`. */
+  readonly flags?: readonly { readonly flag: string; readonly key: string; readonly value: string }[];
 }
+
+const OVERFLOWS = {
+  refuse: QueueOverflow.REFUSE,
+  drop_oldest: QueueOverflow.DROP_OLDEST,
+  drop_newest: QueueOverflow.DROP_NEWEST,
+} as const;
 
 type Table = Record<string, unknown>;
 /** Where each option's value came from, by path. */
@@ -92,7 +112,7 @@ const DEFAULT_LISTENERS: readonly Table[] = [
 export function loadConfig(sources: ConfigSources = {}): Config {
   const origins: Origins = new Map();
   const raw = sources.file === undefined ? {} : readFile(sources.file, origins);
-  if (!Array.isArray(raw['listener']) || raw['listener'].length === 0)
+  if (raw['listener'] === undefined || (Array.isArray(raw['listener']) && raw['listener'].length === 0))
     raw['listener'] = DEFAULT_LISTENERS.map((table) => ({ ...table }));
   for (const [name, value] of Object.entries(sources.env ?? {})) {
     if (!name.startsWith('LETHE_') || value === undefined || !name.includes('__')) continue;
@@ -104,6 +124,7 @@ export function loadConfig(sources: ConfigSources = {}): Config {
     const path = pair.slice(0, equals).split('.');
     apply(raw, path, pair.slice(equals + 1), `--set ${pair.slice(0, equals)}`, origins);
   }
+  for (const { flag, key, value } of sources.flags ?? []) apply(raw, key.split('.'), value, flag, origins);
   const fallback = sources.file ?? 'configuration';
   const parsed = schema.safeParse(raw);
   if (!parsed.success) throw new ConfigError(parsed.error.issues.flatMap((issue) => describe(issue, origins, fallback)));
@@ -137,10 +158,11 @@ function apply(raw: Table, path: readonly string[], text: string, where: string,
   const [section, ...rest] = path;
   if (section === 'listener' && rest.length === 2) {
     const listeners = raw['listener'] as Table[];
+    if (!Array.isArray(listeners)) return; // the schema says what is wrong
     const index = listeners.findIndex((table) => table['name'] === rest[0]);
     if (index < 0) {
       const names = listeners.map((table) => String(table['name'])).join(', ');
-      throw new ConfigError([{ where, message: `there is no listener of this name; there are: ${names}` }]);
+      throw new ConfigError([{ where, message: `there is no listener named '${rest[0]}'; there are: ${names}` }]);
     }
     listeners[index]![rest[1]!] = parseValue(text);
     origins.set(`listener.${index}.${rest[1]}`, where);
@@ -151,8 +173,13 @@ function apply(raw: Table, path: readonly string[], text: string, where: string,
       { where, message: 'names no option; write section.key or listener.NAME.key (lethe print-config lists them)' },
     ]);
   }
-  raw[section!] ??= {};
-  (raw[section!] as Table)[rest[0]!] = parseValue(text);
+  if (raw[section!] === undefined) {
+    raw[section!] = {};
+    origins.set(section!, where);
+  }
+  const table = raw[section!] as Table;
+  if (typeof table !== 'object') return; // likewise
+  table[rest[0]!] = parseValue(text);
   origins.set(`${section}.${rest[0]}`, where);
 }
 
@@ -207,6 +234,16 @@ function resolve(raw: RawConfig): Config {
       responseInformation: raw.session.response_information,
       serverReference: raw.session.server_reference,
     },
+    spool: {
+      durability: raw.spool.durability,
+      commitWindowMs: raw.spool.commit_window_ms,
+      eraseWithinMs: raw.spool.erase_within_ms,
+      maxRetentionS: raw.spool.max_retention_s,
+      diskFloorBytes: raw.spool.disk_floor_bytes,
+      keyFile: raw.spool.key_file,
+      keyEnv: raw.spool.key_env,
+      keyCommand: raw.spool.key_command,
+    },
     auth: { passwordFile: raw.auth.password_file, aclFile: raw.auth.acl_file },
     limits,
     listeners: raw.listener.map((listener) => resolveListener(listener, raw.auth.password_file !== '')),
@@ -232,6 +269,7 @@ function resolveListener(raw: RawListener, hasPasswords: boolean): ListenerConfi
     proxyProtocol: raw.proxy_protocol,
     proxyTrusted: raw.proxy_trusted,
     useCertificateNameAsUser: raw.use_certificate_name_as_user,
+    queueOverflow: OVERFLOWS[raw.queue_overflow],
   };
 }
 
@@ -252,9 +290,19 @@ function judge(raw: RawConfig, config: Config, origins: Origins, fallback: strin
       message: 'server.threads must be 1: shards are not built yet',
     });
   }
-  if (config.server.dataDir !== '') {
-    const message = 'server.data_dir must be empty: durable storage is not built yet, and sessions would be held in memory only';
-    problems.push({ where: whereIs(['server', 'data_dir'], origins, fallback), message });
+  const keySources = (['key_file', 'key_env', 'key_command'] as const).filter((key) => raw.spool[key].length > 0);
+  for (const key of keySources.slice(1)) {
+    problems.push({
+      where: whereIs(['spool', key], origins, fallback),
+      message: `spool.${key} and spool.${keySources[0]} both name the master key; keep one`,
+    });
+  }
+  if (keySources.length > 0 && config.server.dataDir === '') {
+    const key = keySources[0]!;
+    problems.push({
+      where: whereIs(['spool', key], origins, fallback),
+      message: `spool.${key} needs server.data_dir: without one nothing is stored`,
+    });
   }
   const seen = new Map<string, string>();
   raw.listener.forEach((own, index) => {
@@ -289,8 +337,11 @@ function judgeListener(own: RawListener, hasPasswords: boolean, say: (key: strin
   if (!encrypted) {
     for (const key of ['cert_file', 'key_file', 'ca_file'] as const)
       if (own[key] !== '') say(key, `${key} is for tls and wss only`);
-    if (own.client_certificate !== 'none') say('client_certificate', 'client_certificate is for tls only');
   }
+  if (own.client_certificate !== 'none' && own.transport !== 'tls')
+    say('client_certificate', 'client_certificate is for tls only');
+  if (own.tls_min_version !== '1.2' && own.transport !== 'tls')
+    say('tls_min_version', `${own.transport} cannot be limited to TLS ${own.tls_min_version}; use a tls listener`);
   if (own.client_certificate !== 'none' && own.ca_file === '') say('client_certificate', 'client_certificate needs ca_file');
   if (own.use_certificate_name_as_user && own.client_certificate !== 'require') {
     say('use_certificate_name_as_user', 'use_certificate_name_as_user needs client_certificate = "require"');

@@ -62,6 +62,7 @@ const listener = z.strictObject({
   proxy_protocol: flag(false),
   proxy_trusted: texts().default([]),
   use_certificate_name_as_user: flag(false),
+  queue_overflow: choice(['refuse', 'drop_oldest', 'drop_newest'], 'refuse'),
 });
 
 export const schema = z.strictObject({
@@ -85,6 +86,18 @@ export const schema = z.strictObject({
       server_reference: text(''),
     })
     .prefault({}),
+  spool: z
+    .strictObject({
+      durability: choice(['durable', 'relaxed'], 'durable'),
+      commit_window_ms: integer('commit_window_ms', 0, 1_000, 3),
+      erase_within_ms: integer('erase_within_ms', 100, 3_600_000, 1_000),
+      max_retention_s: integer('max_retention_s', 1, 4_294_967_294, 31 * 86_400),
+      disk_floor_bytes: integer('disk_floor_bytes', 0, Number.MAX_SAFE_INTEGER, 67_108_864),
+      key_file: text(''),
+      key_env: text(''),
+      key_command: texts().default([]),
+    })
+    .prefault({}),
   auth: z.strictObject({ password_file: text(''), acl_file: text('') }).prefault({}),
   limits: z.strictObject(limitOptions).prefault({}),
   listener: z.array(listener, 'must be written as [[listener]] tables').default([]),
@@ -98,13 +111,13 @@ export function optionNames(section: string): readonly string[] {
   if (section === '') return Object.keys(schema.shape);
   if (section === 'listener') return Object.keys(listener.shape);
   if (section === 'limits') return Object.keys(limitOptions);
-  const part = schema.shape[section as 'server' | 'session' | 'auth'];
+  const part = schema.shape[section as 'server' | 'session' | 'spool' | 'auth'];
   return part === undefined ? [] : Object.keys(part.unwrap().shape);
 }
 
 /** One line on each option, for `lethe print-config` and the documentation. */
 export const optionHelp: Readonly<Record<string, string>> = {
-  'server.data_dir': 'directory of the durable store; empty: sessions live in memory. Durable storage is not built yet',
+  'server.data_dir': 'directory of the spool; empty: sessions and messages live in memory',
   'server.sys_interval_s': 'seconds between two rounds of $SYS topics; 0: none',
   'server.stop_timeout_ms': 'longest time that a graceful stop may take',
   'server.log_level': 'error, warn, info or debug',
@@ -116,6 +129,14 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'session.shared_subscriptions': 'whether $share/group/filter is allowed',
   'session.response_information': 'Response Information for MQTT 5 clients that ask; empty: none',
   'session.server_reference': 'Server Reference in the DISCONNECT of a stopping broker; empty: none',
+  'spool.durability': 'durable: acknowledged when it would survive a power cut; relaxed: before that',
+  'spool.commit_window_ms': 'how long messages are gathered for one commit; what is consumed meanwhile is never written',
+  'spool.erase_within_ms': 'time within which what was consumed is beyond recovery',
+  'spool.max_retention_s': 'longest time that a message or a session is kept',
+  'spool.disk_floor_bytes': 'bytes that the disk must have left before messages are taken; 0: no floor',
+  'spool.key_file': 'file with the master key; empty: none',
+  'spool.key_env': 'environment variable with the master key; empty: none',
+  'spool.key_command': 'program and arguments whose output is the master key; empty: none',
   'auth.password_file': "password file in Mosquitto's format; empty: none",
   'auth.acl_file': "ACL file in Mosquitto's format; empty: everything is allowed",
   'limits.connections_max': 'connections at one time',
@@ -162,5 +183,6 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'listener.compression': 'WebSocket compression',
   'listener.proxy_protocol': 'expects a PROXY protocol header, v1 or v2 (tcp)',
   'listener.proxy_trusted': 'addresses or CIDR ranges whose PROXY header is believed',
+  'listener.queue_overflow': 'when the queue of a session that came here is full: refuse, drop_oldest or drop_newest',
   'listener.use_certificate_name_as_user': "takes the client certificate's common name as the user name (tls)",
 };

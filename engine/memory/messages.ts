@@ -10,6 +10,7 @@
 //   topicBytes, propertyBytes, payloadBytes  Int32
 //   flags       Uint8   QoS (2 bits) | retain << 2
 //   expiresAt   Float64 wall clock ms, Infinity = never
+//   stored      Int32   number under which a store keeps it, 0 for none
 // Bytes are laid out as topic | properties | payload. Sizes up to 64 KiB are carved from 256 KiB pages, one size class (powers
 // of two) to a page; larger ones have a page to themselves, which goes back to the runtime when they are freed.
 import { copyBytes } from '../../protocol/bytes.ts';
@@ -37,6 +38,7 @@ export class MessageSlab {
   #payloadBytes = new Int32Array(this.#capacity);
   #flags = new Uint8Array(this.#capacity);
   #expiresAt = new Float64Array(this.#capacity);
+  #stored = new Int32Array(this.#capacity);
   #freeIndexes: number[] = [];
   #next = 0;
   readonly #pages: (Uint8Array | null)[] = [];
@@ -70,6 +72,7 @@ export class MessageSlab {
     this.#payloadBytes[index] = payloadBytes;
     this.#flags[index] = view.qos | (view.retain << 2);
     this.#expiresAt[index] = view.expiresAtMs;
+    this.#stored[index] = 0;
     this.count++;
     this.bytes += length;
     return ((this.#generation[index]! << INDEX_BITS) | index) as MessageHandle;
@@ -138,6 +141,17 @@ export class MessageSlab {
     return index < 0 ? 0 : this.#lengthOf(index);
   }
 
+  /** Number under which a store keeps the message; 0 for none, and for a stale handle. */
+  stored(handle: MessageHandle): number {
+    const index = this.#indexOf(handle);
+    return index < 0 ? 0 : this.#stored[index]!;
+  }
+
+  setStored(handle: MessageHandle, number: number): void {
+    const index = this.#indexOf(handle);
+    if (index >= 0) this.#stored[index] = number;
+  }
+
   expiresAtMs(handle: MessageHandle): number {
     const index = this.#indexOf(handle);
     return index < 0 ? Infinity : this.#expiresAt[index]!;
@@ -183,6 +197,7 @@ export class MessageSlab {
     this.#payloadBytes = widen(this.#payloadBytes, new Int32Array(this.#capacity));
     this.#flags = widen(this.#flags, new Uint8Array(this.#capacity));
     this.#expiresAt = widen(this.#expiresAt, new Float64Array(this.#capacity));
+    this.#stored = widen(this.#stored, new Int32Array(this.#capacity));
   }
 }
 

@@ -12,9 +12,12 @@ export interface BindOptions {
   readonly backlog?: number;
 }
 
+/** The machine does not give the address: names listener and option and says what to do. */
+export class BindError extends Error {}
+
 /**
  * Starts to listen; resolves with the port.
- * @throws Error that names listener and option and says what to do
+ * @throws BindError
  */
 export function bind(server: Server, options: BindOptions): Promise<number> {
   const { host, port, backlog } = options;
@@ -40,8 +43,8 @@ export async function probe(options: BindOptions): Promise<number> {
   return port;
 }
 
-export function bindFailure({ name, host, port }: BindOptions, code: string): Error {
-  return new Error(`listener "${name}": ${advice(host, port, code)}`);
+export function bindFailure({ name, host, port }: BindOptions, code: string): BindError {
+  return new BindError(`listener "${name}": ${advice(host, port, code)}`);
 }
 
 function advice(host: string, port: number, code: string): string {

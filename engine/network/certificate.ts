@@ -26,9 +26,9 @@ export interface TlsMaterial {
   readonly ca: Buffer | null;
 }
 
-/** @throws Error that names listener and option and says what to do */
+/** @throws Error that names listener and option, as the configuration writes it, and says what to do */
 export async function readTlsMaterial(listener: string, options: TlsOptions): Promise<TlsMaterial> {
-  const refuse = (option: string, problem: string) => new Error(`listener "${listener}": tls.${option}: ${problem}`);
+  const refuse = (option: string, problem: string) => new Error(`listener "${listener}": ${option}: ${problem}`);
   const read = (option: string, file: string) =>
     readFile(file).catch((error: NodeJS.ErrnoException) => {
       throw refuse(
@@ -40,28 +40,27 @@ export async function readTlsMaterial(listener: string, options: TlsOptions): Pr
   const { certFile, keyFile, caFile, passphrase } = options;
   if (options.clientCertificate !== 'none' && caFile === undefined) {
     throw refuse(
-      'caFile',
-      `is missing; clientCertificate "${options.clientCertificate}" needs the authorities to verify against`,
+      'ca_file',
+      `is missing; client_certificate "${options.clientCertificate}" needs the authorities to verify against`,
     );
   }
-  const cert = await read('certFile', certFile);
-  const key = await read('keyFile', keyFile);
-  const ca = caFile === undefined ? null : await read('caFile', caFile);
+  const cert = await read('cert_file', certFile);
+  const key = await read('key_file', keyFile);
+  const ca = caFile === undefined ? null : await read('ca_file', caFile);
 
   const certificate = parseCertificate(cert);
-  if (certificate === null) throw refuse('certFile', `${certFile} holds no PEM certificate`);
+  if (certificate === null) throw refuse('cert_file', `${certFile} holds no PEM certificate`);
   const privateKey = parseKey(key, passphrase);
-  if (typeof privateKey === 'string')
-    throw refuse(privateKey === 'passphrase' ? 'passphrase' : 'keyFile', keyProblem(privateKey, keyFile));
+  if (typeof privateKey === 'string') throw refuse('key_file', keyProblem(privateKey, keyFile));
   if (!certificate.checkPrivateKey(privateKey)) {
-    throw refuse('keyFile', `${keyFile} is not the key of the certificate in ${certFile}; give the pair that belongs together`);
+    throw refuse('key_file', `${keyFile} is not the key of the certificate in ${certFile}; give the pair that belongs together`);
   }
-  if (ca !== null && parseCertificate(ca) === null) throw refuse('caFile', `${caFile} holds no PEM certificate`);
+  if (ca !== null && parseCertificate(ca) === null) throw refuse('ca_file', `${caFile} holds no PEM certificate`);
   try {
     createSecureContext({ cert, key, ...(ca === null ? {} : { ca }), ...(passphrase === undefined ? {} : { passphrase }) });
   } catch (error) {
     throw refuse(
-      'certFile',
+      'cert_file',
       `the TLS library refuses ${certFile} (${(error as NodeJS.ErrnoException).code ?? 'unknown'}); make a new certificate`,
     );
   }
@@ -86,6 +85,6 @@ function parseKey(pem: Buffer, passphrase: string | undefined): KeyObject | 'pas
 
 function keyProblem(kind: 'passphrase' | 'format', keyFile: string): string {
   return kind === 'passphrase'
-    ? `does not open ${keyFile}; give the passphrase of the key`
+    ? `${keyFile} is encrypted; give one without a passphrase, made by: openssl pkey -in ${keyFile} -out <new file>`
     : `${keyFile} holds no PEM private key`;
 }

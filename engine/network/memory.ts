@@ -88,5 +88,6 @@ export function memoryListener(accept: Accept, options: MemoryOptions): MemoryLi
       accepting = false;
       return Promise.resolve();
     },
+    destroy() {},
   };
 }

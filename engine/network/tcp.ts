@@ -42,12 +42,14 @@ interface Arrival {
 export async function listenTcp(options: TcpOptions): Promise<Listener> {
   const { name, accept, clock, proxyProtocol, tls, endTimeoutMs } = options;
   const transport = tls === undefined ? TransportKind.TCP : TransportKind.TLS;
-  const trusted = proxyProtocol === undefined ? null : addressList(name, 'proxyProtocol.trusted', proxyProtocol.trusted);
+  const trusted = proxyProtocol === undefined ? null : addressList(name, 'proxy_trusted', proxyProtocol.trusted);
   const throttle = new HandshakeThrottle(options.handshakes ?? defaultHandshakeLimits, clock);
   const secure =
     tls === undefined
       ? null
       : tlsFront<Arrival>(tls, await readTlsMaterial(name, tls), options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS, open);
+  /** Sockets in a handshake. */
+  const arriving = new Set<Socket>();
   let accepting = true;
 
   function arrive(socket: Socket): void {
@@ -79,9 +81,11 @@ export async function listenTcp(options: TcpOptions): Promise<Listener> {
 
   function admit(socket: Socket, arrival: Arrival): boolean {
     let pending = true;
+    arriving.add(socket);
     arrival.settle = () => {
       if (pending) throttle.settle();
       pending = false;
+      arriving.delete(socket);
     };
     socket.once('close', arrival.settle);
     return throttle.begin() && throttle.take();
@@ -120,6 +124,9 @@ export async function listenTcp(options: TcpOptions): Promise<Listener> {
       // The port is given back at once; the server's own callback would wait for the last connection.
       server.close();
       return new Promise((resolve) => clock.endOfTurn(resolve));
+    },
+    destroy() {
+      for (const socket of arriving) socket.destroy();
     },
   };
 }

@@ -132,6 +132,9 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<Listen
       open = null;
       return new Promise((resolve) => clock.endOfTurn(resolve));
     },
+    destroy() {
+      app.close();
+    },
   };
 }
 
@@ -158,12 +161,12 @@ function refuse(response: HttpResponse, { status, text }: Refusal, retryAfterS?:
 }
 
 async function secureApp(name: string, tls: TlsOptions) {
-  const refused = (option: string, problem: string) => new Error(`listener "${name}": tls.${option}: ${problem}`);
+  const refused = (option: string, problem: string) => new Error(`listener "${name}": ${option}: ${problem}`);
   if (tls.clientCertificate !== 'none') {
-    throw refused('clientCertificate', 'WebSocket cannot ask for a certificate; set "none" here, or use a tls listener');
+    throw refused('client_certificate', 'WebSocket cannot ask for a certificate; set "none" here, or use a tls listener');
   }
   if (tls.minVersion !== 'TLSv1.2') {
-    throw refused('minVersion', 'WebSocket cannot be limited to TLSv1.3; set "TLSv1.2", or let a proxy do the TLS');
+    throw refused('tls_min_version', 'WebSocket cannot be limited to TLS 1.3; set "1.2", or let a proxy do the TLS');
   }
   await readTlsMaterial(name, tls);
   const files = { cert_file_name: tls.certFile, key_file_name: tls.keyFile };

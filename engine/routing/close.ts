@@ -59,6 +59,7 @@ function leave(shard: Shard, connection: Connection, keepWill: boolean): void {
   letGo(shard, connection);
   forgetPublisher(connection);
   shard.gated.delete(connection);
+  shard.waitingForStore.delete(connection);
   connection.framer.release();
   connection.early.length = 0;
   connection.replay = null;

@@ -6,12 +6,12 @@ import { fault, Level, Reason, reasonOf } from '../../protocol/packet.ts';
 import type { AuthOutcome, Credentials, ExchangeOutcome } from '../gate.ts';
 import { InboundAliases, OutboundAliases } from '../sessions/aliases.ts';
 import { type Connection, ConnectionState, UNLIMITED_BYTES } from '../sessions/connection.ts';
-import type { Session } from '../sessions/session.ts';
+import { QueueOverflow, type Session } from '../sessions/session.ts';
 import { Timer } from '../timers.ts';
 import { closeOrderly, endConnection } from './close.ts';
-import { endSession } from './lifecycle.ts';
+import { endSession, storeSession } from './lifecycle.ts';
+import { resumeIfFree } from './pressure.ts';
 import { pump } from './queue.ts';
-import { packSession } from './record.ts';
 import type { Shard } from './shard.ts';
 
 const ASSIGNED_ID_BYTES = 12;
@@ -112,7 +112,7 @@ function settle<T>(shard: Shard, connection: Connection, value: Promise<T> | T, 
   value.then(
     (outcome) => {
       if (connection.state === ConnectionState.CLOSED) return;
-      if (connection.heldFor.size === 0) connection.link.resume();
+      resumeIfFree(shard, connection);
       then(outcome);
     },
     () => {
@@ -231,14 +231,18 @@ function join(shard: Shard, connection: Connection, session: Session, packet: Co
   session.connection = connection;
   session.username = username;
   session.level = packet.level;
+  session.overflow = shard.overflows.get(connection.link.peer.listener) ?? QueueOverflow.REFUSE;
   session.disconnectedAtMs = 0;
   session.expiryS = sessionExpiryS(shard, packet);
   if (session.expiryTimer !== null) shard.timers.cancel(session.expiryTimer);
   if (session.willTimer !== null) shard.timers.cancel(session.willTimer);
   session.will = packet.will; // a delayed will of the session's last connection is dropped [MQTT-3.1.3-9]
   session.deliveries.rewind();
-  if (session.persistent && session.stored === 0) session.stored = shard.nextStored++;
-  if (session.stored !== 0) shard.store.putSession(session.stored, packSession(session));
+  if (session.persistent && session.stored === 0) {
+    session.stored = shard.nextStored++;
+    shard.storedSessions.set(session.stored, session);
+  }
+  if (session.stored !== 0) storeSession(shard, session);
 }
 
 function sessionExpiryS(shard: Shard, packet: ConnectPacket): number {

@@ -8,8 +8,8 @@ import type { MessageView } from '../../protocol/publish.ts';
 import { DropReason } from '../counters.ts';
 import { type MessageHandle, NO_MESSAGE } from '../memory/messages.ts';
 import type { Connection } from '../sessions/connection.ts';
-import { deliveryBits } from '../sessions/deliveries.ts';
-import type { Session } from '../sessions/session.ts';
+import { DeliveryState, deliveryBits } from '../sessions/deliveries.ts';
+import { QueueOverflow, type Session } from '../sessions/session.ts';
 import { SubscriptionOption, type Target } from '../sessions/target.ts';
 import { Pressure, pressOn } from './pressure.ts';
 import { countQueued, finishDelivery, LOADED_MAX, pump, queueBytes } from './queue.ts';
@@ -144,9 +144,10 @@ function owe(
   const bytes = queueBytes(view);
   const bits = deliveryBits(qos, retain);
   if (kept) {
-    if (!hasRoom(shard, session, bytes) || (stored !== 0 && !storeDelivery(shard, session, view, bits, target))) {
+    const room = hasRoom(shard, session, bytes) || makeRoom(shard, session, bytes);
+    if (!room || (stored !== 0 && !storeDelivery(shard, session, view, bits, target))) {
       shard.counters.dropped[DropReason.QUEUE_FULL]++;
-      fanOut.refused++;
+      if (session.overflow !== QueueOverflow.DROP_NEWEST || room) fanOut.refused++;
       return;
     }
     countQueued(shard, session, 1, bytes);
@@ -164,6 +165,33 @@ function owe(
   if (!sendPublish(shard, connection, view, qos, retain, 0, deliveries.packetId(offset), target.subscriptionIds, many)) {
     finishDelivery(shard, session, offset); // [MQTT-3.1.2-25] too large for this receiver: as if it were done
   }
+}
+
+/** Lets the oldest messages go that were not sent, where the session's listener says so. False: there are none. */
+function makeRoom(shard: Shard, session: Session, bytes: number): boolean {
+  if (session.overflow !== QueueOverflow.DROP_OLDEST) return false;
+  const { deliveries } = session;
+  while (deliveries.sent < deliveries.count) {
+    const offset = firstUnsent(session);
+    if (offset < 0) break;
+    shard.counters.dropped[DropReason.QUEUE_FULL]++;
+    finishDelivery(shard, session, offset);
+    if (hasRoom(shard, session, bytes)) return true;
+  }
+  if (session.loaded || session.stored === 0) return false;
+  // The rest lies in the store, which tells what went: the books are put right then.
+  const from = deliveries.base + deliveries.count;
+  shard.store.trim(session.stored, from);
+  if (session.queuedBytes + bytes > shard.limits.queuedBytesPerClientMax) shard.store.trim(session.stored, from);
+  return true;
+}
+
+function firstUnsent(session: Session): number {
+  const { deliveries } = session;
+  for (let offset = deliveries.sent; offset < deliveries.count; offset++) {
+    if (deliveries.state(offset) === DeliveryState.QUEUED) return offset;
+  }
+  return -1;
 }
 
 function hasRoom(shard: Shard, session: Session, bytes: number): boolean {

@@ -27,10 +27,26 @@ export function detach(shard: Shard, connection: Connection, keepWill: boolean):
     return;
   }
   session.sentBefore = Math.max(session.sentBefore, session.deliveries.base + session.deliveries.sent);
+  forgetGone(shard, session);
   session.unload(shard.messages);
   if (session.will !== null && session.will.delayS === 0) publishWill(shard, session);
-  shard.store.putSession(session.stored, packSession(session));
+  storeSession(shard, session);
   setAwayTimers(shard, session, 0);
+}
+
+/** Writes what must survive of a session to its store. */
+export function storeSession(shard: Shard, session: Session): void {
+  shard.store.putSession(session.stored, packSession(session), session.will !== null);
+}
+
+/** Deliveries that the store let go while they were loaded here are taken off the books with the log. */
+function forgetGone(shard: Shard, session: Session): void {
+  const { deliveries } = session;
+  for (let offset = 0; offset < deliveries.count; offset++) {
+    if (!deliveries.isGone(offset) || deliveries.state(offset) === DeliveryState.DONE) continue;
+    const message = deliveries.message(offset);
+    if (message !== NO_MESSAGE) countQueued(shard, session, -1, -shard.messages.length(message));
+  }
 }
 
 /** Sets the timers of a session whose client has been away for `awayMs`. */
@@ -45,7 +61,7 @@ export function setAwayTimers(shard: Shard, session: Session, awayMs: number): v
   if (session.will !== null) {
     session.willTimer ??= new Timer(() => {
       publishWill(shard, session);
-      if (session.stored !== 0) shard.store.putSession(session.stored, packSession(session));
+      if (session.stored !== 0) storeSession(shard, session);
     });
     shard.timers.set(session.willTimer, Math.max(0, session.will.delayS * 1_000 - awayMs)); // [MQTT-3.1.3-9]
   }
@@ -62,7 +78,10 @@ export function endSession(shard: Shard, session: Session): void {
   handOver(shard, session);
   session.unload(shard.messages);
   countQueued(shard, session, -session.queuedMessages, -session.queuedBytes);
-  if (session.stored !== 0) shard.store.dropSession(session.stored);
+  if (session.stored !== 0) {
+    shard.store.dropSession(session.stored);
+    shard.storedSessions.delete(session.stored);
+  }
   session.stored = 0;
 }
 
@@ -71,7 +90,10 @@ export function dropFromTrie(shard: Shard, session: Session, filter: Uint8Array)
   const from = shareFilterFrom(filter, 0, filter.length);
   if (from === 0) return shard.trie.unsubscribe(filter, 0, filter.length, session.handle) === 1;
   if (from < 0) return false;
-  return shard.trie.unsubscribeShared(filter, SHARE_PREFIX_BYTES, from - 1, filter, from, filter.length, session.handle) === 1;
+  const { trie } = shard;
+  const left = trie.unsubscribeShared(filter, SHARE_PREFIX_BYTES, from - 1, filter, from, filter.length, session.handle);
+  shard.sharedSubscriptions -= left;
+  return left === 1;
 }
 
 /** Bytes of `$share/`: the group name stands between it and the slash before the filter. */

@@ -36,9 +36,14 @@ export function letGo(shard: Shard, receiver: Connection): void {
   if (receiver.pressureTimer !== null) shard.timers.cancel(receiver.pressureTimer);
   for (const publisher of receiver.holding) {
     publisher.heldFor.delete(receiver);
-    if (publisher.heldFor.size === 0) publisher.link.resume();
+    resumeIfFree(shard, publisher);
   }
   receiver.holding.clear();
+}
+
+/** Reads from a connection again, unless a receiver or the store still holds it. */
+export function resumeIfFree(shard: Shard, connection: Connection): void {
+  if (connection.heldFor.size === 0 && !shard.waitingForStore.has(connection)) connection.link.resume();
 }
 
 /** A publisher goes away: nobody needs to wake it. */

@@ -4,12 +4,14 @@ import { readU16 } from '../../protocol/bytes.ts';
 import { fault, Level, PacketType, Reason } from '../../protocol/packet.ts';
 import { decodePublish, type MessageView } from '../../protocol/publish.ts';
 import type { Connection } from '../sessions/connection.ts';
+import { SubscriptionOption } from '../sessions/target.ts';
 import { answer, unanswered } from './answer.ts';
 import { deliverMessage, fanOut } from './deliver.ts';
 import { retainMessage } from './retain.ts';
 import type { Route } from './route.ts';
 import { flushRun } from './run.ts';
 import type { Shard } from './shard.ts';
+import { holdForStore } from './stored.ts';
 
 /** Header of a PUBLISH with QoS 0, no DUP, no RETAIN: the one that can join a run. */
 const PLAIN_HEADER = 0x30;
@@ -87,6 +89,7 @@ function publishOne(shard: Shard, connection: Connection, buffer: Uint8Array, he
 /** QoS 1 and 2: the sender keeps the message until the answer comes (MQTT 5.0 §4.3.2, §4.3.3). */
 function publishAcknowledged(shard: Shard, connection: Connection, view: MessageView, route: Route): number {
   const session = connection.session!;
+  const { level } = connection;
   const { packetId } = view;
   const type = view.qos === 1 ? PacketType.PUBACK : PacketType.PUBREC;
   if (view.qos === 2 && session.inbound.has(packetId)) {
@@ -100,9 +103,17 @@ function publishAcknowledged(shard: Shard, connection: Connection, view: Message
     answer(shard, connection, type, packetId, Reason.NOT_AUTHORIZED, 0);
     return 0;
   }
+  if (shard.store.isRefusing && owesStored(shard, view, route)) {
+    shard.counters.refusedQuota++;
+    // MQTT 3 has no negative answer, and none would be a promise: the client keeps the message and comes back with it.
+    if (level !== Level.V5) return fault(Reason.QUOTA_EXCEEDED);
+    answer(shard, connection, type, packetId, Reason.QUOTA_EXCEEDED, 0);
+    return 0;
+  }
   const reason = publish(shard, connection, view, route);
   let { sequence } = fanOut;
-  if (view.qos === 2 && (reason < Reason.UNSPECIFIED || connection.level !== Level.V5)) {
+  if (sequence !== 0 && shard.store.isBehind) holdForStore(shard, connection);
+  if (view.qos === 2 && (reason < Reason.UNSPECIFIED || level !== Level.V5)) {
     session.inbound.add(packetId); // [MQTT-4.3.3-8]
     if (session.stored !== 0) {
       shard.store.addInbound(session.stored, packetId);
@@ -111,6 +122,18 @@ function publishAcknowledged(shard: Shard, connection: Connection, view: Message
   }
   answer(shard, connection, type, packetId, reason, sequence);
   return 0;
+}
+
+/** Whether a store would have to keep the message: for a session that it knows, or as a retained one. */
+function owesStored(shard: Shard, view: MessageView, route: Route): boolean {
+  if (view.retain === 1 || route.groups.length > 0) return true;
+  for (let i = 0; i < route.targets.length; i++) {
+    const target = route.targets[i]!;
+    if ((target.options & SubscriptionOption.QOS_MASK) === 0) continue;
+    const session = shard.sessions.at(target.subscriber);
+    if (session !== null && session.stored !== 0) return true;
+  }
+  return false;
 }
 
 function level5Exceeds(shard: Shard, connection: Connection): boolean {

@@ -79,9 +79,9 @@ function sendNext(shard: Shard, session: Session, connection: Connection): void 
   }
 }
 
-/** What a queued message counts for: topic name and payload. */
+/** What a queued message counts for: topic name, properties and payload. */
 export function queueBytes(view: MessageView): number {
-  return view.topicTo - view.topicFrom + view.payloadTo - view.payloadFrom;
+  return view.topicTo - view.topicFrom + view.propertiesTo - view.propertiesFrom + view.payloadTo - view.payloadFrom;
 }
 
 /** Books `messages` and `bytes` of a session's queue, up or down. */

@@ -2,7 +2,7 @@
 // deliveries are not in it: they have intents of their own.
 import { Packr } from 'msgpackr';
 import type { Level } from '../../protocol/packet.ts';
-import type { Session, Will } from '../sessions/session.ts';
+import type { QueueOverflow, Session, Will } from '../sessions/session.ts';
 
 const VERSION = 1;
 const packr = new Packr({ useRecords: false, mapsAsObjects: true, variableMapSize: true });
@@ -16,6 +16,7 @@ export interface SessionRecord {
   readonly disconnectedAtMs: number;
   /** Deliveries below this position may have been sent. */
   readonly sentBefore: number;
+  readonly overflow: QueueOverflow;
   readonly will: Will | null;
 }
 
@@ -28,6 +29,7 @@ export function packSession(session: Session): Uint8Array {
     expiryS: session.expiryS,
     disconnectedAtMs: session.disconnectedAtMs,
     sentBefore: session.sentBefore,
+    overflow: session.overflow,
     will: session.will,
   };
   const body = packr.pack(record);
@@ -57,6 +59,7 @@ function isRecord(value: unknown): value is SessionRecord {
     typeof record.level === 'number' &&
     typeof record.expiryS === 'number' &&
     typeof record.disconnectedAtMs === 'number' &&
-    typeof record.sentBefore === 'number'
+    typeof record.sentBefore === 'number' &&
+    typeof record.overflow === 'number'
   );
 }

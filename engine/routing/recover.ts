@@ -13,6 +13,7 @@ import { recoverSubscription } from './subscribe.ts';
 /** Runs before the first listener opens. */
 export async function recover(shard: Shard): Promise<void> {
   const found = new Map<number, Session>();
+  const wasConnected = new Map<Session, boolean>();
   let broken = 0;
   await shard.store.recover({
     session(number, bytes) {
@@ -27,31 +28,41 @@ export async function recover(shard: Shard): Promise<void> {
       session.level = record.level;
       session.expiryS = record.expiryS;
       session.will = record.will;
+      session.overflow = record.overflow;
       session.sentBefore = record.sentBefore;
       // A session that was connected when the broker went down has been away since now.
+      wasConnected.set(session, record.disconnectedAtMs === 0);
       session.disconnectedAtMs = record.disconnectedAtMs === 0 ? shard.clock.wallMs() : record.disconnectedAtMs;
-      session.stored = number;
       found.set(number, session);
     },
-    subscription(number, filter, options, identifier) {
+    subscription(number, own, filter, options, identifier) {
       const session = found.get(number);
-      if (session !== undefined) recoverSubscription(shard, session, filter, options, identifier);
+      if (session === undefined) return;
+      const next = session.nextSubscription;
+      recoverSubscription(shard, session, own, filter, options, identifier);
+      session.nextSubscription = Math.max(next, own + 1);
     },
     deliveries(number, base, end, messages, bytes) {
       const session = found.get(number);
       if (session === undefined) return;
       session.deliveries.reset(base);
       session.tail = end;
+      // What was in flight then may have been sent, and may not: it goes out with DUP.
+      if (wasConnected.get(session))
+        session.sentBefore = Math.max(session.sentBefore, Math.min(end, base + shard.limits.inflightMax));
       countQueued(shard, session, messages, bytes);
     },
     inbound(number, packetId) {
       found.get(number)?.inbound.add(packetId);
     },
-    retained(message) {
-      recoverRetained(shard, message);
+    retained(number, message) {
+      recoverRetained(shard, number, message);
     },
   });
-  for (const session of found.values()) {
+  for (const [number, session] of found) {
+    // Set last: what is recovered is not written again.
+    session.stored = number;
+    shard.storedSessions.set(number, session);
     const awayMs = Math.max(0, shard.clock.wallMs() - session.disconnectedAtMs);
     if (session.expiryS !== SESSION_NEVER_EXPIRES && awayMs >= session.expiryS * 1_000) endSession(shard, session);
     else setAwayTimers(shard, session, awayMs);

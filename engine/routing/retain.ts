@@ -12,14 +12,16 @@ import { SubscriptionOption, type Target } from '../sessions/target.ts';
 import { deliverOne } from './deliver.ts';
 import type { Shard } from './shard.ts';
 
+/** Whether a retained message outlives the broker: its own figures do not. */
+export const Retention = { STORED: 0, VOLATILE: 1 } as const;
+export type Retention = (typeof Retention)[keyof typeof Retention];
+
 /** Keeps a message as the retained one of its topic, or clears the topic when the payload is empty. Returns 0 or a fault. */
-export function retainMessage(shard: Shard, view: MessageView): number {
+export function retainMessage(shard: Shard, view: MessageView, retention: Retention = Retention.STORED): number {
   const { topic, topicFrom, topicTo } = view;
   if (view.payloadFrom === view.payloadTo) {
     const before = shard.retained.remove(topic, topicFrom, topicTo); // [MQTT-3.3.1-6] [MQTT-3.3.1-7]
-    if (before < 0) return 0;
-    release(shard, before);
-    shard.store.dropRetained(topic, topicFrom, topicTo);
+    if (before >= 0) releaseStored(shard, before as MessageHandle);
     return 0;
   }
   const bytes = view.payloadTo - view.payloadFrom + topicTo - topicFrom + view.propertiesTo - view.propertiesFrom;
@@ -36,15 +38,23 @@ export function retainMessage(shard: Shard, view: MessageView): number {
     return before;
   }
   shard.retainedBytes += bytes;
+  const storedBefore = before < 0 ? 0 : shard.messages.stored(before as MessageHandle);
   if (before >= 0) release(shard, before); // [MQTT-3.3.1-5]
-  return shard.store.putRetained(view);
+  if (retention === Retention.VOLATILE) return 0;
+  const number = storedBefore === 0 ? shard.nextRetained++ : storedBefore;
+  shard.messages.setStored(message, number);
+  shard.retainedByNumber.set(number, message);
+  return shard.store.putRetained(number, view);
 }
 
 /** Takes a retained message back from a store at start. */
-export function recoverRetained(shard: Shard, view: MessageView): void {
+export function recoverRetained(shard: Shard, number: number, view: MessageView): void {
+  shard.nextRetained = Math.max(shard.nextRetained, number + 1);
   const message = shard.messages.add(view);
   if (message === NO_MESSAGE || shard.retained.set(view.topic, view.topicFrom, view.topicTo, message) < NO_MESSAGE) return;
   shard.retainedBytes += shard.messages.length(message);
+  shard.messages.setStored(message, number);
+  shard.retainedByNumber.set(number, message);
 }
 
 /** Collects what a new subscription is owed; `sendReplay` sends it. */
@@ -100,8 +110,29 @@ export function sendReplay(shard: Shard, connection: Connection): void {
 function dropExpired(shard: Shard, view: MessageView): void {
   shard.counters.dropped[DropReason.EXPIRED]++;
   const before = shard.retained.remove(view.topic, view.topicFrom, view.topicTo);
-  shard.store.dropRetained(view.topic, view.topicFrom, view.topicTo);
-  if (before >= 0) release(shard, before);
+  if (before >= 0) releaseStored(shard, before as MessageHandle);
+}
+
+/** The store has let a retained message go because its time was up. */
+export function retainedGone(shard: Shard, number: number): void {
+  const message = shard.retainedByNumber.get(number);
+  if (message === undefined || !shard.messages.view(message, shard.released)) return;
+  const { topic, topicFrom, topicTo } = shard.released;
+  if (shard.retained.get(topic, topicFrom, topicTo) !== message) return;
+  shard.counters.dropped[DropReason.EXPIRED]++;
+  shard.retained.remove(topic, topicFrom, topicTo);
+  shard.retainedByNumber.delete(number);
+  release(shard, message);
+}
+
+/** Lets a retained message go here and in the store. */
+function releaseStored(shard: Shard, message: MessageHandle): void {
+  const number = shard.messages.stored(message);
+  if (number !== 0) {
+    shard.retainedByNumber.delete(number);
+    shard.store.dropRetained(number);
+  }
+  release(shard, message);
 }
 
 function release(shard: Shard, message: number): void {

@@ -110,17 +110,15 @@ function sendRun(shard: Shard, publisher: Connection, run: PublishRun, target: T
     }
     return;
   }
-  let bytes = run.to - run.from;
   if ((connection.level === Level.V5) === (run.level === Level.V5)) {
     connection.outbox.append(run.buffer, run.from, run.to);
   } else {
     if (run.otherBytes === 0) run.otherBytes = reencode(run);
-    bytes = run.otherBytes;
-    connection.outbox.append(run.other, 0, bytes);
+    connection.outbox.append(run.other, 0, run.otherBytes);
   }
+  shard.counters.packetsSent += run.messages - 1; // the outbox has counted one
   shard.counters.publishSent += run.messages;
   shard.counters.publishBytesSent += payloadBytes;
-  shard.counters.bytesSent += bytes;
 }
 
 /** Every packet of a run has the same topic; what is not header, topic or property length is payload. */

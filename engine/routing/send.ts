@@ -67,7 +67,6 @@ export function sendPublish(
   }
   shard.counters.publishSent++;
   shard.counters.publishBytesSent += view.payloadTo - view.payloadFrom;
-  shard.counters.bytesSent += bytes;
   return true;
 }
 

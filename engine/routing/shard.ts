@@ -18,9 +18,10 @@ import type { Authenticator, ExchangeMethods, Rights } from '../gate.ts';
 import type { Log } from '../log.ts';
 import { BlockPool } from '../memory/blocks.ts';
 import { IntList } from '../memory/int-list.ts';
-import { MessageSlab } from '../memory/messages.ts';
+import { type MessageHandle, MessageSlab } from '../memory/messages.ts';
 import type { Random } from '../random.ts';
 import type { Connection } from '../sessions/connection.ts';
+import type { QueueOverflow, Session } from '../sessions/session.ts';
 import { SessionTable } from '../sessions/table.ts';
 import { Turn } from '../sessions/turn.ts';
 import { TimerWheel } from '../timers.ts';
@@ -56,6 +57,8 @@ export interface ShardParts {
   readonly exchanges: ExchangeMethods | null;
   /** Null: everything is allowed. */
   readonly rights: Rights | null;
+  /** What happens to a full queue, by the listener that its session came to; refuse where there is none. */
+  readonly overflows?: ReadonlyMap<string, QueueOverflow>;
 }
 
 export class Shard {
@@ -69,6 +72,7 @@ export class Shard {
   readonly authenticator: Authenticator;
   readonly exchanges: ExchangeMethods | null;
   readonly rights: Rights | null;
+  readonly overflows: ReadonlyMap<string, QueueOverflow>;
 
   readonly blocks = new BlockPool();
   readonly messages = new MessageSlab();
@@ -83,6 +87,14 @@ export class Shard {
   readonly gated = new Set<Connection>();
   stopping = false;
   nextStored = 1;
+  /** Sessions that the store keeps, by their number there. */
+  readonly storedSessions = new Map<number, Session>();
+  nextRetained = 1;
+  /** Retained messages that the store keeps, by their number there. */
+  readonly retainedByNumber = new Map<number, MessageHandle>();
+  /** Publishers that are not read from until the store has caught up. */
+  readonly waitingForStore = new Set<Connection>();
+  sharedSubscriptions = 0;
   queuedMessages = 0;
   queuedBytes = 0;
   retainedBytes = 0;
@@ -110,6 +122,7 @@ export class Shard {
     this.authenticator = parts.authenticator;
     this.exchanges = parts.exchanges;
     this.rights = parts.rights;
+    this.overflows = parts.overflows ?? new Map();
     this.turn = new Turn(parts.clock);
     this.timers = new TimerWheel(parts.clock);
     this.sessions = new SessionTable(parts.limits.sessionsMax);

@@ -35,12 +35,17 @@ class ConnectionSink implements LinkSink {
 
   constructor(shard: Shard, link: Link) {
     this.#shard = shard;
-    const connection = new Connection(link, new Outbox(link, shard.blocks, shard.turn), shard.limits.connectBytesMax);
+    const connection = new Connection(
+      link,
+      new Outbox(link, shard.blocks, shard.turn, shard.counters),
+      shard.limits.connectBytesMax,
+    );
     this.#connection = connection;
     connection.lastReceivedMs = shard.clock.monotonicMs();
     connection.timer = new Timer(() => endConnection(shard, connection, Reason.MAXIMUM_CONNECT_TIME)); // [MQTT-3.1.4-1]
     shard.timers.set(connection.timer, shard.limits.connectTimeoutMs);
     shard.connections.add(connection);
+    shard.counters.socketsTotal++;
   }
 
   linkBytes(chunk: Uint8Array, from: number, to: number): void {

@@ -109,22 +109,28 @@ function subscribeOne(shard: Shard, session: Session, request: FilterRequest, id
           identifier,
         );
   if (entered < 0) return reasonOf(entered);
-  session.subscriptions.set(key, { filter, options, identifier }); // [MQTT-3.8.4-3] replaces an earlier one
-  if (session.stored !== 0) shard.store.putSubscription(session.stored, filter, options, identifier);
+  if (from > 0) shard.sharedSubscriptions += entered;
+  const number = session.subscriptions.get(key)?.number ?? session.nextSubscription++;
+  session.subscriptions.set(key, { filter, options, identifier, number }); // [MQTT-3.8.4-3] replaces an earlier one
+  if (session.stored !== 0) shard.store.putSubscription(session.stored, number, filter, options, identifier);
   return granted;
 }
 
 function unsubscribeOne(shard: Shard, session: Session, filter: Uint8Array): boolean {
-  if (!session.subscriptions.delete(filterKey(filter))) return false;
+  const key = filterKey(filter);
+  const known = session.subscriptions.get(key);
+  if (known === undefined) return false;
+  session.subscriptions.delete(key);
   dropFromTrie(shard, session, filter);
-  if (session.stored !== 0) shard.store.dropSubscription(session.stored, filter);
+  if (session.stored !== 0) shard.store.dropSubscription(session.stored, known.number);
   return true;
 }
 
-/** Enters a subscription that a store remembers. */
+/** Enters a subscription that a store remembers under `number`. */
 export function recoverSubscription(
   shard: Shard,
   session: Session,
+  number: number,
   filter: Uint8Array,
   options: number,
   identifier: number,
@@ -137,6 +143,7 @@ export function recoverSubscription(
     retainHandling: 2,
     result: 0,
   };
+  session.nextSubscription = number;
   subscribeOne(shard, session, request, identifier);
 }
 

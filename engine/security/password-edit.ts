@@ -69,8 +69,8 @@ async function keepOwner(file: FileHandle, old: OldFile): Promise<void> {
   if (uid !== old.uid || gid !== old.gid) await file.chown(old.uid, old.gid);
 }
 
-/** Gives `user` the hash in `field` (see `hashPassword`): in the place of its line, or in a new last line. Throws on a bad name. */
-export function setUser(text: string, user: string, field: string): string {
+/** Throws on a name that a line of the file cannot hold. */
+export function checkUserName(user: string): void {
   if (
     user === '' ||
     Buffer.byteLength(user) > STRING_BYTES_MAX ||
@@ -80,6 +80,11 @@ export function setUser(text: string, user: string, field: string): string {
   ) {
     throw new Error('a user name is not empty, does not begin with # and has no colon or control character');
   }
+}
+
+/** Gives `user` the hash in `field` (see `hashPassword`): in the place of its line, or in a new last line. Throws on a bad name. */
+export function setUser(text: string, user: string, field: string): string {
+  checkUserName(user);
   parsePasswordHash(field);
   const line = `${user}:${field}`;
   const lines = linesOf(text);

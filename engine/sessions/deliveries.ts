@@ -10,7 +10,7 @@
 //
 // Columns (ring of `capacity`, a power of two), by offset from base:
 //   message  Int32  handle in the message slab, -1 when none is kept (a session that cannot come back needs no copy)
-//   bits     Uint8  QoS (0-1) | retain (2) | state (3-4) | sent before (5)
+//   bits     Uint8  QoS (0-1) | retain (2) | state (3-4) | sent before (5) | gone from the store (6)
 //   target   the route's target that it was made for: subscription identifiers and shared group
 import { type MessageHandle, NO_MESSAGE } from '../memory/messages.ts';
 import type { Target } from './target.ts';
@@ -23,6 +23,7 @@ const RETAIN_BIT = 4;
 const STATE_SHIFT = 3;
 const STATE_MASK = 3 << STATE_SHIFT;
 const SENT_BIT = 32;
+const GONE_BIT = 64;
 
 const PACKET_IDENTIFIERS = 65_535;
 /** Widest run of positions that can be open at a time; half of the identifiers, so that none is ever ambiguous. */
@@ -138,6 +139,16 @@ export class Deliveries {
   setSent(offset: number): void {
     const slot = this.#slot(offset);
     this.#bits[slot] = this.#bits[slot]! | SENT_BIT;
+  }
+
+  /** Whether the store has let the delivery go of its own accord (it expired there); the copy here goes its way. */
+  isGone(offset: number): boolean {
+    return (this.#bits[this.#slot(offset)]! & GONE_BIT) !== 0;
+  }
+
+  setGone(offset: number): void {
+    const slot = this.#slot(offset);
+    this.#bits[slot] = this.#bits[slot]! | GONE_BIT;
   }
 
   /** PUBREC came, or comes from a store: the payload is no longer needed. Returns the message that the entry held. */

@@ -6,6 +6,7 @@
 //   #full         filled blocks of this turn, oldest first, with their ends
 //   #kept         blocks lent to the link and not yet returned, oldest first
 import { copyBytes } from '../../protocol/bytes.ts';
+import type { Counters } from '../counters.ts';
 import { Lent, type Link } from '../link.ts';
 import { type BlockPool, LARGE_BLOCK_BYTES, SMALL_BLOCK_BYTES } from '../memory/blocks.ts';
 import type { Duty, Turn } from './turn.ts';
@@ -27,14 +28,16 @@ export class Outbox implements Duty {
   readonly #link: Link;
   readonly #pool: BlockPool;
   readonly #turn: Turn;
+  readonly #counters: Counters;
 
-  constructor(link: Link, pool: BlockPool, turn: Turn) {
+  constructor(link: Link, pool: BlockPool, turn: Turn, counters: Counters) {
     this.#link = link;
     this.#pool = pool;
     this.#turn = turn;
+    this.#counters = counters;
   }
 
-  /** Makes room for `bytes` in one piece and returns their offset in `block`; the caller writes all of them before anything else happens. */
+  /** Makes room for a packet of `bytes` in one piece and returns their offset in `block`; the caller writes all of them before anything else happens. */
   reserve(bytes: number): number {
     let at = this.#end;
     if (at + bytes > this.block.length) {
@@ -43,6 +46,7 @@ export class Outbox implements Duty {
     }
     this.#end = at + bytes;
     this.pendingBytes += bytes;
+    this.#counters.packetsSent++;
     if (!this.due) this.#turn.add(this);
     return at;
   }
@@ -129,6 +133,7 @@ export class Outbox implements Duty {
   }
 
   #lend(block: Uint8Array, end: number): void {
+    this.#counters.bytesSent += end;
     if (this.#link.write(block, 0, end) === Lent.KEPT) this.#kept.push(block);
     else this.#pool.release(block);
   }

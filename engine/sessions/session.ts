@@ -17,6 +17,8 @@ export interface Subscription {
   readonly options: number;
   /** Subscription Identifier, 0 for none. */
   readonly identifier: number;
+  /** Number in the session, for the store. */
+  readonly number: number;
 }
 
 /** A Will (MQTT 5.0 §3.1.2.5), owned. */
@@ -30,6 +32,17 @@ export interface Will {
   /** -1: none. */
   readonly expiryS: number;
 }
+
+/** What happens to a message for a session whose queue is full. */
+export const QueueOverflow = {
+  /** The publisher is told (0x97). */
+  REFUSE: 0,
+  /** The oldest message that was not sent makes room. */
+  DROP_OLDEST: 1,
+  /** The message is dropped, and counts as delivered. */
+  DROP_NEWEST: 2,
+} as const;
+export type QueueOverflow = (typeof QueueOverflow)[keyof typeof QueueOverflow];
 
 /** Session Expiry Interval that never ends (MQTT 5.0 §3.1.2.11.2). */
 export const SESSION_NEVER_EXPIRES = 0xffff_ffff;
@@ -46,11 +59,13 @@ export class Session {
   /** Number in the store; 0 for a session that ends with its connection. */
   stored = 0;
   readonly subscriptions = new Map<string, Subscription>();
+  nextSubscription = 1;
   readonly deliveries = new Deliveries();
   /** Position of the next delivery. Ahead of the end of `deliveries` while part of the queue lies in the store alone. */
   tail = 0;
-  /** Positions below this were sent at some time. */
+  /** Positions below this were sent at some time, or may have been. */
   sentBefore = 0;
+  overflow: QueueOverflow = QueueOverflow.REFUSE;
   /** A read of the store is on its way. */
   reading = false;
   /** Deliveries owed and not finished, with the bytes of those that are kept. */

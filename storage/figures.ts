@@ -1,0 +1,89 @@
+// What the spool tells of itself while it works: numbers in shared memory, written by the storage thread and read by anybody.
+
+export const Figure = {
+  /** Intents applied and durable, modulo 2^32. */
+  DURABLE: 0,
+  /** A SpoolState. */
+  STATE: 1,
+  SESSIONS: 2,
+  /** Distinct messages that are owed, and their bytes. */
+  MESSAGES: 3,
+  MESSAGE_BYTES: 4,
+  RETAINED: 5,
+  RETAINED_BYTES: 6,
+  BATCHES: 7,
+  /** Deliveries that were consumed before they had to be written, and those that were written. */
+  ELIDED: 8,
+  WRITTEN: 9,
+  WRITTEN_BYTES: 10,
+  /** Bytes that were sealed anew so that their neighbours could be forgotten. */
+  EVACUATED_BYTES: 11,
+  KEYS_DESTROYED: 12,
+  /** Age in ms of the oldest consumed message whose key still lives; and the largest that was seen. */
+  ERASURE_LAG_MS: 13,
+  ERASURE_LAG_MAX_MS: 14,
+  FILE_BYTES: 15,
+  QUARANTINED: 16,
+  COMPACTIONS: 17,
+  READS: 18,
+  /** Time in ms that the last commit took, and all of them together. */
+  COMMIT_MS: 19,
+  COMMITS_MS: 20,
+  KEY_SLOTS: 21,
+} as const;
+export type Figure = (typeof Figure)[keyof typeof Figure];
+
+export const SpoolState = {
+  GOOD: 0,
+  /** No room: new messages are refused, what was taken is kept and written when there is room again. */
+  FULL: 1,
+  /** The disk failed: nothing more is acknowledged. */
+  BROKEN: 2,
+} as const;
+export type SpoolState = (typeof SpoolState)[keyof typeof SpoolState];
+
+const COUNT = 32;
+
+export function allocateFigures(): SharedArrayBuffer {
+  return new SharedArrayBuffer(COUNT * 8);
+}
+
+/** The figures in shared memory: doubles, but for DURABLE and STATE, which are read with Atomics as 32-bit integers. */
+export class Figures {
+  readonly values: Float64Array;
+  readonly #words: Int32Array;
+
+  constructor(memory: SharedArrayBuffer) {
+    this.values = new Float64Array(memory);
+    this.#words = new Int32Array(memory);
+  }
+
+  get(figure: Figure): number {
+    return this.values[figure]!;
+  }
+
+  set(figure: Figure, value: number): void {
+    this.values[figure] = value;
+  }
+
+  add(figure: Figure, value: number): void {
+    this.values[figure] = this.values[figure]! + value;
+  }
+
+  /** Number of durable intents, modulo 2^32. */
+  get durable(): number {
+    return Atomics.load(this.#words, Figure.DURABLE * 2) >>> 0;
+  }
+
+  set durable(value: number) {
+    Atomics.store(this.#words, Figure.DURABLE * 2, value | 0);
+  }
+
+  get state(): SpoolState {
+    return Atomics.load(this.#words, Figure.STATE * 2) as SpoolState;
+  }
+
+  set state(value: SpoolState) {
+    Atomics.store(this.#words, Figure.STATE * 2, value);
+  }
+}

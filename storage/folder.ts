@@ -1,0 +1,181 @@
+// The data directory: who may read it, which format it has, and what of it belongs together. Opening looks first and writes last: a key
+// that is wrong, a format that is newer or a part that is missing is refused with nothing touched.
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fdatasyncSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  writeSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { DATA_FILE, LmdbDisk } from './lmdb-disk.ts';
+import { RowKind, rowKey } from './rows.ts';
+import { RowSealer } from './sealed.ts';
+import { type Ground, readNumbers, Step } from './step.ts';
+import { type KeyFile, type RandomBytes, Vault, VaultError } from './vault.ts';
+
+export const KEYS_FILE = 'spool.keys';
+/** Format of what this version writes. A later version that changes it reads older ones and rewrites them in one step at start. */
+export const FORMAT = 1;
+
+/** The data directory cannot be used; nothing was changed in it. The message says what to do. */
+export class FolderError extends Error {}
+
+export interface OpenedFolder {
+  readonly ground: Ground;
+  /** Starts of the store, this one included. */
+  readonly started: number;
+}
+
+/**
+ * Opens or makes the spool in `folder`. `master` wraps the keys; null: the mode of the files protects them.
+ * @throws FolderError in one line that says what to do
+ */
+export function openFolder(folder: string, master: Uint8Array | null, random: RandomBytes): OpenedFolder {
+  const isNew = !existsSync(join(folder, DATA_FILE));
+  const hasKeys = existsSync(join(folder, KEYS_FILE));
+  if (!isNew && !hasKeys) {
+    throw new FolderError(
+      `${folder}: ${KEYS_FILE} is missing, and without it ${DATA_FILE} cannot be read; restore both or remove both`,
+    );
+  }
+  makeFolder(folder);
+  const vault = openVault(folder, master, random, isNew && !hasKeys);
+  const disk = openDisk(folder);
+  const ground: Ground = { disk, vault, sealer: new RowSealer(vault, random), random };
+  try {
+    const started = readMeta(ground, folder) + 1;
+    const step = new Step(ground);
+    step.putNumbers(RowKind.META, 0, 0, [FORMAT, started]);
+    step.apply();
+    return { ground, started };
+  } catch (error) {
+    disk.close();
+    vault.close();
+    throw error;
+  }
+}
+
+/** Wraps the keys of a spool under another master key; a broker that runs on it goes on undisturbed. @throws FolderError */
+export function rotateMaster(folder: string, master: Uint8Array | null, next: Uint8Array | null, random: RandomBytes): void {
+  const path = join(folder, KEYS_FILE);
+  if (!existsSync(path)) throw new FolderError(`${folder}: there is no ${KEYS_FILE} here`);
+  const file = new DiskKeyFile(path);
+  try {
+    Vault.rotate(file, master, next, random);
+  } catch (error) {
+    throw error instanceof VaultError ? new FolderError(`${path}: ${error.message}`) : error;
+  } finally {
+    file.close();
+  }
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    chmodSync(folder, 0o700);
+  } catch (error) {
+    throw new FolderError(
+      `${folder}: cannot be made or entered (${(error as NodeJS.ErrnoException).code}); give a directory that the broker may write`,
+    );
+  }
+}
+
+function openVault(folder: string, master: Uint8Array | null, random: RandomBytes, fresh: boolean): Vault {
+  const path = join(folder, KEYS_FILE);
+  let file: DiskKeyFile | null = null;
+  try {
+    file = new DiskKeyFile(path);
+    if (!fresh) return Vault.open(file, master, random);
+    const vault = Vault.create(file, master, random);
+    syncFolder(folder);
+    return vault;
+  } catch (error) {
+    file?.close();
+    if (error instanceof VaultError) throw new FolderError(`${path}: ${error.message}`);
+    throw new FolderError(`${path}: cannot be used (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`);
+  }
+}
+
+function openDisk(folder: string): LmdbDisk {
+  try {
+    const disk = new LmdbDisk(folder);
+    syncFolder(folder);
+    return disk;
+  } catch (error) {
+    throw new FolderError(`${join(folder, DATA_FILE)}: ${(error as Error).message}`);
+  }
+}
+
+/** Starts so far. */
+function readMeta(ground: Ground, folder: string): number {
+  if (ground.disk.get(rowKey(RowKind.META, 0, 0)) === null) {
+    let isEmpty = true;
+    ground.disk.range(Buffer.of(0), Buffer.of(0xff), () => {
+      isEmpty = false;
+      return false;
+    });
+    if (isEmpty) return 0;
+  }
+  const meta = readNumbers(ground, RowKind.META, 0, 0);
+  if (meta === null)
+    throw new FolderError(`${folder}: ${KEYS_FILE} does not belong to ${DATA_FILE}; restore the pair that was saved together`);
+  if (meta[0]! > FORMAT) {
+    throw new FolderError(
+      `${folder}: the spool has format ${meta[0]}, this version reads up to ${FORMAT}; use the version that wrote it, or a later one`,
+    );
+  }
+  return meta[1]!;
+}
+
+/** Names are durable too. */
+function syncFolder(folder: string): void {
+  const descriptor = openSync(folder, 'r');
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** The key file on a real disk. */
+class DiskKeyFile implements KeyFile {
+  readonly #descriptor: number;
+
+  constructor(path: string) {
+    this.#descriptor = openSync(path, existsSync(path) ? 'r+' : 'wx+', 0o600);
+  }
+
+  size(): number {
+    return fstatSync(this.#descriptor).size;
+  }
+
+  read(at: number, bytes: number): Buffer {
+    const buffer = Buffer.alloc(bytes);
+    return buffer.subarray(0, readSync(this.#descriptor, buffer, 0, bytes, at));
+  }
+
+  write(at: number, bytes: Uint8Array): void {
+    for (let written = 0; written < bytes.length; ) {
+      written += writeSync(this.#descriptor, bytes, written, bytes.length - written, at + written);
+    }
+  }
+
+  truncate(bytes: number): void {
+    ftruncateSync(this.#descriptor, bytes);
+  }
+
+  sync(): void {
+    fdatasyncSync(this.#descriptor);
+  }
+
+  close(): void {
+    closeSync(this.#descriptor);
+  }
+}

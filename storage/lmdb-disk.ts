@@ -1,0 +1,124 @@
+// LMDB as the spool's disk. Every step is one synchronous transaction that returns after the file was flushed: the caller is a thread
+// of its own. No compression, no lmdb encryption, no shared structures: values arrive sealed.
+import { chmodSync, existsSync, renameSync, rmSync, statfsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { open, type RootDatabase } from 'lmdb';
+import { type Disk, DiskError, DiskFault, type DiskWriter } from './disk.ts';
+
+export const DATA_FILE = 'spool.mdb';
+/** Address space, not disk: far more than a file may grow to. */
+const MAP_BYTES = 2 ** 40;
+const META_PAGES = 2;
+/** What lmdb's statistics say of pages; the types of the package leave them out. */
+interface PageCounts {
+  readonly pageSize: number;
+  readonly lastPageNumber: number;
+  readonly root: { readonly treeBranchPageCount: number; readonly treeLeafPageCount: number; readonly overflowPages: number };
+}
+
+/** Codes of LMDB and of the system that mean: no room. ENOSPC, EDQUOT, EFBIG, MDB_MAP_FULL. */
+const FULL_CODES: readonly unknown[] = [28, 122, 27, -30_792];
+
+type Environment = RootDatabase<Buffer, Buffer>;
+
+export class LmdbDisk implements Disk {
+  readonly #folder: string;
+  #environment: Environment;
+
+  /** Opens or makes the data file in `folder`, which exists. @throws DiskError */
+  constructor(folder: string) {
+    this.#folder = folder;
+    rmSync(join(folder, `${DATA_FILE}.new`), { force: true });
+    rmSync(join(folder, `${DATA_FILE}.new-lock`), { force: true });
+    this.#environment = this.#open(DATA_FILE);
+  }
+
+  get(key: Uint8Array): Uint8Array | null {
+    return this.#environment.getBinaryFast(key as Buffer) ?? null;
+  }
+
+  range(from: Uint8Array, to: Uint8Array, visit: (key: Uint8Array, value: Uint8Array) => boolean): void {
+    for (const { key, value } of this.#environment.getRange({ start: from as Buffer, end: to as Buffer, snapshot: false })) {
+      if (!visit(key, value)) break;
+    }
+  }
+
+  last(from: Uint8Array, to: Uint8Array): { key: Uint8Array; value: Uint8Array } | null {
+    // Backwards, lmdb's start is included and its end is not; `to` itself never exists with these keys' lengths.
+    for (const entry of this.#environment.getRange({ start: to as Buffer, reverse: true, limit: 2, snapshot: false })) {
+      if (Buffer.compare(entry.key, to) >= 0) continue;
+      return Buffer.compare(entry.key, from) < 0 ? null : entry;
+    }
+    return null;
+  }
+
+  transact(change: (writer: DiskWriter) => void): void {
+    const environment = this.#environment;
+    const writer: DiskWriter = {
+      put: (key, value) => void environment.putSync(key as Buffer, value as Buffer),
+      remove: (key) => void environment.removeSync(key as Buffer),
+    };
+    try {
+      environment.transactionSync(() => change(writer));
+    } catch (error) {
+      throw diskError(error);
+    } finally {
+      environment.resetReadTxn();
+    }
+  }
+
+  usage(): { fileBytes: number; freeBytes: number } {
+    const stats = this.#environment.getStats() as PageCounts;
+    const used = stats.root.treeBranchPageCount + stats.root.treeLeafPageCount + stats.root.overflowPages + META_PAGES;
+    const freeBytes = Math.max(0, stats.lastPageNumber + 1 - used) * stats.pageSize;
+    return { fileBytes: statSync(join(this.#folder, DATA_FILE)).size, freeBytes };
+  }
+
+  availableBytes(): number {
+    const { bavail, bsize } = statfsSync(this.#folder);
+    return bavail * bsize;
+  }
+
+  compact(): void {
+    const fresh = this.#open(`${DATA_FILE}.new`);
+    fresh.transactionSync(() => {
+      for (const { key, value } of this.#environment.getRange({ snapshot: false })) fresh.putSync(key, value);
+    });
+    this.#environment.close();
+    fresh.close();
+    renameSync(join(this.#folder, `${DATA_FILE}.new`), join(this.#folder, DATA_FILE));
+    this.#environment = this.#open(DATA_FILE);
+  }
+
+  close(): void {
+    this.#environment.close();
+  }
+
+  #open(file: string): Environment {
+    const path = join(this.#folder, file);
+    const options = {
+      path,
+      noSubdir: true,
+      encoding: 'binary',
+      keyEncoding: 'binary',
+      mapSize: MAP_BYTES,
+      // A commit returns when it is durable.
+      overlappingSync: false,
+      noReadAhead: true,
+    };
+    try {
+      const environment = open<Buffer, Buffer>(options as Parameters<typeof open>[0] & { path: string });
+      for (const name of [path, `${path}-lock`]) if (existsSync(name)) chmodSync(name, 0o600);
+      return environment as unknown as Environment;
+    } catch (error) {
+      throw diskError(error);
+    }
+  }
+}
+
+function diskError(error: unknown): DiskError {
+  if (error instanceof DiskError) return error;
+  const { code, message } = error as { code?: unknown; message?: string };
+  const full = FULL_CODES.includes(code) || /ENOSPC|EDQUOT|MAP_FULL|No space left|File too large/i.test(String(message));
+  return new DiskError(full ? DiskFault.FULL : DiskFault.BROKEN, `the data file failed: ${String(message)}`);
+}

@@ -1,0 +1,603 @@
+// The spool: what the storage thread does, as plain calls without a thread. Intents are applied to memory at once; `commit` makes what is
+// left of them durable in one step; `erase` forgets what was consumed. It reads no clock and draws no chance of its own.
+//
+// The order that everything rests on:
+//   1. a step is durable before its intents are counted as durable (the engine acknowledges nothing before that);
+//   2. a value is removed durably before its key is destroyed (a crash in between leaves a key without a value, which a start destroys);
+//   3. a key is durable before it seals (the vault sees to that).
+// A message that is put and dropped between two commits is never written.
+import type { MessageView } from '../protocol/publish.ts';
+import { Directory } from './directory.ts';
+import { DiskError, DiskFault } from './disk.ts';
+import { Eraser } from './eraser.ts';
+import { Figure, type Figures, SpoolState } from './figures.ts';
+import { Objects } from './objects.ts';
+import { SessionQueue } from './queue.ts';
+import { Ranges } from './ranges.ts';
+import { Reading } from './reading.ts';
+import { RecordBuffer, type RecordContent } from './records.ts';
+import { RowKind, rowKey, rowNumber } from './rows.ts';
+import { openValue } from './salvage.ts';
+import { sealedFacts } from './sealed.ts';
+import { SharedMessages } from './shared.ts';
+import { type Ground, Step } from './step.ts';
+import { GoneReason, type Held } from './store.ts';
+
+/** What the spool is told about time and how it is set. */
+export interface SpoolSettings {
+  /** Longest time that a message is kept, in ms. */
+  readonly retentionMs: number;
+  /** Time in ms within which what was consumed must be beyond recovery. */
+  readonly eraseWithinMs: number;
+  /** Bytes that the file system must have left before new messages are taken. */
+  readonly diskFloorBytes: number;
+}
+
+export interface SpoolClock {
+  wallMs(): number;
+  monotonicMs(): number;
+}
+
+/** What the spool says of its own accord. */
+export interface SpoolEvents {
+  gone(session: number, position: number, bytes: number, reason: GoneReason): void;
+  retainedGone(number: number): void;
+  trouble(message: string): void;
+}
+
+/** One delivery that a read found; `view` is borrowed for the call, null when the message was received. False: no room, stop here. */
+export type ReadVisitor = (position: number, bits: number, ids: Uint8Array, view: MessageView | null) => boolean;
+
+interface OpenMessage {
+  content: MutableContent;
+  readonly adds: { session: number; position: number; bits: number; ids: Uint8Array }[];
+  isOpen: boolean;
+}
+
+type MutableContent = { -readonly [K in keyof RecordContent]: RecordContent[K] };
+
+/** Wall clock of the last look at the disk, and how often it is looked at. */
+const DISK_LOOK_MS = 1_000;
+const DIRECTORIES_MAX = 8;
+const RETRY_MS = 500;
+
+export class Spool {
+  readonly ground: Ground;
+  readonly settings: SpoolSettings;
+  readonly clock: SpoolClock;
+  readonly figures: Figures;
+  readonly events: SpoolEvents;
+  readonly queues = new Map<number, SessionQueue>();
+  readonly shared: SharedMessages;
+  readonly objects: Objects;
+  readonly eraser: Eraser;
+  /** Starts of the store, this one included. */
+  readonly started: number;
+  /** Deliveries owed to all sessions, and their bytes; those among them that share a message. */
+  #retained = 0;
+  #retainedBytes = 0;
+  #owed = { messages: 0, bytes: 0, references: 0, referenceBytes: 0 };
+  readonly #dirty = new Set<SessionQueue>();
+  /** Sessions that go with the next commit. */
+  readonly #dropped: SessionQueue[] = [];
+  readonly #open: OpenMessage;
+  readonly #retainedRecords = new RecordBuffer(1_024);
+  #applied = 0;
+  #lookedAtMs = -Infinity;
+  #retryAtMs = -Infinity;
+  #lowDisk = false;
+
+  constructor(
+    ground: Ground,
+    settings: SpoolSettings,
+    clock: SpoolClock,
+    figures: Figures,
+    events: SpoolEvents,
+    started: number,
+  ) {
+    this.ground = ground;
+    this.settings = settings;
+    this.clock = clock;
+    this.figures = figures;
+    this.events = events;
+    this.started = started;
+    this.shared = new SharedMessages(ground);
+    this.objects = new Objects(ground);
+    this.eraser = new Eraser(this);
+    this.#open = { content: emptyContent(), adds: [], isOpen: false };
+  }
+
+  /** Intents applied so far. */
+  get applied(): number {
+    return this.#applied;
+  }
+
+  held(): Held {
+    const { messages, bytes, references, referenceBytes } = this.#owed;
+    return {
+      sessions: this.queues.size,
+      messages: messages - references + this.shared.messages,
+      messageBytes: bytes - referenceBytes + this.shared.bytes,
+      retained: this.#retained,
+      retainedBytes: this.#retainedBytes,
+    };
+  }
+
+  /** Takes a queue that a start found. */
+  adopt(queue: SessionQueue): void {
+    this.queues.set(queue.session, queue);
+    this.#account(queue, 1);
+  }
+
+  adoptRetained(bytes: number): void {
+    this.#retained++;
+    this.#retainedBytes += bytes;
+  }
+
+  putSession(session: number, record: Uint8Array, hasWill: boolean): void {
+    this.#begin();
+    if (!this.queues.has(session)) {
+      const queue = new SessionQueue(session);
+      queue.stateChanged = true;
+      this.queues.set(session, queue);
+      this.#dirty.add(queue);
+    }
+    this.objects.put(RowKind.SESSION, session, 0, record.slice(), this.clock.wallMs(), Infinity, record.length, hasWill ? 1 : 0);
+  }
+
+  dropSession(session: number): void {
+    this.#begin();
+    const queue = this.queues.get(session);
+    if (queue === undefined) return;
+    this.objects.remove(RowKind.SESSION, session, 0);
+    this.objects.removeSubscriptions(session);
+    this.#account(queue, -1);
+    this.eraser.consumed();
+    this.#releaseReferences(queue);
+    this.queues.delete(session);
+    this.#dirty.delete(queue);
+    queue.releasePending();
+    this.#dropped.push(queue);
+  }
+
+  putSubscription(session: number, number: number, filter: Uint8Array, options: number, identifier: number): void {
+    this.#begin();
+    if (!this.queues.has(session)) return;
+    const plain = Buffer.alloc(SUBSCRIPTION_FIXED_BYTES + filter.length);
+    plain.writeUInt32LE(options, 0);
+    plain.writeUInt32LE(identifier, 4);
+    plain.set(filter, SUBSCRIPTION_FIXED_BYTES);
+    this.objects.put(RowKind.SUBSCRIPTION, session, number, plain, this.clock.wallMs(), Infinity, filter.length, 0);
+    this.eraser.consumed();
+  }
+
+  dropSubscription(session: number, number: number): void {
+    this.#begin();
+    this.objects.remove(RowKind.SUBSCRIPTION, session, number);
+    this.eraser.consumed();
+  }
+
+  /** Begins a message; its bytes are borrowed until `settle`. */
+  putMessage(
+    bytes: Uint8Array,
+    from: number,
+    topicBytes: number,
+    propertyBytes: number,
+    payloadBytes: number,
+    expiresAtMs: number,
+  ): void {
+    this.#begin();
+    const { content } = this.#open;
+    content.bytes = bytes;
+    content.from = from;
+    content.topicBytes = topicBytes;
+    content.propertyBytes = propertyBytes;
+    content.payloadBytes = payloadBytes;
+    content.sinceMs = this.clock.wallMs();
+    content.untilMs = Math.min(expiresAtMs, content.sinceMs + this.settings.retentionMs);
+    content.expires = expiresAtMs !== Infinity;
+    this.#open.isOpen = true;
+  }
+
+  addDelivery(session: number, position: number, bits: number, ids: Uint8Array): void {
+    this.#applied++;
+    // Another intent may have come between two deliveries of one message: it goes on with what it holds.
+    this.#open.isOpen = true;
+    this.#open.adds.push({ session, position, bits, ids });
+  }
+
+  /** Books the message under way: alone in the queue of the one session that waits for it, or shared. */
+  settle(): void {
+    const { adds, content } = this.#open;
+    if (!this.#open.isOpen) return;
+    this.#open.isOpen = false;
+    const live = adds.length === 1 ? adds : adds.filter(({ session }) => this.queues.has(session));
+    if (live.length === 1) {
+      const { session, position, bits, ids } = live[0]!;
+      const queue = this.queues.get(session);
+      if (queue !== undefined) this.#placed(queue, queue.place(position).append(position, bits, ids, 0, ids.length, content));
+    } else if (live.length > 1) {
+      const number = this.shared.hold(content, 0, live.length);
+      const bytes = content.topicBytes + content.propertyBytes + content.payloadBytes;
+      const { sinceMs, untilMs } = content;
+      for (const { session, position, bits, ids } of live) {
+        const queue = this.queues.get(session)!;
+        const records = queue.place(position);
+        this.#placed(queue, records.appendReference(position, bits, ids, 0, ids.length, number, bytes, sinceMs, untilMs));
+      }
+    }
+    adds.length = 0;
+  }
+
+  markReceived(session: number, position: number): void {
+    this.#begin();
+    const queue = this.queues.get(session);
+    if (queue === undefined || queue.isFinished(position) || queue.isReceived(position)) return;
+    this.#takeMessage(queue, position);
+    queue.receive(position);
+    this.#dirty.add(queue);
+  }
+
+  dropDelivery(session: number, position: number): void {
+    this.#begin();
+    const queue = this.queues.get(session);
+    if (queue === undefined || queue.isFinished(position)) return;
+    this.#finish(queue, position);
+  }
+
+  trim(session: number, position: number): void {
+    this.#begin();
+    const queue = this.queues.get(session);
+    if (queue === undefined) return;
+    let oldest = -1;
+    this.read(session, position, queue.end, (found, _bits, _ids, view) => {
+      if (view !== null) oldest = found;
+      return view === null;
+    });
+    if (oldest >= 0) this.letGo(queue, oldest, GoneReason.TRIMMED);
+  }
+
+  addInbound(session: number, packetId: number): void {
+    this.#begin();
+    const queue = this.queues.get(session);
+    if (queue === undefined) return;
+    queue.inbound ??= new Ranges();
+    queue.inbound.add(packetId);
+    queue.stateChanged = true;
+    this.#dirty.add(queue);
+  }
+
+  dropInbound(session: number, packetId: number): void {
+    this.#begin();
+    const queue = this.queues.get(session);
+    if (queue === undefined || queue.inbound === null) return;
+    queue.inbound.remove(packetId);
+    if (queue.inbound.isEmpty) queue.inbound = null;
+    queue.stateChanged = true;
+    this.#dirty.add(queue);
+  }
+
+  putRetained(number: number, content: RecordContent, bits: number): void {
+    this.#begin();
+    this.#forgetRetained(number);
+    const records = this.#retainedRecords;
+    records.clear();
+    const at = records.append(number, bits, NO_BYTES, 0, 0, content);
+    records.finish(at);
+    const size = records.messageBytes(at);
+    const plain = records.bytes.slice(0, records.end);
+    this.objects.put(RowKind.RETAINED, 0, number, plain, content.sinceMs, content.untilMs, size, 0);
+    this.adoptRetained(size);
+  }
+
+  dropRetained(number: number): void {
+    this.#begin();
+    this.#forgetRetained(number);
+    this.objects.remove(RowKind.RETAINED, 0, number);
+  }
+
+  /** An intent that changed nothing here. */
+  skip(): void {
+    this.#begin();
+  }
+
+  /** Lets a delivery go that nobody acknowledged, and says so. */
+  letGo(queue: SessionQueue, position: number, reason: GoneReason): void {
+    const before = queue.bytes;
+    this.#finish(queue, position);
+    this.events.gone(queue.session, position, before - queue.bytes, reason);
+  }
+
+  /** The retained message of a number has expired. */
+  letGoRetained(number: number): void {
+    this.#forgetRetained(number);
+    this.objects.remove(RowKind.RETAINED, 0, number);
+    this.events.retainedGone(number);
+  }
+
+  /** Gives what a session is owed from `from` on, up to `limit`; returns the position from which to go on. */
+  read(session: number, from: number, limit: number, visit: ReadVisitor): number {
+    const queue = this.queues.get(session);
+    if (queue === undefined) return from;
+    this.figures.add(Figure.READS, 1);
+    const reading = new Reading(this, queue, from, limit, visit);
+    return reading.run();
+  }
+
+  /** Whether anything of what was applied is not on the disk yet. */
+  get hasChanges(): boolean {
+    if (this.#dropped.length > 0 || this.objects.hasChanges || this.shared.hasChanges) return true;
+    for (const queue of this.#dirty) if (queue.hasChanges) return true;
+    return false;
+  }
+
+  /** Bytes that wait to be written, roughly. */
+  get pendingBytes(): number {
+    let bytes = 0;
+    for (const queue of this.#dirty) if (queue.pending !== null) bytes += queue.pending.records.end;
+    return bytes;
+  }
+
+  /** Makes everything that was applied durable. False when the disk did not take it: it is kept, and asked again later. */
+  commit(): boolean {
+    if (this.figures.state === SpoolState.BROKEN) return false;
+    const nowMs = this.clock.monotonicMs();
+    this.lookAtDisk();
+    if (nowMs < this.#retryAtMs) return false;
+    const step = new Step(this.ground);
+    let written = 0;
+    for (const queue of this.#dropped) this.eraser.planDrop(step, queue);
+    for (const queue of this.#dirty) if (queue.hasChanges) written += queue.plan(step, this.started);
+    this.shared.plan(step);
+    this.objects.plan(step);
+    if (!this.apply(step)) {
+      this.#retryAtMs = nowMs + RETRY_MS;
+      return false;
+    }
+    for (const queue of this.#dirty) {
+      if (queue.hasChanges) queue.committed();
+      else queue.releasePending();
+      if (queue.touchedTo >= 0) this.eraser.touched(queue);
+    }
+    this.#dirty.clear();
+    this.#dropped.length = 0;
+    this.shared.committed();
+    this.objects.committed();
+    this.figures.add(Figure.WRITTEN, written);
+    this.#publish();
+    return true;
+  }
+
+  /** Applies a step, and dooms the keys that go with it. */
+  apply(step: Step): boolean {
+    if (step.isEmpty) return true;
+    const startedMs = this.clock.monotonicMs();
+    try {
+      step.apply();
+    } catch (error) {
+      this.eraser.doom(step.taken);
+      this.#failed(error);
+      return false;
+    }
+    this.eraser.doom(step.doomed);
+    const took = this.clock.monotonicMs() - startedMs;
+    this.figures.set(Figure.COMMIT_MS, took);
+    this.figures.add(Figure.COMMITS_MS, took);
+    this.figures.add(Figure.BATCHES, 1);
+    this.figures.add(Figure.WRITTEN_BYTES, step.writtenBytes);
+    if (this.figures.state === SpoolState.FULL && !this.#lowDisk) {
+      this.figures.state = SpoolState.GOOD;
+      this.events.trouble('the spool has room again');
+    }
+    return true;
+  }
+
+  /** Writes the rows so that the next start goes on exactly here. */
+  stop(): void {
+    this.settle();
+    if (this.hasChanges && !this.commit()) return;
+    const step = new Step(this.ground);
+    for (const queue of this.queues.values()) if (queue.reserved !== queue.end) queue.planStop(step, this.started);
+    this.apply(step);
+    this.eraser.run(true);
+  }
+
+  /** A disk that failed for good: nothing is counted as durable any more. */
+  broken(error: unknown): void {
+    this.#failed(error);
+  }
+
+  /** Size and reference of the message at a sealed position; null when it is not there. */
+  locate(queue: SessionQueue, position: number): { size: number; reference: number } | null {
+    for (const known of queue.directories) {
+      if (position < known.first || position > known.last) continue;
+      const index = known.indexOf(position);
+      if (index >= 0) return { size: known.size(index), reference: known.reference(index) };
+    }
+    const entry = this.ground.disk.last(
+      rowKey(RowKind.QUEUE, queue.session, 0),
+      rowKey(RowKind.QUEUE, queue.session, position + 1),
+    );
+    if (entry === null || (sealedFacts(entry.value)?.last ?? -1) < position) return null;
+    const first = rowNumber(entry.key);
+    const opened = openValue(this.ground.vault, entry.value);
+    if (opened === null || opened.lost > 0) {
+      this.eraser.quarantine(queue, first);
+      return this.isOwed(queue, position) ? this.locate(queue, position) : null;
+    }
+    this.remember(queue, opened.records);
+    const directory = queue.directories[queue.directories.length - 1]!;
+    const index = directory.indexOf(position);
+    return index < 0 ? null : { size: directory.size(index), reference: directory.reference(index) };
+  }
+
+  isOwed(queue: SessionQueue, position: number): boolean {
+    return !queue.isFinished(position) && !queue.isReceived(position);
+  }
+
+  /** Keeps the directory of a value that was opened. */
+  remember(queue: SessionQueue, records: RecordBuffer): void {
+    const { directories } = queue;
+    for (let i = directories.length - 1; i >= 0; i--) if (directories[i]!.last < queue.base) directories.splice(i, 1);
+    if (directories.length >= DIRECTORIES_MAX) directories.shift();
+    directories.push(new Directory(records));
+  }
+
+  #begin(): void {
+    this.#applied++;
+    if (this.#open.isOpen) this.settle();
+  }
+
+  #placed(queue: SessionQueue, offset: number): void {
+    this.#account(queue, -1);
+    queue.placed(offset);
+    this.#account(queue, 1);
+    this.#dirty.add(queue);
+  }
+
+  #finish(queue: SessionQueue, position: number): void {
+    if (!queue.isReceived(position)) this.#takeMessage(queue, position);
+    queue.finish(position);
+    this.#dirty.add(queue);
+  }
+
+  /** The message of a delivery is not needed any more. */
+  #takeMessage(queue: SessionQueue, position: number): void {
+    this.#account(queue, -1);
+    const offset = queue.pendingOffset(position);
+    if (offset >= 0) {
+      const { records } = queue.pending!;
+      const reference = records.reference(offset);
+      const size = records.messageBytes(offset);
+      queue.elide(position, size, reference >= 0);
+      if (reference >= 0) this.shared.release(reference, size);
+      this.figures.add(Figure.ELIDED, 1);
+    } else {
+      const found = this.locate(queue, position);
+      if (found !== null) {
+        queue.touch(position, found.size, found.reference >= 0);
+        if (found.reference >= 0) this.shared.release(found.reference, found.size);
+        this.eraser.consumed();
+      }
+    }
+    this.#account(queue, 1);
+  }
+
+  /** Takes the counts of a queue on the books of the whole spool, or off them. */
+  #account(queue: SessionQueue, sign: 1 | -1): void {
+    const owed = this.#owed;
+    owed.messages += sign * queue.messages;
+    owed.bytes += sign * queue.bytes;
+    owed.references += sign * queue.references;
+    owed.referenceBytes += sign * queue.referenceBytes;
+  }
+
+  /** Counts of a queue changed under repair. */
+  recount(queue: SessionQueue, change: () => void): void {
+    this.#account(queue, -1);
+    change();
+    this.#account(queue, 1);
+    this.#dirty.add(queue);
+  }
+
+  /** A session ends: it no longer waits for any shared message. */
+  #releaseReferences(queue: SessionQueue): void {
+    if (queue.references === 0) return;
+    const { session } = queue;
+    const firsts: number[] = [];
+    this.ground.disk.range(rowKey(RowKind.QUEUE, session, 0), rowKey(RowKind.QUEUE, session + 1, 0), (key, value) => {
+      if (sealedFacts(value)?.flags !== 0) firsts.push(rowNumber(key));
+      return true;
+    });
+    for (const first of firsts) {
+      const value = this.ground.disk.get(rowKey(RowKind.QUEUE, session, first));
+      const opened = value === null ? null : openValue(this.ground.vault, value);
+      if (opened !== null) this.#releaseFrom(queue, opened.records, 0, opened.records.end);
+    }
+    const { pending } = queue;
+    if (pending === null) return;
+    for (const offset of pending.offsets) {
+      if (offset >= 0) this.#releaseFrom(queue, pending.records, offset, offset + pending.records.length(offset));
+    }
+  }
+
+  #releaseFrom(queue: SessionQueue, records: RecordBuffer, from: number, to: number): void {
+    for (let at = from; at < to; at += records.length(at)) {
+      const reference = records.reference(at);
+      if (reference >= 0 && this.isOwed(queue, records.number(at))) this.shared.release(reference, records.messageBytes(at));
+    }
+  }
+
+  #forgetRetained(number: number): void {
+    const size = this.objects.sizeOf(RowKind.RETAINED, 0, number);
+    if (size < 0) return;
+    this.#retained--;
+    this.#retainedBytes -= size;
+    this.eraser.consumed();
+  }
+
+  /** Nothing is left to write: what was applied counts as durable. */
+  publishIfClean(): boolean {
+    if (this.hasChanges) return false;
+    for (const queue of this.#dirty) queue.releasePending();
+    this.#dirty.clear();
+    this.shared.releasePending();
+    this.#publish();
+    return true;
+  }
+
+  #publish(): void {
+    if (this.figures.state === SpoolState.BROKEN) return;
+    const held = this.held();
+    const { figures } = this;
+    figures.set(Figure.SESSIONS, held.sessions);
+    figures.set(Figure.MESSAGES, held.messages);
+    figures.set(Figure.MESSAGE_BYTES, held.messageBytes);
+    figures.set(Figure.RETAINED, held.retained);
+    figures.set(Figure.RETAINED_BYTES, held.retainedBytes);
+    figures.durable = this.#applied;
+  }
+
+  /** Looks once a second whether the disk has room; also while there is nothing to write. */
+  lookAtDisk(): void {
+    const nowMs = this.clock.monotonicMs();
+    if (nowMs - this.#lookedAtMs < DISK_LOOK_MS) return;
+    this.#lookedAtMs = nowMs;
+    const { diskFloorBytes } = this.settings;
+    const low = diskFloorBytes > 0 && this.ground.disk.availableBytes() < diskFloorBytes;
+    if (low && !this.#lowDisk)
+      this.#full('the disk is down to its floor: QoS 1 and 2 messages for persistent sessions are refused');
+    if (!low && this.#lowDisk && this.figures.state === SpoolState.FULL) {
+      this.figures.state = SpoolState.GOOD;
+      this.events.trouble('the disk has room again');
+    }
+    this.#lowDisk = low;
+  }
+
+  #full(message: string): void {
+    if (this.figures.state === SpoolState.GOOD) this.events.trouble(message);
+    if (this.figures.state !== SpoolState.BROKEN) this.figures.state = SpoolState.FULL;
+  }
+
+  #failed(error: unknown): void {
+    if (error instanceof DiskError && error.fault === DiskFault.FULL) {
+      this.#full(
+        'the disk is full: QoS 1 and 2 messages for persistent sessions are refused, and what was taken is not acknowledged yet',
+      );
+      return;
+    }
+    if (this.figures.state !== SpoolState.BROKEN) {
+      const said = error instanceof DiskError ? error.message : 'an unexpected failure';
+      this.events.trouble(`the spool failed and acknowledges nothing more; check the disk and start again (${said})`);
+    }
+    this.figures.state = SpoolState.BROKEN;
+  }
+}
+
+/** Bytes before the filter in a subscription's value. */
+export const SUBSCRIPTION_FIXED_BYTES = 8;
+const NO_BYTES = new Uint8Array(0);
+
+function emptyContent(): MutableContent {
+  return { bytes: NO_BYTES, from: 0, topicBytes: 0, propertyBytes: 0, payloadBytes: 0, sinceMs: 0, untilMs: 0, expires: false };
+}

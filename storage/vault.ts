@@ -1,0 +1,289 @@
+// The keys of the spool, in one small file that is overwritten in place. Each sealed value has a key of its own in a slot; when the value
+// is no longer needed its slot is overwritten with a fresh random key and flushed. That is the erasure: whatever the file system or
+// LMDB's free pages still hold of the value is ciphertext without a key from then on. The fresh key serves the next value, so
+// sealing a value writes nothing here.
+//
+//   0     header    magic 8 | version u32 | flags u32 (1: a master key wraps it) | salt 16 | wrapped store key 40 | check u32
+//   2048  header    the same again: one of the two is whole at every moment of a rotation
+//   4096  slots     40 bytes each: a 32-byte key, wrapped (RFC 3394) under a key that is derived from the store key
+//
+// Invariants: a key seals one value, ever; a slot is either free or named by exactly one value; a slot's key is durable before it is
+// used. At start every slot that no value names is made anew, so what a crash left half done is erased too.
+import { createCipheriv, createDecipheriv, createHash, hkdfSync } from 'node:crypto';
+
+const MAGIC = Buffer.from('LETHEKEY');
+const VERSION = 1;
+const FLAG_MASTER = 1;
+const HEADER_BYTES = 76;
+const HEADER_COPIES = [0, 2_048] as const;
+const SLOTS_FROM = 4_096;
+const KEY_BYTES = 32;
+export const SLOT_BYTES = 40;
+const SLOTS_MIN = 1_024;
+const SLOTS_MAX = 0x7fff_ffff;
+const WRAP = 'id-aes256-wrap';
+const WRAP_IV = Buffer.alloc(8, 0xa6);
+
+/** A file as the vault needs it: `sync` returns once every earlier write would survive a power cut. All of it may throw. */
+export interface KeyFile {
+  size(): number;
+  read(at: number, bytes: number): Buffer;
+  write(at: number, bytes: Uint8Array): void;
+  truncate(bytes: number): void;
+  sync(): void;
+  close(): void;
+}
+
+/** Random bytes of cryptographic quality. */
+export type RandomBytes = (bytes: number) => Uint8Array;
+
+/** The key file cannot be used; nothing was written. `code` says why. */
+export class VaultError extends Error {
+  readonly code: 'wrong master key' | 'master key missing' | 'master key not expected' | 'broken';
+
+  constructor(code: VaultError['code'], message: string) {
+    super(message);
+    this.name = 'VaultError';
+    this.code = code;
+  }
+}
+
+interface Header {
+  readonly storeKey: Buffer;
+  readonly hasMaster: boolean;
+}
+
+export class Vault {
+  /** Whether a master key wraps the slots; otherwise the file's mode alone protects them. */
+  readonly hasMaster: boolean;
+  readonly #file: KeyFile;
+  readonly #random: RandomBytes;
+  readonly #slotKey: Buffer;
+  readonly #storeKey: Buffer;
+  #slots = 0;
+  /** Free slots and the keys that stand in them, durable, never used. */
+  readonly #free: number[] = [];
+  readonly #freeKeys: Buffer[] = [];
+  /** Taken since the last start and read often: a slot's key by its number, bounded. */
+  readonly #recent = new Map<number, Buffer>();
+
+  private constructor(file: KeyFile, header: Header, random: RandomBytes) {
+    this.#file = file;
+    this.#random = random;
+    this.hasMaster = header.hasMaster;
+    this.#storeKey = header.storeKey;
+    this.#slotKey = derive(header.storeKey, 'slots');
+    this.#slots = Math.max(0, Math.floor((file.size() - SLOTS_FROM) / SLOT_BYTES));
+  }
+
+  /** Makes a new key file. `master` is null for none. */
+  static create(file: KeyFile, master: Uint8Array | null, random: RandomBytes): Vault {
+    const storeKey = Buffer.from(random(KEY_BYTES));
+    const header = encodeHeader(storeKey, master, random);
+    file.truncate(0);
+    file.write(0, new Uint8Array(SLOTS_FROM));
+    for (const at of HEADER_COPIES) file.write(at, header);
+    file.sync();
+    return new Vault(file, { storeKey, hasMaster: master !== null }, random);
+  }
+
+  /** Opens a key file; writes nothing. @throws VaultError */
+  static open(file: KeyFile, master: Uint8Array | null, random: RandomBytes): Vault {
+    return new Vault(file, readHeader(file, master), random);
+  }
+
+  /**
+   * Wraps the store key under another master key, one header copy after the other. The slots stay as they are, and so does a broker
+   * that runs on them. @throws VaultError when `master` is not the key that wraps it now
+   */
+  static rotate(file: KeyFile, master: Uint8Array | null, next: Uint8Array | null, random: RandomBytes): void {
+    const { storeKey } = readHeader(file, master);
+    const header = encodeHeader(storeKey, next, random);
+    for (const at of HEADER_COPIES) {
+      file.write(at, header);
+      file.sync();
+    }
+  }
+
+  /** Slots in the file, free ones included. */
+  get slots(): number {
+    return this.#slots;
+  }
+
+  get freeSlots(): number {
+    return this.#free.length;
+  }
+
+  /** Key for rows that hold numbers only, by purpose; lives as long as the store. */
+  rowKey(purpose: string): Buffer {
+    return derive(this.#storeKey, purpose);
+  }
+
+  /** Makes every slot anew that `isUsed` does not name, and gives back what stands behind the last used one. Once, at start. */
+  keepOnly(isUsed: (slot: number) => boolean, lastUsed: number): void {
+    const unused: number[] = [];
+    for (let slot = 0; slot < this.#slots; slot++) if (!isUsed(slot)) unused.push(slot);
+    this.#refresh(unused);
+    this.#file.sync();
+    const kept = Math.max(lastUsed + 1, SLOTS_MIN);
+    if (kept < this.#slots) {
+      this.#file.truncate(SLOTS_FROM + kept * SLOT_BYTES);
+      this.#slots = kept;
+    }
+    for (let i = this.#free.length - 1; i >= 0; i--) {
+      if (this.#free[i]! < this.#slots) continue;
+      this.#free.splice(i, 1);
+      this.#freeKeys.splice(i, 1);
+    }
+  }
+
+  /** Takes a free slot; its key has sealed nothing before. The caller destroys it. */
+  take(): number {
+    if (this.#free.length === 0) this.#grow();
+    const slot = this.#free.pop()!;
+    if (this.#recent.size >= RECENT_MAX) this.#recent.delete(this.#recent.keys().next().value!);
+    this.#recent.set(slot, this.#freeKeys.pop()!);
+    return slot;
+  }
+
+  /** The key of a taken slot. */
+  keyOf(slot: number): Buffer {
+    const recent = this.#recent.get(slot);
+    if (recent !== undefined) return recent;
+    if (slot >= this.#slots) throw new VaultError('broken', `the key file has no slot ${slot}`);
+    return unwrap(this.#slotKey, this.#file.read(SLOTS_FROM + slot * SLOT_BYTES, SLOT_BYTES));
+  }
+
+  /** Overwrites the keys of `slots` and flushes: after this returns what they sealed cannot be read by anybody. */
+  destroy(slots: readonly number[]): void {
+    if (slots.length === 0) return;
+    for (const slot of slots) this.#recent.delete(slot);
+    const before = this.#free.length;
+    try {
+      this.#refresh(slots);
+      this.#file.sync();
+    } catch (error) {
+      // A slot is free only once its new key is durable.
+      this.#free.length = before;
+      this.#freeKeys.length = before;
+      throw error;
+    }
+  }
+
+  close(): void {
+    for (const key of this.#freeKeys) key.fill(0);
+    for (const key of this.#recent.values()) key.fill(0);
+    this.#slotKey.fill(0);
+    this.#storeKey.fill(0);
+    this.#file.close();
+  }
+
+  /** Writes fresh keys into slots, neighbours in one write, and lists them as free. */
+  #refresh(slots: readonly number[]): void {
+    const sorted = slots.length > 1 ? [...slots].sort((a, b) => a - b) : slots;
+    for (let i = 0; i < sorted.length; ) {
+      let end = i + 1;
+      while (end < sorted.length && sorted[end] === sorted[end - 1]! + 1) end++;
+      const wrapped: Buffer[] = [];
+      const keys: Buffer[] = [];
+      for (let j = i; j < end; j++) {
+        const key = Buffer.from(this.#random(KEY_BYTES));
+        keys.push(key);
+        wrapped.push(wrap(this.#slotKey, key));
+      }
+      this.#file.write(SLOTS_FROM + sorted[i]! * SLOT_BYTES, Buffer.concat(wrapped));
+      for (let j = i; j < end; j++) {
+        this.#free.push(sorted[j]!);
+        this.#freeKeys.push(keys[j - i]!);
+      }
+      i = end;
+    }
+  }
+
+  #grow(): void {
+    const from = this.#slots;
+    if (from >= SLOTS_MAX) throw new Error('vault: the key file is full');
+    const count = Math.min(Math.max(SLOTS_MIN, from >> 2), SLOTS_MAX - from);
+    const added = Array.from({ length: count }, (_, i) => from + i);
+    this.#refresh(added);
+    this.#file.sync();
+    this.#slots += count;
+    // The lowest ones first: the file stays short.
+    this.#free.reverse();
+    this.#freeKeys.reverse();
+  }
+}
+
+/** Keys of values that may be read again soon are remembered; the rest is unwrapped when it is needed. */
+const RECENT_MAX = 4_096;
+
+function derive(key: Uint8Array, purpose: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', key, new Uint8Array(0), `lethe spool v1 ${purpose}`, KEY_BYTES));
+}
+
+/** Key Encryption Key of the header; without a master key it protects nothing, and the flag says so. */
+function headerKey(master: Uint8Array | null, salt: Uint8Array): Buffer {
+  return Buffer.from(hkdfSync('sha256', master ?? new Uint8Array(0), salt, 'lethe spool v1 header', KEY_BYTES));
+}
+
+function wrap(wrappingKey: Uint8Array, key: Uint8Array): Buffer {
+  const cipher = createCipheriv(WRAP, wrappingKey, WRAP_IV);
+  return Buffer.concat([cipher.update(key), cipher.final()]);
+}
+
+/** @throws VaultError when the wrapped key does not belong to `wrappingKey` */
+function unwrap(wrappingKey: Uint8Array, wrapped: Uint8Array): Buffer {
+  const decipher = createDecipheriv(WRAP, wrappingKey, WRAP_IV);
+  try {
+    return Buffer.concat([decipher.update(wrapped), decipher.final()]);
+  } catch {
+    throw new VaultError('broken', 'a key of the spool does not unwrap');
+  }
+}
+
+function encodeHeader(storeKey: Uint8Array, master: Uint8Array | null, random: RandomBytes): Buffer {
+  const header = Buffer.alloc(HEADER_BYTES);
+  const salt = random(16);
+  MAGIC.copy(header, 0);
+  header.writeUInt32LE(VERSION, 8);
+  header.writeUInt32LE(master === null ? 0 : FLAG_MASTER, 12);
+  header.set(salt, 16);
+  wrap(headerKey(master, salt), storeKey).copy(header, 32);
+  header.writeUInt32LE(headerCheck(header), HEADER_BYTES - 4);
+  return header;
+}
+
+function headerCheck(header: Buffer): number {
+  return createHash('sha256')
+    .update(header.subarray(0, HEADER_BYTES - 4))
+    .digest()
+    .readUInt32LE(0);
+}
+
+function readHeader(file: KeyFile, master: Uint8Array | null): Header {
+  const copies = HEADER_COPIES.map((at) => file.read(at, HEADER_BYTES)).filter(
+    (copy) =>
+      copy.length === HEADER_BYTES &&
+      copy.subarray(0, 8).equals(MAGIC) &&
+      copy.readUInt32LE(HEADER_BYTES - 4) === headerCheck(copy),
+  );
+  if (copies.length === 0) throw new VaultError('broken', 'the key file is not one of Lethe, or its header is broken');
+  const version = copies[0]!.readUInt32LE(8);
+  if (version !== VERSION)
+    throw new VaultError('broken', `the key file has format ${version}; this version reads format ${VERSION}`);
+  // During a rotation the two copies can belong to two master keys: either will do.
+  for (const copy of copies) {
+    const hasMaster = (copy.readUInt32LE(12) & FLAG_MASTER) !== 0;
+    if (hasMaster !== (master !== null)) continue;
+    try {
+      return { storeKey: unwrap(headerKey(master, copy.subarray(16, 32)), copy.subarray(32, 72)), hasMaster };
+    } catch {
+      // the other copy may have it
+    }
+  }
+  const wants = copies.some((copy) => (copy.readUInt32LE(12) & FLAG_MASTER) !== 0);
+  if (wants && master === null)
+    throw new VaultError('master key missing', 'the spool is wrapped by a master key, and none is configured');
+  if (!wants) throw new VaultError('master key not expected', 'a master key is configured, and the spool was made without one');
+  throw new VaultError('wrong master key', 'the configured master key is not the one that wraps this spool');
+}
