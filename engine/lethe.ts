@@ -1,7 +1,8 @@
 // The composition root and the library's one public entry: a configuration in, a running broker out.
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { Reason } from '../protocol/packet.ts';
 import type { Figures } from '../storage/figures.ts';
+import { rotateMaster } from '../storage/folder.ts';
 import { MemoryStore } from '../storage/memory.ts';
 import type { Store } from '../storage/store.ts';
 import { type Inventory, takeInventory } from './administration/inventory.ts';
@@ -23,6 +24,8 @@ import { storeListener } from './routing/stored.ts';
 import { loadAclFile } from './security/acl.ts';
 import { createAuthenticator } from './security/authenticator.ts';
 import { loadPasswordFile } from './security/password-file.ts';
+import { askOwner } from './spool/folder-lock.ts';
+import { findMasterKey, type MasterKeySource } from './spool/master-key.ts';
 import { openSpool, type SpoolOptions } from './spool/open.ts';
 import { Timer } from './timers.ts';
 
@@ -48,6 +51,8 @@ export interface BrokerOptions {
   readonly store?: Store;
   readonly clock?: Clock;
   readonly random?: Random;
+  /** The storage thread has died: the broker cannot go on. By default it stops. */
+  readonly onFatal?: (error: Error) => void;
 }
 
 export interface Broker {
@@ -107,6 +112,13 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   store.listener = storeListener(shard);
   await recover(shard);
   const listeners = await listenAll(config, clock, (link) => acceptLink(shard, link));
+  spool?.answer(async (request) =>
+    request === 'inventory' ? takeInventory(shard, spool.hasMasterKey) : { error: 'unknown request' },
+  );
+  spool?.onDeath((error) => {
+    log.error(`the storage thread has died and nothing more can be acknowledged: ${error.message}`);
+    (options.onFatal ?? (() => void stop()))(error);
+  });
   const stopExpiry = expireEverySecond(shard);
   const stopSys = config.server.sysIntervalS === 0 ? () => {} : publishSys(shard, version, config.server.sysIntervalS);
 
@@ -141,7 +153,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
       queuedMessages: shard.queuedMessages,
       retained: shard.retained.count,
     }),
-    inventory: () => takeInventory(shard),
+    inventory: () => takeInventory(shard, spool?.hasMasterKey ?? false),
     spool: spool === null ? null : { figures: spool.figures, hasMasterKey: spool.hasMasterKey },
     stop() {
       stopped ??= stop();
@@ -154,13 +166,54 @@ function spoolOptions(config: Config): SpoolOptions {
   const { spool, server } = config;
   return {
     folder: server.dataDir,
-    masterKey: { file: spool.keyFile, env: spool.keyEnv, command: spool.keyCommand },
+    masterKey: masterKeySource(config),
     retentionMs: spool.maxRetentionS * 1_000,
     eraseWithinMs: spool.eraseWithinMs,
     diskFloorBytes: spool.diskFloorBytes,
     commitWindowMs: spool.commitWindowMs,
     relaxed: spool.durability === 'relaxed',
   };
+}
+
+/** What the data directory of a configuration holds: asked of the broker that runs on it, or read from it. @throws Error in one line */
+export async function inventoryOf(config: Config): Promise<Inventory> {
+  const answer = await askOwner(config.server.dataDir, 'inventory');
+  if (answer !== null) {
+    if (typeof answer === 'object' && 'error' in answer) throw new Error(`the broker says: ${String(answer.error)}`);
+    return answer as Inventory;
+  }
+  if (!existsSync(config.server.dataDir)) throw new Error(`${config.server.dataDir}: there is no such directory`);
+  const spool = await openSpool(spoolOptions(config));
+  try {
+    let deliveries = 0;
+    let bytes = 0;
+    await spool.store.recover({
+      session() {},
+      subscription() {},
+      deliveries(_session, _base, _end, messages, messageBytes) {
+        deliveries += messages;
+        bytes += messageBytes;
+      },
+      inbound() {},
+      retained() {},
+    });
+    const stored = await spool.store.inventory();
+    return { ...stored, queued: { deliveries, bytes }, inFlight: { deliveries: 0 }, hasMasterKey: spool.hasMasterKey };
+  } finally {
+    await spool.store.close();
+    await spool.unlock();
+  }
+}
+
+/** Wraps the keys of a data directory under another master key. @throws Error in one line */
+export function rotateMasterKey(config: Config, next: MasterKeySource): void {
+  rotateMaster(config.server.dataDir, findMasterKey(masterKeySource(config)), findMasterKey(next), (bytes) =>
+    systemRandom.bytes(bytes),
+  );
+}
+
+function masterKeySource({ spool }: Config): MasterKeySource {
+  return { file: spool.keyFile, env: spool.keyEnv, command: spool.keyCommand };
 }
 
 /** Reads the files that decide who may do what. @throws Error in one line with file and line */

@@ -30,6 +30,8 @@ export const Figure = {
   COMMIT_MS: 19,
   COMMITS_MS: 20,
   KEY_SLOTS: 21,
+  /** Requests of the engine that should not lie, counted by it, modulo 2^32. */
+  URGENT: 22,
 } as const;
 export type Figure = (typeof Figure)[keyof typeof Figure];
 
@@ -48,7 +50,7 @@ export function allocateFigures(): SharedArrayBuffer {
   return new SharedArrayBuffer(COUNT * 8);
 }
 
-/** The figures in shared memory: doubles, but for DURABLE and STATE, which are read with Atomics as 32-bit integers. */
+/** The figures in shared memory: doubles, but for DURABLE, STATE and URGENT, which are read with Atomics as 32-bit integers. */
 export class Figures {
   readonly values: Float64Array;
   readonly #words: Int32Array;
@@ -77,6 +79,14 @@ export class Figures {
 
   set durable(value: number) {
     Atomics.store(this.#words, Figure.DURABLE * 2, value | 0);
+  }
+
+  get urgent(): number {
+    return Atomics.load(this.#words, Figure.URGENT * 2);
+  }
+
+  askUrgently(): void {
+    Atomics.add(this.#words, Figure.URGENT * 2, 1);
   }
 
   get state(): SpoolState {

@@ -6,7 +6,6 @@ import {
   existsSync,
   fdatasyncSync,
   fstatSync,
-  fsyncSync,
   ftruncateSync,
   mkdirSync,
   openSync,
@@ -14,7 +13,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { DATA_FILE, LmdbDisk } from './lmdb-disk.ts';
+import { DATA_FILE, LmdbDisk, syncFolder } from './lmdb-disk.ts';
 import { RowKind, rowKey } from './rows.ts';
 import { RowSealer } from './sealed.ts';
 import { type Ground, readNumbers, Step } from './step.ts';
@@ -132,16 +131,6 @@ function readMeta(ground: Ground, folder: string): number {
     );
   }
   return meta[1]!;
-}
-
-/** Names are durable too. */
-function syncFolder(folder: string): void {
-  const descriptor = openSync(folder, 'r');
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
 }
 
 /** The key file on a real disk. */

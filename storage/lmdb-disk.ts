@@ -1,6 +1,6 @@
 // LMDB as the spool's disk. Every step is one synchronous transaction that returns after the file was flushed: the caller is a thread
 // of its own. No compression, no lmdb encryption, no shared structures: values arrive sealed.
-import { chmodSync, existsSync, renameSync, rmSync, statfsSync, statSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
 import { type Disk, DiskError, DiskFault, type DiskWriter } from './disk.ts';
@@ -28,8 +28,7 @@ export class LmdbDisk implements Disk {
   /** Opens or makes the data file in `folder`, which exists. @throws DiskError */
   constructor(folder: string) {
     this.#folder = folder;
-    rmSync(join(folder, `${DATA_FILE}.new`), { force: true });
-    rmSync(join(folder, `${DATA_FILE}.new-lock`), { force: true });
+    removeBoth(join(folder, `${DATA_FILE}.new`)); // of a compaction that a crash ended
     this.#environment = this.#open(DATA_FILE);
   }
 
@@ -80,13 +79,23 @@ export class LmdbDisk implements Disk {
   }
 
   compact(): void {
-    const fresh = this.#open(`${DATA_FILE}.new`);
-    fresh.transactionSync(() => {
-      for (const { key, value } of this.#environment.getRange({ snapshot: false })) fresh.putSync(key, value);
-    });
+    const path = join(this.#folder, DATA_FILE);
+    const freshPath = `${path}.new`;
+    removeBoth(freshPath);
+    try {
+      const fresh = this.#open(`${DATA_FILE}.new`);
+      fresh.transactionSync(() => {
+        for (const { key, value } of this.#environment.getRange({ snapshot: false })) fresh.putSync(key, value);
+      });
+      fresh.close();
+    } catch (error) {
+      removeBoth(freshPath);
+      throw diskError(error);
+    }
     this.#environment.close();
-    fresh.close();
-    renameSync(join(this.#folder, `${DATA_FILE}.new`), join(this.#folder, DATA_FILE));
+    renameSync(freshPath, path);
+    syncFolder(this.#folder);
+    removeBoth(freshPath);
     this.#environment = this.#open(DATA_FILE);
   }
 
@@ -113,6 +122,21 @@ export class LmdbDisk implements Disk {
     } catch (error) {
       throw diskError(error);
     }
+  }
+}
+
+function removeBoth(path: string): void {
+  rmSync(path, { force: true });
+  rmSync(`${path}-lock`, { force: true });
+}
+
+/** Makes names durable: which files a folder has, and what they are called. */
+export function syncFolder(folder: string): void {
+  const descriptor = openSync(folder, 'r');
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
   }
 }
 

@@ -4,7 +4,7 @@
 // A batch ends when the commit window has passed since its first intent, or when it has grown large: what is consumed within
 // the window never touches the disk. A batch of which nothing is left needs no commit, and is durable at once.
 import type { MessageView } from '../protocol/publish.ts';
-import type { Doorbell } from './doorbell.ts';
+import { type Doorbell, Sleep } from './doorbell.ts';
 
 import { Intent, LARGE_BYTES, messageBytes, Operand, RECORD_FIXED_BYTES, Report, writeMessage } from './intents.ts';
 import { takeInventory } from './inventory.ts';
@@ -37,6 +37,8 @@ const BATCH_BYTES_MAX = 4 * 1_048_576;
 /** Below so many intents in one look the engine is not busy: the thread lets itself be woken inside the window. */
 const BUSY_INTENTS = 64;
 const IDLE_MS = 1_000;
+/** No intent for so long: there is time for housekeeping. */
+const QUIET_MS = 1_000;
 /** Room that an answer leaves in the reports for what cannot wait. */
 const REPORTS_SPARE_BYTES = 65_536;
 const NO_BYTES = new Uint8Array(0);
@@ -56,8 +58,10 @@ export class SpoolServer {
   /** When the first intent of the batch was applied; Infinity while there is none. */
   #batchSinceMs = Infinity;
   #closing = false;
-  /** Whether the thread should sleep through rings until its time is up. */
-  deaf = false;
+  #urgentSeen = 0;
+  #busyAtMs = -Infinity;
+  /** How deeply the thread should sleep: under load it gathers what comes until its time is up. */
+  sleep: Sleep = Sleep.LIGHT;
 
   constructor(link: ServerLink, settings: ServerSettings) {
     this.#link = link;
@@ -86,6 +90,11 @@ export class SpoolServer {
     return this.#link.intents.hasRecords;
   }
 
+  /** Whether some of it cannot wait. */
+  get hasUrgentWork(): boolean {
+    return this.#spool!.figures.urgent !== this.#urgentSeen;
+  }
+
   /** Does what is to be done now. Returns ms to sleep at the most, or -1 when the spool is closed. */
   step(): number {
     const spool = this.#spool!;
@@ -101,8 +110,11 @@ export class SpoolServer {
     if (this.#batchSinceMs !== Infinity) this.#endBatch(spool, nowMs);
     spool.lookAtDisk();
     spool.eraser.run(false);
+    if (taken > 0) this.#busyAtMs = nowMs;
+    else if (nowMs - this.#busyAtMs >= QUIET_MS) spool.compactIfWasteful();
     this.#ring();
-    this.deaf = taken >= BUSY_INTENTS && this.#batchSinceMs !== Infinity;
+    const isBusy = taken >= BUSY_INTENTS && this.#batchSinceMs !== Infinity && this.#reads.length === 0;
+    this.sleep = isBusy ? Sleep.DEEP : Sleep.LIGHT;
     const windowMs =
       this.#batchSinceMs === Infinity ? IDLE_MS : this.#settings.commitWindowMs - (clock.monotonicMs() - this.#batchSinceMs);
     return Math.max(0, Math.min(windowMs, spool.eraser.dueInMs(), IDLE_MS));
@@ -123,6 +135,8 @@ export class SpoolServer {
 
   #takeIntents(spool: Spool): number {
     const { intents } = this.#link;
+    // Read before the intents: what is asked for meanwhile is seen the next time.
+    this.#urgentSeen = spool.figures.urgent;
     intents.look();
     let taken = 0;
     while (intents.next()) {

@@ -161,19 +161,26 @@ export class SpoolStore implements Store {
     threadBell.ring();
   }
 
+  /** Passes on what the thread should not let lie. */
+  flushUrgently(): void {
+    this.flush();
+    this.#link.figures.askUrgently();
+    this.#link.threadBell.ringUrgently();
+  }
+
   read(session: number, from: number, limit: number, sink: DeliverySink): void {
     const id = this.#nextRead++;
     this.#reads.set(id, sink);
     const at = this.#ask(Intent.READ, session, from);
     this.#link.intents.words[at + Operand.A] = limit;
     this.#link.intents.words[at + Operand.B] = id;
-    this.flush();
+    this.flushUrgently();
   }
 
   recover(visitor: RecoveryVisitor): Promise<void> {
     this.#visitor = visitor;
     this.#ask(Intent.RECOVER, 0, 0);
-    this.flush();
+    this.flushUrgently();
     return new Promise((resolve) => {
       this.#recovered = resolve;
     });
@@ -192,7 +199,7 @@ export class SpoolStore implements Store {
 
   inventory(): Promise<StoreInventory> {
     this.#ask(Intent.INVENTORY, 0, 0);
-    this.flush();
+    this.flushUrgently();
     return new Promise((resolve) => this.#inventories.push(resolve));
   }
 
@@ -204,7 +211,7 @@ export class SpoolStore implements Store {
     this.#closed = true;
     this.listener = null;
     this.#ask(Intent.CLOSE, 0, 0);
-    this.flush();
+    this.flushUrgently();
     await this.#link.ended();
   }
 

@@ -59,6 +59,13 @@ type MutableContent = { -readonly [K in keyof RecordContent]: RecordContent[K] }
 /** Wall clock of the last look at the disk, and how often it is looked at. */
 const DISK_LOOK_MS = 1_000;
 const DIRECTORIES_MAX = 8;
+/**
+ * The file is written anew when at least half of it holds nothing, it is worth the while, and what it holds is copied within about a second.
+ * So after a drain the file is below COMPACT_FILE_BYTES_MIN or at most twice what it holds, unless more than COMPACT_USED_BYTES_MAX are held.
+ */
+const COMPACT_FILE_BYTES_MIN = 16 * 1_048_576;
+const COMPACT_USED_BYTES_MAX = 512 * 1_048_576;
+const COMPACT_LOOK_MS = 5_000;
 const RETRY_MS = 500;
 
 export class Spool {
@@ -86,6 +93,7 @@ export class Spool {
   #lookedAtMs = -Infinity;
   #retryAtMs = -Infinity;
   #lowDisk = false;
+  #compactAtMs = 0;
 
   constructor(
     ground: Ground,
@@ -390,6 +398,26 @@ export class Spool {
       this.events.trouble('the spool has room again');
     }
     return true;
+  }
+
+  /** Gives the file's space back when most of it holds nothing; for a time in which nothing else is to be done. */
+  compactIfWasteful(): void {
+    const nowMs = this.clock.monotonicMs();
+    if (nowMs < this.#compactAtMs || this.figures.state !== SpoolState.GOOD || this.hasChanges) return;
+    this.#compactAtMs = nowMs + COMPACT_LOOK_MS;
+    const { disk } = this.ground;
+    const { fileBytes, freeBytes } = disk.usage();
+    this.figures.set(Figure.FILE_BYTES, fileBytes);
+    const usedBytes = fileBytes - freeBytes;
+    if (fileBytes < COMPACT_FILE_BYTES_MIN || freeBytes < usedBytes || usedBytes > COMPACT_USED_BYTES_MAX) return;
+    try {
+      disk.compact();
+    } catch (error) {
+      if (!(error instanceof DiskError) || error.fault !== DiskFault.FULL) this.#failed(error);
+      return;
+    }
+    this.figures.add(Figure.COMPACTIONS, 1);
+    this.figures.set(Figure.FILE_BYTES, disk.usage().fileBytes);
   }
 
   /** Writes the rows so that the next start goes on exactly here. */

@@ -24,7 +24,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['engine/topics/'],
   ['engine/sessions/'],
   ['engine/routing/'],
-  ['engine/network/', 'engine/security/', 'engine/config/', 'engine/administration/'],
+  ['engine/network/', 'engine/security/', 'engine/config/', 'engine/administration/', 'engine/spool/'],
   ['engine/lethe.ts'],
   ['engine/cli/'],
   ['bench/'],

@@ -8,9 +8,11 @@ export interface Inventory extends StoreInventory {
   readonly queued: { readonly deliveries: number; readonly bytes: number };
   /** Deliveries that were sent and are not acknowledged, per session that has them. */
   readonly inFlight: { readonly deliveries: number };
+  /** Whether a master key wraps the keys of the spool; without one, or without a spool, nothing but file modes does. */
+  readonly hasMasterKey: boolean;
 }
 
-export async function takeInventory(shard: Shard): Promise<Inventory> {
+export async function takeInventory(shard: Shard, hasMasterKey: boolean): Promise<Inventory> {
   const stored = await shard.store.inventory();
   let inFlight = 0;
   for (const session of shard.sessions) inFlight += session.deliveries.inflight;
@@ -18,5 +20,6 @@ export async function takeInventory(shard: Shard): Promise<Inventory> {
     ...stored,
     queued: { deliveries: shard.queuedMessages, bytes: shard.queuedBytes },
     inFlight: { deliveries: inFlight },
+    hasMasterKey,
   };
 }

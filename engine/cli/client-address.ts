@@ -30,7 +30,7 @@ const PORTS = { mqtt: 1883, mqtts: 8883, ws: 8083, wss: 443 } as const;
 const URL_PORTS = { ...PORTS, ws: 80 } as const;
 const PATH_DEFAULT = '/mqtt';
 
-const URL_SHAPE = /^(mqtts?|wss?):\/\/(?:([^:@/]*)(?::([^@/]*))?@)?(\[[0-9A-Fa-f:.]+\]|[^:/@\s]+)(?::(\d{1,5}))?(\/.*)?$/;
+const URL_SHAPE = /^(mqtts?|wss?):\/\/(?:([^:@/]*)(?::([^@/]*))?@)?(\[[0-9A-Fa-f:.]+\]|[^:/@\s]+)(?::(\d{1,5}))?(\/.*)?$/s;
 
 /** @param refuse ends the program with a message about the flags */
 export function addressOf(flags: AddressFlags, refuse: (message: string) => never): Address {

@@ -163,6 +163,8 @@ const CONNECTION_ERRORS: Readonly<Record<string, string>> = {
   EPIPE: 'the connection was cut; does the port speak this protocol?',
   EPROTO: 'TLS failed; does the port speak TLS?',
   ERR_SSL_WRONG_VERSION_NUMBER: 'TLS failed; does the port speak TLS?',
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: 'the broker wants a certificate of the client; give one with --cert and --key',
+  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: 'the broker does not trust the certificate of the client; check --cert',
   CERT_HAS_EXPIRED: 'the certificate of the broker has expired',
   ERR_TLS_CERT_ALTNAME_INVALID: 'the certificate of the broker is for another name; give that name with -h, or --insecure',
 };
@@ -186,6 +188,8 @@ function describe(error: Error): string {
   if (error.message === 'Keepalive timeout') return 'the broker does not answer any more';
   const status = /^Unexpected server response: (\d+)/.exec(error.message)?.[1];
   if (status !== undefined) return `the WebSocket is refused with HTTP status ${status}; check --path`;
+  // OpenSSL's own message is for its developers.
+  if ('reason' in error && typeof error.reason === 'string') return `TLS failed: ${error.reason} (${code})`;
   // What is left without a code are answers that MQTT.js cannot read.
   return code === '' ? `${error.message}; is this an MQTT broker?` : `${error.message} (${code})`;
 }

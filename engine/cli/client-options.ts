@@ -128,8 +128,8 @@ export function clientSettings(
   if (needsV5 !== null && level !== Level.V5) refuse(command, `${needsV5} needs MQTT 5: give -V 5 or leave out -V`);
   const username = flags.username ?? address.username;
   const password = flags.pw ?? address.password ?? (username === undefined ? undefined : process.env['LETHE_PASSWORD']);
-  if (password !== undefined && username === undefined && level !== Level.V5)
-    refuse(command, 'a password needs a user name before MQTT 5: give -u');
+  // MQTT 5 would allow it; MQTT.js does not.
+  if (password !== undefined && username === undefined) refuse(command, 'a password needs a user name: give -u');
   const sessionExpiry = sessionExpiryOf(flags, properties);
   judgeSession(command, flags, sessionExpiry);
   const connect = { ...properties.connect, ...(sessionExpiry === undefined ? {} : { sessionExpiryInterval: sessionExpiry }) };
@@ -281,17 +281,16 @@ function parseQos(text: string): QoS {
   return Number(text) as QoS;
 }
 
-const LEVELS: Readonly<Record<string, Level>> = {
-  3: Level.V31,
-  31: Level.V31,
-  4: Level.V311,
-  311: Level.V311,
-  5: Level.V5,
-  50: Level.V5,
-};
+const LEVELS: ReadonlyMap<string, Level> = new Map([
+  ['3', Level.V31],
+  ['31', Level.V31],
+  ['4', Level.V311],
+  ['311', Level.V311],
+  ['5', Level.V5],
+]);
 
 function parseLevel(text: string): Level {
-  const level = LEVELS[text.replace(/^mqttv/i, '')];
+  const level = LEVELS.get(text.replace(/^mqttv/i, ''));
   if (level === undefined) throw new InvalidArgumentError('It must be one of: 31, 311, 5, mqttv31, mqttv311, mqttv5, 3, 4.');
   return level;
 }

@@ -57,7 +57,7 @@ export function addProperty(words: readonly string[], allowed: readonly Property
   const [commandText = '', name = '', ...values] = words;
   const command = commandText.toLowerCase() as PropertyCommand;
   if (!allowed.includes(command)) throw new Error(`the command must be one of: ${allowed.join(', ')}`);
-  const property = PROPERTIES[name];
+  const property = Object.hasOwn(PROPERTIES, name) ? PROPERTIES[name] : undefined;
   if (property === undefined || !property.commands.includes(command)) {
     const names = Object.keys(PROPERTIES).filter((each) => PROPERTIES[each]!.commands.includes(command));
     throw new Error(`the property of ${command} must be one of: ${names.join(', ')}`);

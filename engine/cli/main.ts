@@ -16,6 +16,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   serve: async () => (await import('./serve.ts')).serveCommand(),
   pub: async () => (await import('./pub.ts')).pubCommand(),
   sub: async () => (await import('./sub.ts')).subCommand(),
+  inventory: async () => (await import('./inventory.ts')).inventoryCommand(),
+  key: async () => (await import('./key.ts')).keyCommand(),
   passwd: async () => (await import('./passwd.ts')).passwdCommand(),
   'check-config': async () => (await import('./config.ts')).checkConfigCommand(),
   'print-config': async () => (await import('./config.ts')).printConfigCommand(),

@@ -37,39 +37,41 @@ interface Padding {
 type Part = (message: ReceivedMessage) => Buffer;
 type Value = (message: ReceivedMessage) => string | Buffer | number | undefined;
 
-const PAYLOAD = { text: false, number: false } as const;
-const TEXT = { text: true, number: false } as const;
-const NUMBER = { text: false, number: true } as const;
+/** Which of width, greatest width and zeros a field knows. */
+interface Kind {
+  readonly widths: boolean;
+  readonly cut: boolean;
+  readonly zeros: boolean;
+}
 
-/** What a letter stands for, and whether the greatest width (text) and zeros (numbers) apply to it, as they do in mosquitto_sub. */
-const FIELDS: Readonly<Record<string, readonly [kind: { readonly text: boolean; readonly number: boolean }, value: Value]>> = {
+const PLAIN: Kind = { widths: false, cut: false, zeros: false };
+const BYTES: Kind = { widths: true, cut: false, zeros: false };
+const TEXT: Kind = { widths: true, cut: true, zeros: false };
+const NUMBER: Kind = { widths: true, cut: false, zeros: true };
+
+/** What a letter stands for, with the kind that it has in mosquitto_sub. */
+const FIELDS: Readonly<Record<string, readonly [kind: Kind, value: Value]>> = {
   t: [TEXT, ({ topic }) => topic],
-  p: [PAYLOAD, ({ payload }) => payload],
+  p: [BYTES, ({ payload }) => payload],
   x: [NUMBER, ({ payload }) => payload.toString('hex')],
   X: [NUMBER, ({ payload }) => payload.toString('hex').toUpperCase()],
   l: [NUMBER, ({ payload }) => payload.length],
-  q: [PAYLOAD, ({ packet }) => packet.qos],
-  r: [PAYLOAD, ({ packet }) => Number(packet.retain)],
+  q: [PLAIN, ({ packet }) => packet.qos],
+  r: [PLAIN, ({ packet }) => Number(packet.retain)],
   m: [NUMBER, ({ packet }) => packet.messageId ?? 0],
   A: [NUMBER, ({ packet }) => packet.properties?.topicAlias],
   C: [TEXT, ({ packet }) => packet.properties?.contentType],
-  D: [PAYLOAD, ({ packet }) => packet.properties?.correlationData],
+  D: [PLAIN, ({ packet }) => packet.properties?.correlationData],
   E: [NUMBER, ({ packet }) => packet.properties?.messageExpiryInterval],
   F: [NUMBER, ({ packet }) => payloadFormatOf(packet)],
-  P: [
-    PAYLOAD,
-    ({ packet }) =>
-      userPropertiesOf(packet)
-        .map(([name, value]) => `${name}:${value}`)
-        .join(' '),
-  ],
+  P: [PLAIN, ({ packet }) => pairsOf(packet).join(' ')],
   R: [TEXT, ({ packet }) => packet.properties?.responseTopic],
   S: [NUMBER, ({ packet }) => subscriptionIdentifiersOf(packet)],
   I: [TEXT, ({ received }) => `${date(received)}T${time(received)}${zone(received)}`],
-  U: [PAYLOAD, ({ received }) => `${unixSeconds(received)}.${nanoseconds(received)}`],
-  j: [PAYLOAD, (message) => JSON.stringify(jsonOf(message, message.payload.length === 0 ? null : message.payload.toString()))],
-  J: [PAYLOAD, (message) => `${JSON.stringify(jsonOf(message, undefined)).slice(0, -1)},"payload":${jsonPayload(message)}}`],
-  '%': [PAYLOAD, () => '%'],
+  U: [PLAIN, ({ received }) => `${unixSeconds(received)}.${nanoseconds(received)}`],
+  j: [PLAIN, (message) => JSON.stringify(jsonOf(message, message.payload.length === 0 ? null : message.payload.toString()))],
+  J: [PLAIN, (message) => `${JSON.stringify(jsonOf(message, undefined)).slice(0, -1)},"payload":${jsonPayload(message)}}`],
+  '%': [PLAIN, () => '%'],
 };
 
 const TIMES: Readonly<Record<string, (at: Date) => string>> = {
@@ -110,9 +112,9 @@ export function parseFormat(format: string): MessageFormat {
       const [kind, value] = known(FIELDS, letter, text);
       const padding = {
         left: flags!.includes('-'),
-        zeros: flags!.includes('0') && kind.number,
-        width: Number(width),
-        widthMax: widthMax === undefined || !kind.text ? Number.POSITIVE_INFINITY : Number(widthMax),
+        zeros: flags!.includes('0') && kind.zeros,
+        width: kind.widths ? Number(width) : 0,
+        widthMax: widthMax === undefined || !kind.cut ? Number.POSITIVE_INFINITY : Number(widthMax),
       };
       parts.push((message) => padded(value(message), padding));
     } else if (timeLetter !== undefined) {
@@ -150,9 +152,9 @@ function subscriptionIdentifiersOf({ properties }: IPublishPacket): string | num
   return Array.isArray(found) ? found.join(' ') : found;
 }
 
-function userPropertiesOf({ properties }: IPublishPacket): (readonly [name: string, value: string])[] {
+function pairsOf({ properties }: IPublishPacket): string[] {
   return Object.entries(properties?.userProperties ?? {}).flatMap(([name, value]) =>
-    [value].flat().map((each) => [name, each] as const),
+    [value].flat().map((each) => `${name}:${each}`),
   );
 }
 

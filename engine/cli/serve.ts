@@ -44,7 +44,7 @@ async function serve(flags: ServeFlags): Promise<void> {
   const log = createLog(config.server.logLevel, (line) => process.stderr.write(`${line}\n`), systemClock.wallMs);
   let broker: Broker;
   try {
-    broker = await createBroker({ config, log });
+    broker = await createBroker({ config, log, onFatal: () => process.exit(ExitCode.FAILURE) });
   } catch (error) {
     process.stderr.write(`lethe: ${error instanceof Error ? error.message : String(error)}\n`);
     // What else goes wrong here stands in the configuration or in the files that it names: the operator's to mend.

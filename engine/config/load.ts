@@ -93,7 +93,8 @@ export interface ConfigSources {
   readonly flags?: readonly { readonly flag: string; readonly key: string; readonly value: string }[];
 }
 
-const OVERFLOWS = {
+/** Names in the file of what happens when a queue is full. */
+export const OVERFLOWS = {
   refuse: QueueOverflow.REFUSE,
   drop_oldest: QueueOverflow.DROP_OLDEST,
   drop_newest: QueueOverflow.DROP_NEWEST,

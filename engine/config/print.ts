@@ -1,12 +1,12 @@
 // The configuration as a file that would make it: every option, with its range and one line of help.
 import { stringify } from 'smol-toml';
 import { limitRanges } from '../../protocol/limits.ts';
-import type { Config, ListenerConfig } from './load.ts';
+import { type Config, type ListenerConfig, OVERFLOWS } from './load.ts';
 import { optionHelp, snakeCase } from './schema.ts';
 
 /** A complete TOML file; loading it gives the same configuration. */
 export function printConfig(config: Config): string {
-  const sections = (['server', 'session', 'auth', 'limits'] as const).map((name) => printTable(name, { ...config[name] }));
+  const sections = (['server', 'session', 'spool', 'auth', 'limits'] as const).map((name) => printTable(name, { ...config[name] }));
   const listeners = config.listeners.map((listener) => printListener(listener));
   return `# Lethe: every option. Files, then LETHE_SECTION__KEY variables, then flags; the last one wins.\n\n${[...sections, ...listeners].join('\n')}`;
 }
@@ -17,8 +17,13 @@ function printTable(section: string, values: Readonly<Record<string, unknown>>):
 }
 
 function printListener(listener: ListenerConfig): string {
-  const { tlsMinVersion, origins, ...rest } = listener;
-  const values = { ...rest, tlsMinVersion: tlsMinVersion.slice('TLSv'.length), ...(origins === null ? {} : { origins }) };
+  const { tlsMinVersion, queueOverflow, origins, ...rest } = listener;
+  const values = {
+    ...rest,
+    tlsMinVersion: tlsMinVersion.slice('TLSv'.length),
+    queueOverflow: Object.entries(OVERFLOWS).find(([, overflow]) => overflow === queueOverflow)![0],
+    ...(origins === null ? {} : { origins }),
+  };
   const lines = Object.entries(values).map(([name, value]) => printOption('listener', name, value));
   const any = origins === null ? `# ${optionHelp['listener.origins']}\n# origins = []\n` : '';
   return `[[listener]]\n${lines.join('')}${any}`;

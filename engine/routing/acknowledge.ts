@@ -8,6 +8,7 @@ import { DeliveryState } from '../sessions/deliveries.ts';
 import type { Session } from '../sessions/session.ts';
 import { answer } from './answer.ts';
 import { finishDelivery, pump, releaseQueued } from './queue.ts';
+import { sendReplay } from './replay.ts';
 import type { Shard } from './shard.ts';
 
 /** Handles one acknowledgement with its body in [from, to). Returns 0, or a fault that ends the connection. */
@@ -23,16 +24,16 @@ export function onAcknowledgement(
   const decoded = decodeAck(buffer, header, from, to, connection.level, shard.limits.userPropertiesMax, ack);
   if (decoded < 0) return decoded;
   const session = connection.session!;
-  switch (header >>> 4) {
-    case PacketType.PUBACK:
-      return onPuback(shard, session, ack.packetId);
-    case PacketType.PUBREC:
-      return onPubrec(shard, connection, session, ack.packetId, ack.reason);
-    case PacketType.PUBCOMP:
-      return onPubcomp(shard, session, ack.packetId);
-    default:
-      return onPubrel(shard, connection, session, ack.packetId);
-  }
+  const type = header >>> 4;
+  if (type === PacketType.PUBREL) return onPubrel(shard, connection, session, ack.packetId);
+  const result =
+    type === PacketType.PUBACK
+      ? onPuback(shard, session, ack.packetId)
+      : type === PacketType.PUBREC
+        ? onPubrec(shard, connection, session, ack.packetId, ack.reason)
+        : onPubcomp(shard, session, ack.packetId);
+  if (connection.replay !== null && result === 0) sendReplay(shard, connection);
+  return result;
 }
 
 function onPuback(shard: Shard, session: Session, packetId: number): number {

@@ -2,6 +2,7 @@
 import { disconnectAnswer } from '../../protocol/answers.ts';
 import { encodeDisconnect } from '../../protocol/disconnect.ts';
 import { Level, Reason } from '../../protocol/packet.ts';
+import { NO_BYTES } from '../../protocol/publish.ts';
 import { type Connection, ConnectionState } from '../sessions/connection.ts';
 import { detach } from './lifecycle.ts';
 import { forgetPublisher, letGo } from './pressure.ts';
@@ -61,8 +62,9 @@ function leave(shard: Shard, connection: Connection, keepWill: boolean): void {
   shard.gated.delete(connection);
   shard.waitingForStore.delete(connection);
   connection.framer.release();
-  connection.early.length = 0;
+  connection.early = NO_BYTES;
   connection.replay = null;
+  shard.replayTurn.waiting.delete(connection);
   connection.rights.clear();
   detach(shard, connection, keepWill);
 }

@@ -264,8 +264,9 @@ function keepAlive(shard: Shard, connection: Connection, seconds: number): void 
   if (seconds === 0) return;
   const timer = new Timer(() => {
     const silentMs = shard.clock.monotonicMs() - connection.lastReceivedMs;
-    // A publisher that is held back cannot be heard: its silence is ours.
-    if (connection.heldFor.size > 0) shard.timers.set(timer, connection.silenceMaxMs);
+    // A publisher that is held back cannot be heard: its silence is ours. One that holds itself must at least take its answers.
+    const isHeld = connection.heldFor.size > 0 || shard.waitingForStore.has(connection);
+    if (isHeld && !connection.heldFor.has(connection)) shard.timers.set(timer, connection.silenceMaxMs);
     else if (silentMs < connection.silenceMaxMs) shard.timers.set(timer, connection.silenceMaxMs - silentMs);
     else endConnection(shard, connection, Reason.KEEP_ALIVE_TIMEOUT);
   });

@@ -1,6 +1,7 @@
 // Back-pressure with a name. A receiver whose unsent bytes pass the high mark first holds the publishers that feed it (they are
 // not read from); if it has not drained within the grace it is marked slow, its publishers go on, and QoS 0 to it is
-// dropped and counted until it has drained. Nothing else waits for it: other receivers' outboxes are their own.
+// dropped and counted until it has drained. Nothing else waits for it: other receivers' outboxes are their own. A client that
+// does not read the answers to its own packets holds itself.
 import type { Connection } from '../sessions/connection.ts';
 import { Timer } from '../timers.ts';
 import type { Shard } from './shard.ts';
@@ -19,6 +20,19 @@ export function pressOn(shard: Shard, receiver: Connection, publisher: Connectio
     publisher.heldFor.add(receiver);
   }
   return receiver.outbox.pendingBytes > shard.limits.outboxMaxBytes ? Pressure.DROP : Pressure.SEND;
+}
+
+/**
+ * A client asks and asks and does not read the answers: more is unsent than deliveries ever leave there. It is not read from until
+ * it has taken what waits. False when its link cannot pause and it went too far even for a largest packet on top.
+ */
+export function holdUnread(shard: Shard, client: Connection): boolean {
+  if (client.heldFor.has(client)) return true;
+  if (!client.link.pause()) return client.outbox.pendingBytes <= shard.limits.outboxMaxBytes + shard.limits.packetBytesMax;
+  shard.counters.pauses++;
+  client.holding.add(client);
+  client.heldFor.add(client);
+  return true;
 }
 
 /** The receiver's link took bytes: below a quarter of the mark everything is as before. */

@@ -8,7 +8,7 @@ import { SubscriptionOption } from '../sessions/target.ts';
 import { answer, unanswered } from './answer.ts';
 import { deliverMessage, fanOut } from './deliver.ts';
 import { retainMessage } from './retain.ts';
-import type { Route } from './route.ts';
+import { type Route, sameWay } from './route.ts';
 import { flushRun } from './run.ts';
 import type { Shard } from './shard.ts';
 import { holdForStore } from './stored.ts';
@@ -35,22 +35,47 @@ export function onPublish(
     topicTo > topicFrom &&
     (level === Level.V5 ? topicTo < to && buffer[topicTo] === 0 : topicTo <= to && bodyFrom + 2 <= to)
   ) {
-    const { run } = shard;
-    if (run.extend(buffer, packetFrom, topicFrom, topicTo, to)) return 0;
-    flushRun(shard, connection);
-    const found = shard.routes.find(buffer, topicFrom, topicTo);
-    if (found < 0) return found;
-    const route = shard.routes.found;
-    if (!mayPublish(shard, connection, route, buffer, topicFrom, topicTo)) {
-      countPublish(shard, 0);
-      shard.counters.refusedRights++;
-      return 0;
-    }
-    run.begin(buffer, packetFrom, topicFrom, topicTo, to, level, route);
-    return 0;
+    const payloadBytes = to - topicTo - (level === Level.V5 ? 1 : 0);
+    return joinRun(shard, connection, buffer, packetFrom, topicFrom, topicTo, payloadBytes, to);
   }
   flushRun(shard, connection);
   return publishOne(shard, connection, buffer, header, bodyFrom, to);
+}
+
+/** A plain QoS 0 message: it lengthens the run if it lies behind it and goes where the run goes, and begins a new one otherwise. */
+function joinRun(
+  shard: Shard,
+  connection: Connection,
+  buffer: Uint8Array,
+  packetFrom: number,
+  topicFrom: number,
+  topicTo: number,
+  payloadBytes: number,
+  to: number,
+): number {
+  const { run } = shard;
+  const reached = run.reaches(buffer, packetFrom, to);
+  if (reached && run.hasTopic(topicFrom, topicTo)) {
+    run.extend(payloadBytes, to);
+    return 0;
+  }
+  const found = shard.routes.find(buffer, topicFrom, topicTo);
+  if (found < 0) return found;
+  const route = shard.routes.found;
+  if (!mayPublish(shard, connection, route, buffer, topicFrom, topicTo)) {
+    countPublish(shard, 0);
+    shard.counters.refusedRights++;
+    return 0;
+  }
+  if (reached && sameWay(run.route!, route)) {
+    run.extend(payloadBytes, to);
+  } else {
+    flushRun(shard, connection);
+    run.begin(buffer, packetFrom, payloadBytes, to, connection.level, route);
+  }
+  run.topicFrom = topicFrom;
+  run.topicTo = topicTo;
+  return 0;
 }
 
 function publishOne(shard: Shard, connection: Connection, buffer: Uint8Array, header: number, from: number, to: number): number {
@@ -177,12 +202,12 @@ function resolveAlias(connection: Connection, view: MessageView): number {
 function mayPublish(shard: Shard, connection: Connection, route: Route, topic: Uint8Array, from: number, to: number): boolean {
   if (route.reserved) return false;
   if (shard.rights === null) return true;
-  const known = connection.rights.get(route);
+  const known = connection.rights.get(route.number);
   if (known !== undefined) return known;
   const session = connection.session!;
   const may = shard.rights.mayPublish(session.username, session.clientId, topic, from, to);
   if (connection.rights.size >= RIGHTS_KEPT_MAX) connection.rights.clear();
-  connection.rights.set(route, may);
+  connection.rights.set(route.number, may);
   return may;
 }
 

@@ -16,9 +16,9 @@ import { sendPublish } from './send.ts';
 import type { Shard } from './shard.ts';
 
 /** Deliveries of a stored session that are kept in memory ahead of the window; the rest lies in the store. */
-export const LOADED_MAX = 1_024;
+export const LOADED_MAX = 4_096;
 /** Fewer than this waiting in memory: more is read from the store. */
-const REFILL_BELOW = 256;
+const REFILL_BELOW = 2_048;
 const ACK_BYTES = 4;
 
 /** Sends what can be sent now. */

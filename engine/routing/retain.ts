@@ -1,15 +1,8 @@
-// Retained messages (MQTT 5.0 §3.3.1.3): kept by topic, and given to new subscriptions.
-//
-// What a subscription is owed is a list of handles, sent as the outbox drains, so that `#` over a million topics costs a list
-// and not a million packets in memory. A message that is replaced or cleared meanwhile is skipped: its handle is stale, and
-// the subscriber has the newer one as a live message.
-import { fault, Level, Reason } from '../../protocol/packet.ts';
+// Retained messages (MQTT 5.0 §3.3.1.3): kept by topic. What new subscriptions get of them is replay.ts.
+import { fault, Reason } from '../../protocol/packet.ts';
 import type { MessageView } from '../../protocol/publish.ts';
 import { DropReason } from '../counters.ts';
 import { type MessageHandle, NO_MESSAGE } from '../memory/messages.ts';
-import { type Connection, ConnectionState } from '../sessions/connection.ts';
-import { SubscriptionOption, type Target } from '../sessions/target.ts';
-import { deliverOne } from './deliver.ts';
 import type { Shard } from './shard.ts';
 
 /** Whether a retained message outlives the broker: its own figures do not. */
@@ -57,57 +50,9 @@ export function recoverRetained(shard: Shard, number: number, view: MessageView)
   shard.retainedByNumber.set(number, message);
 }
 
-/** Collects what a new subscription is owed; `sendReplay` sends it. */
-export function collectRetained(
-  shard: Shard,
-  connection: Connection,
-  filter: Uint8Array,
-  options: number,
-  subscriptionIds: Uint8Array,
-): void {
-  const { matches } = shard;
-  matches.clear();
-  shard.retained.match(filter, 0, filter.length, matches);
-  if (matches.count === 0) return;
-  connection.replay ??= { messages: [], options: [], subscriptionIds: [], next: 0 };
-  for (let i = 0; i < matches.count; i++) {
-    connection.replay.messages.push(matches.values[i]!);
-    connection.replay.options.push(options);
-    connection.replay.subscriptionIds.push(subscriptionIds);
-  }
-}
-
-/** Sends retained messages until the list or the room in the outbox ends. */
-export function sendReplay(shard: Shard, connection: Connection): void {
-  const { replay, session } = connection;
-  if (replay === null || session === null || connection.state !== ConnectionState.OPEN) return;
-  const view = shard.replayed;
-  while (replay.next < replay.messages.length && connection.outbox.pendingBytes <= shard.limits.outboxHighBytes) {
-    const at = replay.next++;
-    const message = replay.messages[at]! as MessageHandle;
-    if (!shard.messages.view(message, view)) continue;
-    if (view.expiresAtMs !== Infinity && view.expiresAtMs <= shard.clock.wallMs()) {
-      if (shard.retained.get(view.topic, view.topicFrom, view.topicTo) === message) dropExpired(shard, view);
-      continue;
-    }
-    if (!shard.routes.mayReceive(session.handle, view.topic, view.topicFrom, view.topicTo)) {
-      shard.counters.dropped[DropReason.NOT_AUTHORIZED]++;
-      continue;
-    }
-    const granted = replay.options[at]! & SubscriptionOption.QOS_MASK;
-    const target: Target = {
-      subscriber: session.handle,
-      options: replay.options[at]!,
-      subscriptionIds: connection.level === Level.V5 ? replay.subscriptionIds[at]! : NO_IDENTIFIERS,
-      group: -1,
-      ofOwn: null,
-    };
-    deliverOne(shard, view, target, Math.min(view.qos, granted), 1); // [MQTT-3.3.1-8]
-  }
-  if (replay.next === replay.messages.length) connection.replay = null;
-}
-
-function dropExpired(shard: Shard, view: MessageView): void {
+/** Lets a message go whose time is up, if it is still the one of its topic. */
+export function dropExpired(shard: Shard, message: MessageHandle, view: MessageView): void {
+  if (shard.retained.get(view.topic, view.topicFrom, view.topicTo) !== message) return;
   shard.counters.dropped[DropReason.EXPIRED]++;
   const before = shard.retained.remove(view.topic, view.topicFrom, view.topicTo);
   if (before >= 0) releaseStored(shard, before as MessageHandle);
@@ -139,5 +84,3 @@ function release(shard: Shard, message: number): void {
   shard.retainedBytes -= shard.messages.length(message as MessageHandle);
   shard.messages.release(message as MessageHandle);
 }
-
-const NO_IDENTIFIERS = new Uint8Array(0);

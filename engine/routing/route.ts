@@ -14,10 +14,14 @@ import { TopicCache } from '../topics/cache.ts';
 import { MatchList, type SubscriptionTrie } from '../topics/trie.ts';
 
 const PROPERTY_SUBSCRIPTION_IDENTIFIER = 0x0b;
-/** Targets that all cached routes together may hold: beyond it a route serves one message and is forgotten. */
-const CACHED_TARGETS_MAX = 4_194_304;
+/** Targets that all cached routes together may hold, stale ones included: beyond it the cache starts anew. About 80 MiB. */
+const CACHED_TARGETS_MAX = 1_048_576;
+
+let routesMade = 0;
 
 export class Route {
+  /** Of no other route of the process: what is remembered by it keeps no route alive. */
+  readonly number = ++routesMade;
   readonly targets: readonly Target[];
   /** Handles of the shared groups that match. */
   readonly groups: readonly number[];
@@ -37,6 +41,25 @@ export class Route {
   }
 }
 
+/** Whether a QoS 0 message goes to the same receivers in the same form by either route. Shared groups choose anew for each message. */
+export function sameWay(a: Route, b: Route): boolean {
+  if (a === b) return true;
+  const { targets } = a;
+  if (targets.length !== b.targets.length || a.groups.length > 0 || b.groups.length > 0) return false;
+  for (let i = 0; i < targets.length; i++) if (!sameForm(targets[i]!, b.targets[i]!)) return false;
+  return true;
+}
+
+function sameForm(a: Target, b: Target): boolean {
+  return (
+    a.subscriber === b.subscriber &&
+    ((a.options ^ b.options) & SubscriptionOption.NO_LOCAL) === 0 &&
+    a.ofOwn === b.ofOwn &&
+    a.subscriptionIds.length === 0 &&
+    b.subscriptionIds.length === 0
+  );
+}
+
 export class RouteTable {
   readonly trie: SubscriptionTrie;
   readonly cache: TopicCache<Route | null>;
@@ -47,7 +70,6 @@ export class RouteTable {
   readonly #rights: Rights | null;
   readonly #matches = new MatchList();
   #cachedTargets = 0;
-  #cachedGeneration = -1;
 
   constructor(trie: SubscriptionTrie, sessions: SessionTable, limits: Limits, rights: Rights | null) {
     this.trie = trie;
@@ -94,15 +116,14 @@ export class RouteTable {
   }
 
   #keep(topic: Uint8Array, from: number, to: number): void {
-    const generation = this.trie.generation;
-    if (generation !== this.#cachedGeneration) {
-      // Slots of an older generation find nothing; they keep their route only until they are used again.
-      this.#cachedGeneration = generation;
+    const targets = this.found.targets.length;
+    if (targets > CACHED_TARGETS_MAX) return;
+    // A slot that went stale keeps its route until it is used again, so what was put counts until the cache is cleared.
+    if (this.#cachedTargets + targets > CACHED_TARGETS_MAX) {
+      this.cache.clear();
       this.#cachedTargets = 0;
     }
-    const targets = this.found.targets.length;
-    if (this.#cachedTargets + targets > CACHED_TARGETS_MAX) return;
-    if (this.cache.put(topic, from, to, generation, this.found) >= 0) this.#cachedTargets += targets;
+    if (this.cache.put(topic, from, to, this.trie.generation, this.found) >= 0) this.#cachedTargets += targets;
   }
 
   #build(topic: Uint8Array, from: number, to: number): Route {

@@ -1,6 +1,6 @@
 // HOT: no allocation, closures, strings, try or async per message.
-// A run: QoS 0 messages of one topic that lie one behind the other in the read buffer. They take the same route, so they are
-// copied to a receiver in one piece instead of packet by packet. A receiver of the other protocol family (with or without
+// A run: QoS 0 messages that lie one behind the other in the read buffer and go to the same receivers, whatever their topics. They
+// are copied to a receiver in one piece instead of packet by packet. A receiver of the other protocol family (with or without
 // properties) gets them re-encoded once for all such receivers; one with aliases, subscription identifiers or a Maximum Packet
 // Size gets them one by one. The run is flushed before anything else of the chunk is handled, so order holds.
 //
@@ -26,7 +26,9 @@ export class PublishRun {
   from = 0;
   to = 0;
   messages = 0;
+  payloadBytes = 0;
   level: Level = Level.V311;
+  /** Topic name of the last packet whose route was looked up; those behind it have the same. */
   topicFrom = 0;
   topicTo = 0;
   route: Route | null = null;
@@ -34,31 +36,29 @@ export class PublishRun {
   other: Uint8Array = NO_BYTES;
   otherBytes = 0;
 
-  /** Adds a packet that continues the run; false when it does not. */
-  extend(buffer: Uint8Array, packetFrom: number, topicFrom: number, topicTo: number, to: number): boolean {
-    if (packetFrom !== this.to || buffer !== this.buffer || this.messages === 0) return false;
-    if (to - this.from > RUN_BYTES_MAX) return false;
-    if (!equalBytes(buffer, topicFrom, topicTo, this.buffer, this.topicFrom, this.topicTo)) return false;
-    this.to = to;
-    this.messages++;
-    return true;
+  /** Whether the packet [packetFrom, to) lies right behind the run, which has room for it. */
+  reaches(buffer: Uint8Array, packetFrom: number, to: number): boolean {
+    return packetFrom === this.to && buffer === this.buffer && this.messages > 0 && to - this.from <= RUN_BYTES_MAX;
   }
 
-  begin(
-    buffer: Uint8Array,
-    packetFrom: number,
-    topicFrom: number,
-    topicTo: number,
-    to: number,
-    level: Level,
-    route: Route,
-  ): void {
+  /** Whether a topic name in the run's buffer is the last one that was looked up. */
+  hasTopic(topicFrom: number, topicTo: number): boolean {
+    return equalBytes(this.buffer, topicFrom, topicTo, this.buffer, this.topicFrom, this.topicTo);
+  }
+
+  /** Adds the packet that ends at `to`. */
+  extend(payloadBytes: number, to: number): void {
+    this.to = to;
+    this.messages++;
+    this.payloadBytes += payloadBytes;
+  }
+
+  begin(buffer: Uint8Array, packetFrom: number, payloadBytes: number, to: number, level: Level, route: Route): void {
     this.buffer = buffer;
     this.from = packetFrom;
     this.to = to;
-    this.topicFrom = topicFrom;
-    this.topicTo = topicTo;
     this.messages = 1;
+    this.payloadBytes = payloadBytes;
     this.level = level;
     this.route = route;
     this.otherBytes = 0;
@@ -70,9 +70,8 @@ export function flushRun(shard: Shard, publisher: Connection): void {
   const { run } = shard;
   if (run.messages === 0) return;
   const route = run.route!;
-  const payloadBytes = runPayloadBytes(run);
   shard.counters.publishReceived += run.messages;
-  shard.counters.publishBytesReceived += payloadBytes;
+  shard.counters.publishBytesReceived += run.payloadBytes;
   const own = publisher.session === null ? -1 : publisher.session.handle;
   const { targets, groups } = route;
   for (let i = 0; i < targets.length; i++) {
@@ -81,7 +80,7 @@ export function flushRun(shard: Shard, publisher: Connection): void {
       target = target.ofOwn; // [MQTT-3.8.3-3]
       if (target === null) continue;
     }
-    sendRun(shard, publisher, run, target, payloadBytes);
+    sendRun(shard, publisher, run, target);
   }
   if (groups.length > 0) {
     for (let at = run.from; at < run.to; ) {
@@ -94,7 +93,7 @@ export function flushRun(shard: Shard, publisher: Connection): void {
   run.route = null;
 }
 
-function sendRun(shard: Shard, publisher: Connection, run: PublishRun, target: Target, payloadBytes: number): void {
+function sendRun(shard: Shard, publisher: Connection, run: PublishRun, target: Target): void {
   const session = shard.sessions.at(target.subscriber);
   if (session === null) return;
   const { connection } = session;
@@ -118,20 +117,7 @@ function sendRun(shard: Shard, publisher: Connection, run: PublishRun, target: T
   }
   shard.counters.packetsSent += run.messages - 1; // the outbox has counted one
   shard.counters.publishSent += run.messages;
-  shard.counters.publishBytesSent += payloadBytes;
-}
-
-/** Every packet of a run has the same topic; what is not header, topic or property length is payload. */
-function runPayloadBytes(run: PublishRun): number {
-  const fixed = 2 + run.topicTo - run.topicFrom + (run.level === Level.V5 ? 1 : 0);
-  let bytes = 0;
-  for (let at = run.from; at < run.to; ) {
-    const body = skipLength(run.buffer, at + 1);
-    const length = readLength(run.buffer, at + 1);
-    bytes += length - fixed;
-    at = body + length;
-  }
-  return bytes;
+  shard.counters.publishBytesSent += run.payloadBytes;
 }
 
 /** Writes the run for the other family: a property length of 0 is put in behind each topic, or taken out. */
@@ -139,12 +125,12 @@ function reencode(run: PublishRun): number {
   const adds = run.level !== Level.V5;
   const bytesMax = run.to - run.from + run.messages * 2;
   if (run.other.length < bytesMax) run.other = new Uint8Array(bytesMax);
-  const topicBytes = 2 + run.topicTo - run.topicFrom;
   const { buffer, other } = run;
   let out = 0;
   for (let at = run.from; at < run.to; ) {
     const body = skipLength(buffer, at + 1);
     const length = readLength(buffer, at + 1);
+    const topicBytes = 2 + readU16(buffer, body);
     other[out] = 0x30;
     out = writeVarint(other, out + 1, adds ? length + 1 : length - 1);
     for (let i = 0; i < topicBytes; i++) other[out + i] = buffer[body + i]!;

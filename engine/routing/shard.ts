@@ -17,7 +17,6 @@ import type { Counters } from '../counters.ts';
 import type { Authenticator, ExchangeMethods, Rights } from '../gate.ts';
 import type { Log } from '../log.ts';
 import { BlockPool } from '../memory/blocks.ts';
-import { IntList } from '../memory/int-list.ts';
 import { type MessageHandle, MessageSlab } from '../memory/messages.ts';
 import type { Random } from '../random.ts';
 import type { Connection } from '../sessions/connection.ts';
@@ -27,6 +26,7 @@ import { Turn } from '../sessions/turn.ts';
 import { TimerWheel } from '../timers.ts';
 import { RetainedIndex } from '../topics/retained.ts';
 import { SubscriptionTrie } from '../topics/trie.ts';
+import { ReplayTurn } from './replay.ts';
 import { RouteTable } from './route.ts';
 import { PublishRun } from './run.ts';
 
@@ -82,6 +82,7 @@ export class Shard {
   readonly trie: SubscriptionTrie;
   readonly routes: RouteTable;
   readonly retained: RetainedIndex;
+  readonly replayTurn: ReplayTurn;
   readonly connections = new Set<Connection>();
   /** Connections with answers that wait for the store. */
   readonly gated = new Set<Connection>();
@@ -108,7 +109,6 @@ export class Shard {
   readonly properties = new Properties();
   readonly ack = new AckView();
   readonly run = new PublishRun();
-  readonly matches = new IntList();
   propertyScratch = new Uint8Array(65_536);
 
   constructor(parts: ShardParts) {
@@ -133,6 +133,7 @@ export class Shard {
     });
     this.routes = new RouteTable(this.trie, this.sessions, parts.limits, parts.rights);
     this.retained = new RetainedIndex(parts.limits.retainedMessagesMax, undefined, drawSeed(parts.random));
+    this.replayTurn = new ReplayTurn(this);
   }
 }
 

@@ -2,9 +2,11 @@
 // The way in: bytes from a link, packets out of the framer, each to its handler. Everything in the chunk is parsed and acted on
 // before anything is flushed; a fault is sticky and ends the connection in one place.
 import { PINGRESP } from '../../protocol/answers.ts';
+import { copyBytes } from '../../protocol/bytes.ts';
 import { decodeDisconnect } from '../../protocol/disconnect.ts';
-import { Frame } from '../../protocol/framer.ts';
+import { Frame, Framer } from '../../protocol/framer.ts';
 import { fault, Level, PacketType, Reason, reasonOf } from '../../protocol/packet.ts';
+import { NO_BYTES } from '../../protocol/publish.ts';
 import type { CloseCause, Link, LinkSink } from '../link.ts';
 import { Connection, ConnectionState } from '../sessions/connection.ts';
 import { Outbox } from '../sessions/outbox.ts';
@@ -12,10 +14,10 @@ import { Timer } from '../timers.ts';
 import { onAcknowledgement } from './acknowledge.ts';
 import { closeOrderly, endConnection, linkDown } from './close.ts';
 import { onAuth, onConnect } from './connect.ts';
-import { relieve } from './pressure.ts';
+import { holdUnread, relieve } from './pressure.ts';
 import { onPublish } from './publish.ts';
 import { pump } from './queue.ts';
-import { sendReplay } from './retain.ts';
+import { sendReplay } from './replay.ts';
 import { flushRun } from './run.ts';
 import type { Shard } from './shard.ts';
 import { onSubscribe, onUnsubscribe } from './subscribe.ts';
@@ -54,8 +56,14 @@ class ConnectionSink implements LinkSink {
     const shard = this.#shard;
     shard.counters.bytesReceived += to - from;
     connection.lastReceivedMs = shard.clock.monotonicMs();
-    connection.framer.feed(chunk, from, to);
-    this.#parse();
+    const { framer } = connection;
+    const isFirst = connection.state === ConnectionState.AWAIT_CONNECT && framer.heldBytes === 0;
+    if (isFirst && chunk[from]! >>> 4 !== PacketType.CONNECT) {
+      this.#fail(Reason.PROTOCOL_ERROR); // [MQTT-3.1.0-1] the first byte tells: the rest is not waited for
+      return;
+    }
+    framer.feed(chunk, from, to);
+    this.#parse(framer);
   }
 
   linkReturned(): void {
@@ -77,21 +85,21 @@ class ConnectionSink implements LinkSink {
     const connection = this.#connection;
     if (connection.state !== ConnectionState.OPEN) return;
     const shard = this.#shard;
+    // While it is not read from for its own sake, what it takes is its sign of life.
+    if (connection.heldFor.has(connection)) connection.lastReceivedMs = shard.clock.monotonicMs();
     if (connection.slow || connection.holding.size > 0 || connection.pressureTimer !== null) relieve(shard, connection);
-    if (connection.replay !== null) sendReplay(shard, connection);
     const { session } = connection;
     if (session !== null && (session.deliveries.sent < session.deliveries.count || !session.loaded)) pump(shard, session);
+    if (connection.replay !== null) sendReplay(shard, connection);
   }
 
-  #parse(): void {
+  #parse(framer: Framer): void {
     const connection = this.#connection;
     const shard = this.#shard;
-    const { framer } = connection;
     let result: number = Frame.PACKET;
     while (connection.state !== ConnectionState.CLOSED) {
       result = framer.next();
       if (result !== Frame.PACKET) break;
-      shard.counters.packetsReceived++;
       result =
         connection.state === ConnectionState.OPEN
           ? dispatch(shard, connection, framer.buffer, framer.packetFrom, framer.header, framer.bodyFrom, framer.bodyTo)
@@ -100,6 +108,9 @@ class ConnectionSink implements LinkSink {
     }
     flushRun(shard, connection);
     if (result < 0) this.#fail(reasonOf(result));
+    else if (connection.outbox.pendingBytes > shard.limits.outboxMaxBytes && !holdUnread(shard, connection)) {
+      this.#fail(Reason.QUOTA_EXCEEDED);
+    }
   }
 
   /** Nothing but CONNECT may come first [MQTT-3.1.0-1]; what follows it is kept until the client is known. */
@@ -108,34 +119,30 @@ class ConnectionSink implements LinkSink {
     const { framer } = connection;
     const type = framer.header >>> 4;
     if (connection.state === ConnectionState.AWAIT_CONNECT) {
-      if (type !== PacketType.CONNECT) return fault(Reason.PROTOCOL_ERROR);
+      this.#shard.counters.packetsReceived++;
       onConnect(this.#shard, connection, framer.buffer, framer.header, framer.bodyFrom, framer.bodyTo, () => this.#replayEarly());
       return 0;
     }
     if (type === PacketType.AUTH && connection.exchange !== null) {
+      this.#shard.counters.packetsReceived++;
       return onAuth(this.#shard, connection, framer.buffer, framer.header, framer.bodyFrom, framer.bodyTo);
     }
-    connection.earlyBytes += framer.bodyTo - framer.packetFrom;
-    if (connection.earlyBytes > this.#shard.limits.connectBytesMax) return fault(Reason.QUOTA_EXCEEDED);
-    connection.early.push(framer.buffer.slice(framer.packetFrom, framer.bodyTo));
+    const bytes = framer.bodyTo - framer.packetFrom;
+    if (connection.earlyBytes + bytes > this.#shard.limits.connectBytesMax) return fault(Reason.QUOTA_EXCEEDED);
+    keepEarly(connection, framer.buffer, framer.packetFrom, framer.bodyTo);
     return 0;
   }
 
   /** Handles the packets that came while CONNECT was being judged. */
   #replayEarly(): void {
     const connection = this.#connection;
-    const shard = this.#shard;
-    const early = connection.early;
-    connection.early = [];
+    const { early, earlyBytes } = connection;
+    if (earlyBytes === 0) return;
+    connection.early = NO_BYTES;
     connection.earlyBytes = 0;
-    for (const packet of early) {
-      if (connection.state !== ConnectionState.OPEN) return;
-      let body = 1;
-      while (packet[body]! >= 128) body++;
-      const result = dispatch(shard, connection, packet, 0, packet[0]!, body + 1, packet.length);
-      flushRun(shard, connection);
-      if (result < 0) this.#fail(reasonOf(result));
-    }
+    const framer = new Framer(this.#shard.limits.connectBytesMax);
+    framer.feed(early, 0, earlyBytes);
+    this.#parse(framer);
   }
 
   #fail(reason: Reason): void {
@@ -143,6 +150,17 @@ class ConnectionSink implements LinkSink {
     if (connection.state === ConnectionState.AWAIT_CONNECT) closeOrderly(this.#shard, connection, false);
     else endConnection(this.#shard, connection, reason); // [MQTT-4.13.1-1]
   }
+}
+
+/** Adds a packet to those that came early. One buffer: a packet of two bytes must not cost an object. */
+function keepEarly(connection: Connection, buffer: Uint8Array, from: number, to: number): void {
+  const needed = connection.earlyBytes + to - from;
+  if (needed > connection.early.length) {
+    const grown = new Uint8Array(Math.max(needed, connection.early.length * 2));
+    copyBytes(connection.early, 0, connection.earlyBytes, grown, 0);
+    connection.early = grown;
+  }
+  connection.earlyBytes = copyBytes(buffer, from, to, connection.early, connection.earlyBytes);
 }
 
 /** One packet of an open connection. Returns 0, or a fault that ends the connection. */
@@ -156,6 +174,7 @@ function dispatch(
   to: number,
 ): number {
   const type = header >>> 4;
+  shard.counters.packetsReceived++;
   if (type === PacketType.PUBLISH) return onPublish(shard, connection, buffer, packetFrom, header, from, to);
   flushRun(shard, connection);
   switch (type) {

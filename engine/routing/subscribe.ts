@@ -12,7 +12,7 @@ import type { Connection } from '../sessions/connection.ts';
 import type { Session } from '../sessions/session.ts';
 import { SubscriptionOption } from '../sessions/target.ts';
 import { dropFromTrie, SHARE_PREFIX_BYTES } from './lifecycle.ts';
-import { collectRetained, sendReplay } from './retain.ts';
+import { oweReplay, sendReplay } from './replay.ts';
 import { encodeIdentifiers } from './route.ts';
 import type { Shard } from './shard.ts';
 
@@ -33,17 +33,18 @@ export function onSubscribe(
   const packet = decodeSubscribe(buffer, header, from, to, connection.level, shard.limits);
   if (typeof packet === 'number') return packet;
   const session = connection.session!;
-  const identifiers = encodeIdentifiers([packet.subscriptionId]);
+  const subscriptionIds = encodeIdentifiers([packet.subscriptionId]);
   const reasons: number[] = [];
   for (const request of packet.filters) {
-    const known = session.subscriptions.has(filterKey(request.filter));
+    const key = filterKey(request.filter);
+    const known = session.subscriptions.has(key);
     const reason = subscribeOne(shard, session, request, packet.subscriptionId);
     reasons.push(reason < Reason.UNSPECIFIED || connection.level === Level.V5 ? reason : SUBACK_FAILURE);
     if (reason >= Reason.UNSPECIFIED) continue;
     // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11], and none for a shared subscription (§4.8.2)
     const replays = request.retainHandling === 0 || (request.retainHandling === 1 && !known);
     if (replays && shareFilterFrom(request.filter, 0, request.filter.length) === 0) {
-      collectRetained(shard, connection, request.filter, optionsOf(request, reason), identifiers);
+      oweReplay(connection, key, { bytes: request.filter, options: optionsOf(request, reason), subscriptionIds });
     }
   }
   // MQTT 3.1 §3.9 knows granted QoS only: a refusal can only be told by closing.

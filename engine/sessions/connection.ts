@@ -2,8 +2,10 @@
 
 import { Framer } from '../../protocol/framer.ts';
 import type { Level, Reason } from '../../protocol/packet.ts';
+import { NO_BYTES } from '../../protocol/publish.ts';
 import type { Exchange } from '../gate.ts';
 import type { Link } from '../link.ts';
+import type { IntList } from '../memory/int-list.ts';
 import type { Timer } from '../timers.ts';
 import type { InboundAliases, OutboundAliases } from './aliases.ts';
 import type { GatedAnswers } from './gated.ts';
@@ -57,19 +59,19 @@ export class Connection {
   /** QoS 1 and 2 publishes of the client whose acknowledgement waits for the store. */
   gated: GatedAnswers | null = null;
   /** Retained messages still to be sent for new subscriptions. */
-  replay: ReplayList | null = null;
+  replay: Replay | null = null;
   /** Set by enhanced authentication, for re-authentication. */
   exchange: Exchange | null = null;
   authenticationMethod: string | null = null;
   /** Takes the client's next AUTH while it connects. */
   continueExchange: ((data: Uint8Array | null) => void) | null = null;
-  /** Bytes that came while CONNECT was being judged. */
-  early: Uint8Array[] = [];
+  /** Packets that came while CONNECT was being judged, one behind the other in [0, earlyBytes). */
+  early: Uint8Array = NO_BYTES;
   earlyBytes = 0;
   /** Why the broker ended the connection, for the log. */
   closeReason: Reason | -1 = -1;
-  /** Routes that this client may publish to, or may not: answers of the rights, by route. */
-  readonly rights = new Map<object, boolean>();
+  /** Routes that this client may publish to, or may not: answers of the rights, by the route's number. */
+  readonly rights = new Map<number, boolean>();
 
   constructor(link: Link, outbox: Outbox, packetBytesMax: number) {
     this.link = link;
@@ -82,10 +84,20 @@ export class Connection {
   }
 }
 
-/** Retained messages owed for subscriptions, by handle and target, sent as the outbox drains. */
-export interface ReplayList {
-  readonly messages: number[];
-  readonly options: number[];
-  readonly subscriptionIds: Uint8Array[];
+/** A new subscription that is owed retained messages. */
+export interface ReplayedFilter {
+  readonly bytes: Uint8Array;
+  readonly options: number;
+  /** Encoded Subscription Identifier, empty for none. */
+  readonly subscriptionIds: Uint8Array;
+}
+
+/** Retained messages owed for subscriptions: of the filter under way by handle, of the others not looked up yet. */
+export interface Replay {
+  /** By the key of the session's subscriptions, oldest first. */
+  readonly waiting: Map<string, ReplayedFilter>;
+  filter: ReplayedFilter;
+  /** Messages of `filter`; those below `next` are done. */
+  readonly found: IntList;
   next: number;
 }

@@ -1,7 +1,8 @@
 // One process at a time: a data directory belongs to whoever listens on the socket in it. The kernel ends the claim with the process, however
-// it dies, so there is nothing to clean up after a crash.
-import { existsSync, mkdirSync, unlinkSync } from 'node:fs';
-import { connect, createServer, type Server } from 'node:net';
+// it dies, so there is nothing to clean up after a crash. The same socket answers questions about what the directory holds: one request a
+// connection, a word and a line feed, answered by one line of JSON. Who may enter the directory may ask.
+import { chmodSync, existsSync, mkdirSync, unlinkSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 
 export const LOCK_FILE = 'lethe.sock';
@@ -9,6 +10,8 @@ export const LOCK_FILE = 'lethe.sock';
 const PATH_BYTES_MAX = 100;
 
 export interface FolderLock {
+  /** Answers requests from now on; until then there is no answer. */
+  answer(respond: (request: string) => Promise<unknown>): void;
   unlock(): Promise<void>;
 }
 
@@ -32,8 +35,14 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
       throw new Error(`${folder}: another lethe uses this data directory; stop it first, or give each its own --data`);
     unlinkSync(path);
   }
-  const server = await listen(path, folder);
-  return { unlock: () => new Promise((resolve) => server.close(() => resolve())) };
+  let respond: (request: string) => Promise<unknown> = async () => ({ error: 'the broker is starting' });
+  const server = await listen(path, folder, (socket) => serve(socket, (request) => respond(request)));
+  return {
+    answer(next) {
+      respond = next;
+    },
+    unlock: () => new Promise((resolve) => server.close(() => resolve())),
+  };
 }
 
 /** Whether a process listens there. */
@@ -48,9 +57,9 @@ function isAlive(path: string): Promise<boolean> {
   });
 }
 
-function listen(path: string, folder: string): Promise<Server> {
+function listen(path: string, folder: string, accept: (socket: Socket) => void): Promise<Server> {
   return new Promise((resolve, reject) => {
-    const server = createServer((socket) => socket.destroy());
+    const server = createServer(accept);
     server.once('error', (error: NodeJS.ErrnoException) => {
       const busy = error.code === 'EADDRINUSE';
       reject(
@@ -58,8 +67,54 @@ function listen(path: string, folder: string): Promise<Server> {
       );
     });
     server.listen(path, () => {
+      chmodSync(path, 0o600);
       server.unref();
       resolve(server);
     });
   });
 }
+
+function serve(socket: Socket, respond: (request: string) => Promise<unknown>): void {
+  let request = '';
+  socket.setEncoding('latin1');
+  socket.setTimeout(REQUEST_TIMEOUT_MS, () => socket.destroy());
+  socket.on('error', () => {});
+  socket.on('data', (text) => {
+    request += String(text);
+    if (request.length > REQUEST_BYTES_MAX) socket.destroy();
+    if (!request.includes('\n')) return;
+    const word = request.slice(0, request.indexOf('\n'));
+    respond(word).then(
+      (answer) => socket.end(`${JSON.stringify(answer)}\n`),
+      () => socket.end('{"error":"failed"}\n'),
+    );
+  });
+}
+
+/** Asks the process that has a data directory; null when none has. @throws Error when it does not answer */
+export function askOwner(folder: string, request: string): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(join(folder, LOCK_FILE));
+    let answer = '';
+    socket.setEncoding('utf8');
+    socket.setTimeout(REQUEST_TIMEOUT_MS, () => socket.destroy(new Error(`${folder}: the broker does not answer`)));
+    socket.once('connect', () => socket.write(`${request}\n`));
+    socket.on('data', (text) => {
+      answer += String(text);
+    });
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(null);
+      else reject(error);
+    });
+    socket.once('end', () => {
+      try {
+        resolve(JSON.parse(answer));
+      } catch {
+        reject(new Error(`${folder}: the broker's answer could not be read`));
+      }
+    });
+  });
+}
+
+const REQUEST_TIMEOUT_MS = 30_000;
+const REQUEST_BYTES_MAX = 1_024;

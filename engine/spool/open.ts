@@ -5,7 +5,7 @@ import { allocateDoorbell, Doorbell } from '../../storage/doorbell.ts';
 import { allocateFigures, Figures } from '../../storage/figures.ts';
 import { allocateRing, RingConsumer, RingProducer } from '../../storage/ring.ts';
 import { SpoolStore } from '../../storage/spool-store.ts';
-import { lockFolder } from './folder-lock.ts';
+import { type FolderLock, lockFolder } from './folder-lock.ts';
 import { findMasterKey, type MasterKeySource } from './master-key.ts';
 import type { SpoolThreadAnswer, SpoolThreadData } from './thread.ts';
 
@@ -26,6 +26,8 @@ export interface RunningSpool {
   readonly hasMasterKey: boolean;
   /** Calls back when the thread has died on its own: nothing is durable any more, and the process should end. */
   onDeath(callback: (error: Error) => void): void;
+  /** Answers those who may enter the directory and ask. */
+  answer(respond: (request: string) => Promise<unknown>): void;
   /** Lets another process have the directory; after `store.close()`. */
   unlock(): Promise<void>;
 }
@@ -38,14 +40,14 @@ export async function openSpool(options: SpoolOptions): Promise<RunningSpool> {
   const master = findMasterKey(options.masterKey);
   const lock = await lockFolder(options.folder);
   try {
-    return await start(options, master, lock.unlock);
+    return await start(options, master, lock);
   } catch (error) {
     await lock.unlock();
     throw error;
   }
 }
 
-async function start(options: SpoolOptions, master: Uint8Array | null, unlock: () => Promise<void>): Promise<RunningSpool> {
+async function start(options: SpoolOptions, master: Uint8Array | null, lock: FolderLock): Promise<RunningSpool> {
   const { port1: largePort, port2: threadLargePort } = new MessageChannel();
   const shared = {
     intents: allocateRing(INTENT_RING_BYTES),
@@ -109,7 +111,8 @@ async function start(options: SpoolOptions, master: Uint8Array | null, unlock: (
         if (!closing) callback(new Error('the storage thread has ended'));
       });
     },
-    unlock,
+    answer: lock.answer,
+    unlock: lock.unlock,
   };
 }
 

@@ -1,7 +1,7 @@
 // The storage thread: opens the data directory, says so, and works until it is told to stop. It never returns to its event loop: it sleeps on
 // a bell between two steps.
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import { Doorbell } from '../../storage/doorbell.ts';
+import { Doorbell, Sleep } from '../../storage/doorbell.ts';
 import { Figures } from '../../storage/figures.ts';
 import { FolderError, openFolder } from '../../storage/folder.ts';
 import { RingConsumer, RingProducer } from '../../storage/ring.ts';
@@ -61,8 +61,8 @@ function run(data: SpoolThreadData): void {
   say({ open: true });
   for (let sleepMs = server.step(); sleepMs >= 0; sleepMs = server.step()) {
     if (sleepMs === 0) continue;
-    if (server.deaf) Atomics.wait(pauses, 0, 0, sleepMs);
-    else bell.sleep(() => server.hasWork, sleepMs);
+    // In a deep sleep what has come already waits too: only what is rung urgently ends it.
+    bell.sleep(server.sleep, () => (server.sleep === Sleep.DEEP ? server.hasUrgentWork : server.hasWork), sleepMs);
   }
   ground.disk.close();
   ground.vault.close();

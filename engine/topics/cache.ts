@@ -100,10 +100,9 @@ export class TopicCache<T> {
     return slot;
   }
 
-  /** Forgets every topic and value. */
+  /** Forgets every topic and value. The words may stay: no row of length 0 is compared with them. */
   clear(): void {
     this.#rows.fill(0);
-    this.#words.fill(0);
     const slots = this.values.length;
     this.values.length = 0;
     this.values.length = slots;
