@@ -112,9 +112,10 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   store.listener = storeListener(shard);
   await recover(shard);
   const listeners = await listenAll(config, clock, (link) => acceptLink(shard, link));
-  spool?.answer(async (request) =>
-    request === 'inventory' ? takeInventory(shard, spool.hasMasterKey) : { error: 'unknown request' },
-  );
+  spool?.answer(async (request) => {
+    if (request === 'inventory') return takeInventory(shard, spool.hasMasterKey);
+    return request === 'figures' ? spool.figures.named() : { error: 'unknown request' };
+  });
   spool?.onDeath((error) => {
     log.error(`the storage thread has died and nothing more can be acknowledged: ${error.message}`);
     (options.onFatal ?? (() => void stop()))(error);

@@ -72,6 +72,13 @@ export class Figures {
     this.values[figure] = this.values[figure]! + value;
   }
 
+  /** All figures by name, in lower case. */
+  named(): Record<string, number> {
+    const whole = { DURABLE: this.durable, STATE: this.state, URGENT: this.urgent };
+    const entries = Object.entries(Figure).map(([name, figure]) => [name.toLowerCase(), this.get(figure)] as const);
+    return { ...Object.fromEntries(entries), ...Object.fromEntries(Object.entries(whole).map(([name, value]) => [name.toLowerCase(), value])) };
+  }
+
   /** Number of durable intents, modulo 2^32. */
   get durable(): number {
     return Atomics.load(this.#words, Figure.DURABLE * 2) >>> 0;

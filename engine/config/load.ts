@@ -127,7 +127,7 @@ export function loadConfig(sources: ConfigSources = {}): Config {
   }
   for (const { flag, key, value } of sources.flags ?? []) apply(raw, key.split('.'), value, flag, origins);
   const fallback = sources.file ?? 'configuration';
-  const parsed = schema.safeParse(raw);
+  const parsed = schema.safeParse(raw, { reportInput: true });
   if (!parsed.success) throw new ConfigError(parsed.error.issues.flatMap((issue) => describe(issue, origins, fallback)));
   const config = resolve(parsed.data);
   const problems = judge(parsed.data, config, origins, fallback);
@@ -201,9 +201,11 @@ function describe(issue: z.core.$ZodIssue, origins: Origins, fallback: string): 
       message: `unknown option '${[...path.filter((part) => !/^\d+$/.test(part)), key].join('.')}'; allowed here: ${optionNames(section).join(', ')}`,
     }));
   }
-  const missing = issue.code === 'invalid_type' && issue.input === undefined && issue.message.startsWith('Invalid');
+  const isTable = issue.code === 'invalid_type' && issue.expected === 'object';
+  const rule = isTable ? 'must be a table: a section in brackets' : issue.message;
+  const missing = issue.input === undefined && (issue.code === 'invalid_type' || issue.code === 'invalid_value');
   const name = path.filter((part) => !/^\d+$/.test(part)).join('.');
-  return [{ where: whereIs(path, origins, fallback), message: `${name} ${missing ? 'is missing' : issue.message}` }];
+  return [{ where: whereIs(path, origins, fallback), message: `${name} ${missing ? `is missing; it ${rule}` : rule}` }];
 }
 
 function whereIs(path: readonly string[], origins: Origins, fallback: string): string {

@@ -21,6 +21,7 @@ export function locateKeys(source: string): Map<string, number> {
       if (header[1] === '[[') {
         const number = tables.get(name) ?? 0;
         tables.set(name, number + 1);
+        if (number === 0) lines.set(name, index + 1);
         prefix = `${name}.${number}.`;
       } else {
         prefix = `${name}.`;

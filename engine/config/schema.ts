@@ -149,6 +149,7 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'limits.client_id_bytes_max': 'longest client identifier',
   'limits.user_properties_max': 'most user properties of one packet',
   'limits.subscriptions_per_client_max': 'subscriptions of one session',
+  'limits.session_bytes_max': 'bytes of the topic filters and wills of all sessions together',
   'limits.inflight_max': 'outbound QoS 1 and 2 not yet acknowledged, per client',
   'limits.receive_maximum': 'inbound QoS 1 and 2 not yet acknowledged, per client',
   'limits.queued_messages_per_client_max': 'messages queued for one session',

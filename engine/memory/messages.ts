@@ -11,8 +11,9 @@
 //   flags       Uint8   QoS (2 bits) | retain << 2
 //   expiresAt   Float64 wall clock ms, Infinity = never
 //   stored      Int32   number under which a store keeps it, 0 for none
-// Bytes are laid out as topic | properties | payload. Sizes up to 64 KiB are carved from 256 KiB pages, one size class (powers
-// of two) to a page; larger ones have a page to themselves, which goes back to the runtime when they are freed.
+// Bytes are laid out as topic | properties | payload. Sizes up to 64 KiB are cells of 256 KiB pages, one size class (powers of
+// two) to a page; larger ones have a page to themselves. A page goes back to the runtime with its last message, but for one of
+// each class: what one size took must not be lost to the others.
 import { copyBytes } from '../../protocol/bytes.ts';
 import type { MessageView } from '../../protocol/publish.ts';
 
@@ -26,6 +27,20 @@ const CLASS_MAX_SHIFT = 16;
 /** A handle in the slab; -1 stands for none. */
 export type MessageHandle = number & { readonly __message: unique symbol };
 export const NO_MESSAGE = -1 as MessageHandle;
+
+/** The cells of one page that are free, as a stack of their numbers. */
+class Cells {
+  readonly free: Uint16Array;
+  count: number;
+  /** Place among the pages of the class that have a free cell; -1 while there is none. */
+  at = -1;
+
+  constructor(cells: number) {
+    this.free = new Uint16Array(cells);
+    this.count = cells;
+    for (let cell = 0; cell < cells; cell++) this.free[cell] = cells - 1 - cell;
+  }
+}
 
 export class MessageSlab {
   #capacity = 1_024;
@@ -43,10 +58,14 @@ export class MessageSlab {
   #next = 0;
   readonly #pages: (Uint8Array | null)[] = [];
   readonly #freePages: number[] = [];
-  /** Free cells by size class, as page and offset pairs. */
-  readonly #cells: number[][] = Array.from({ length: CLASS_MAX_SHIFT + 1 }, () => []);
+  /** By page; null for one that holds a single message. */
+  readonly #cells: (Cells | null)[] = [];
+  /** Pages with a free cell, by size class. */
+  readonly #open: number[][] = Array.from({ length: CLASS_MAX_SHIFT + 1 }, () => []);
   count = 0;
   bytes = 0;
+  /** Bytes of all pages. */
+  heldBytes = 0;
 
   /** Copies what `view` borrows; the caller holds the one reference. NO_MESSAGE when the slab's 16 million are in use. */
   add(view: MessageView): MessageHandle {
@@ -98,13 +117,9 @@ export class MessageSlab {
     this.bytes -= length;
     this.#generation[index] = (this.#generation[index]! + 1) & GENERATION_MASK;
     const page = this.#page[index]!;
-    const shift = classShift(length);
-    if (shift > CLASS_MAX_SHIFT) {
-      this.#pages[page] = null;
-      this.#freePages.push(page);
-    } else {
-      this.#cells[shift]!.push(page, this.#offset[index]!);
-    }
+    const cells = this.#cells[page]!;
+    if (cells === null) this.#dropPage(page);
+    else this.#freeCell(page, cells, classShift(length), this.#offset[index]!);
     this.#freeIndexes.push(index);
   }
 
@@ -170,20 +185,53 @@ export class MessageSlab {
   #place(index: number, length: number): void {
     const shift = classShift(length);
     if (shift > CLASS_MAX_SHIFT) {
-      const page = this.#freePages.pop() ?? this.#pages.length;
-      this.#pages[page] = Buffer.allocUnsafeSlow(length);
-      this.#page[index] = page;
+      this.#page[index] = this.#addPage(length, null);
       this.#offset[index] = 0;
       return;
     }
-    const cells = this.#cells[shift]!;
-    if (cells.length === 0) {
-      const page = this.#freePages.pop() ?? this.#pages.length;
-      this.#pages[page] = Buffer.allocUnsafeSlow(PAGE_BYTES);
-      for (let offset = PAGE_BYTES - (1 << shift); offset >= 0; offset -= 1 << shift) cells.push(page, offset);
+    const open = this.#open[shift]!;
+    if (open.length === 0) this.#openPage(open, this.#addPage(PAGE_BYTES, new Cells(PAGE_BYTES >> shift)));
+    const page = open[open.length - 1]!;
+    const cells = this.#cells[page]!;
+    cells.count--;
+    this.#page[index] = page;
+    this.#offset[index] = cells.free[cells.count]! << shift;
+    if (cells.count > 0) return;
+    open.pop();
+    cells.at = -1;
+  }
+
+  #freeCell(page: number, cells: Cells, shift: number, offset: number): void {
+    const open = this.#open[shift]!;
+    cells.free[cells.count++] = offset >>> shift;
+    if (cells.at < 0) this.#openPage(open, page);
+    if (cells.count < cells.free.length || open.length === 1) return;
+    const last = open.pop()!;
+    if (last !== page) {
+      open[cells.at] = last;
+      this.#cells[last]!.at = cells.at;
     }
-    this.#offset[index] = cells.pop()!;
-    this.#page[index] = cells.pop()!;
+    this.#dropPage(page);
+  }
+
+  #openPage(open: number[], page: number): void {
+    this.#cells[page]!.at = open.length;
+    open.push(page);
+  }
+
+  #addPage(bytes: number, cells: Cells | null): number {
+    const page = this.#freePages.pop() ?? this.#pages.length;
+    this.#pages[page] = Buffer.allocUnsafeSlow(bytes);
+    this.heldBytes += bytes;
+    this.#cells[page] = cells;
+    return page;
+  }
+
+  #dropPage(page: number): void {
+    this.heldBytes -= this.#pages[page]!.length;
+    this.#pages[page] = null;
+    this.#cells[page] = null;
+    this.#freePages.push(page);
   }
 
   #grow(): void {

@@ -3,6 +3,7 @@
 //   client.send ─► waiting ─► inbound pipe ─► linkBytes        write ─► unsent (kept blocks) ─► outbound pipe ─► client
 //
 // Invariant: a pipe holds at most `kernelBytes`; every kept block stands in `#unsent` or is counted in `#owed`.
+import { ownBytes } from '../../protocol/bytes.ts';
 import type { Clock } from '../clock.ts';
 import { CloseCause, Lent, type Link, type LinkSink, type Peer } from '../link.ts';
 import type { Random } from '../random.ts';
@@ -82,7 +83,7 @@ class MemoryClient implements MemoryPeer {
 
   send(bytes: Uint8Array): void {
     if (this.closed || this.closing) return;
-    this.waiting.put(bytes.slice());
+    this.waiting.put(ownBytes(bytes, 0, bytes.length));
     this.#ask();
   }
 
@@ -260,7 +261,7 @@ export class MemoryLink implements Link {
     let room = this.#options.kernelBytes - this.#outbound.bytes;
     while (room > 0 && this.#unsent.length > 0) {
       const first = this.#unsent[0]!;
-      const taken = first.slice(0, room);
+      const taken = ownBytes(first, 0, room);
       this.#outbound.put(taken);
       this.#unsentBytes -= taken.length;
       room -= taken.length;

@@ -41,7 +41,7 @@ export function releaseGated(shard: Shard): void {
 
 /** QoS 1 and 2 publishes of the client that were not answered yet: what the Receive Maximum bounds. */
 export function unanswered(connection: Connection): number {
-  const gated = connection.gated === null ? 0 : connection.gated.count;
+  const gated = connection.gated === null ? 0 : connection.gated.endings;
   return gated + (connection.session === null ? 0 : connection.session.inbound.count);
 }
 

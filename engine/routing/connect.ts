@@ -9,7 +9,7 @@ import { type Connection, ConnectionState, UNLIMITED_BYTES } from '../sessions/c
 import { QueueOverflow, type Session } from '../sessions/session.ts';
 import { Timer } from '../timers.ts';
 import { closeOrderly, endConnection } from './close.ts';
-import { endSession, storeSession } from './lifecycle.ts';
+import { endSession, setWill, storeSession, willBytes } from './lifecycle.ts';
 import { resumeIfFree } from './pressure.ts';
 import { pump } from './queue.ts';
 import type { Shard } from './shard.ts';
@@ -94,6 +94,8 @@ function judge(shard: Shard, packet: ConnectPacket): Reason {
   // [MQTT3-3.1.3-8] an empty client identifier needs a clean session; MQTT 5 has no such rule
   if (packet.clientId === '' && packet.level !== Level.V5 && !packet.clean) return Reason.CLIENT_IDENTIFIER_NOT_VALID;
   if (packet.will !== null && packet.will.qos > shard.offers.maximumQos) return Reason.QOS_NOT_SUPPORTED; // [MQTT-3.2.2-12]
+  if (packet.will !== null && shard.sessionBytes + willBytes(packet.will) > shard.limits.sessionBytesMax)
+    return Reason.QUOTA_EXCEEDED;
   if (packet.will?.retain && !shard.offers.retainAvailable) return Reason.RETAIN_NOT_SUPPORTED; // [MQTT-3.2.2-13]
   return Reason.SUCCESS;
 }
@@ -236,7 +238,7 @@ function join(shard: Shard, connection: Connection, session: Session, packet: Co
   session.expiryS = sessionExpiryS(shard, packet);
   if (session.expiryTimer !== null) shard.timers.cancel(session.expiryTimer);
   if (session.willTimer !== null) shard.timers.cancel(session.willTimer);
-  session.will = packet.will; // a delayed will of the session's last connection is dropped [MQTT-3.1.3-9]
+  setWill(shard, session, packet.will); // a delayed will of the session's last connection is dropped [MQTT-3.1.3-9]
   session.deliveries.rewind();
   if (session.persistent && session.stored === 0) {
     session.stored = shard.nextStored++;

@@ -21,7 +21,7 @@ export function detach(shard: Shard, connection: Connection, keepWill: boolean):
   session.connection = null;
   session.reading = false;
   session.disconnectedAtMs = shard.clock.wallMs();
-  if (!keepWill) session.will = null; // [MQTT-3.14.4-3]
+  if (!keepWill) setWill(shard, session, null); // [MQTT-3.14.4-3]
   if (!session.persistent) {
     endSession(shard, session); // [MQTT-3.1.2-23]
     return;
@@ -72,7 +72,10 @@ export function endSession(shard: Shard, session: Session): void {
   if (shard.sessions.at(session.handle) !== session) return;
   if (session.expiryTimer !== null) shard.timers.cancel(session.expiryTimer);
   publishWill(shard, session);
-  for (const subscription of session.subscriptions.values()) dropFromTrie(shard, session, subscription.filter);
+  for (const { filter } of session.subscriptions.values()) {
+    shard.sessionBytes -= filter.length;
+    dropFromTrie(shard, session, filter);
+  }
   session.subscriptions.clear();
   shard.sessions.remove(session);
   handOver(shard, session);
@@ -124,12 +127,23 @@ function redeliver(shard: Shard, message: MessageHandle, view: MessageView, grou
   shard.messages.release(message);
 }
 
+/** Gives a session its will, or takes it away. */
+export function setWill(shard: Shard, session: Session, will: Will | null): void {
+  shard.sessionBytes += willBytes(will) - willBytes(session.will);
+  session.will = will;
+}
+
+/** What a will counts for: topic name, properties and payload. */
+export function willBytes(will: Will | null): number {
+  return will === null ? 0 : will.topic.length + will.properties.length + will.payload.length;
+}
+
 /** Publishes the will of a session, if it has one, once [MQTT-3.1.2-8]. */
 function publishWill(shard: Shard, session: Session): void {
   const { will } = session;
   if (session.willTimer !== null) shard.timers.cancel(session.willTimer);
   if (will === null) return;
-  session.will = null; // [MQTT-3.1.2-10]
+  setWill(shard, session, null); // [MQTT-3.1.2-10]
   const { rights } = shard;
   const { topic } = will;
   if (rights !== null && !rights.mayPublish(session.username, session.clientId, topic, 0, topic.length)) {

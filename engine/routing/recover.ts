@@ -3,7 +3,7 @@
 
 import type { Session } from '../sessions/session.ts';
 import { SESSION_NEVER_EXPIRES } from '../sessions/session.ts';
-import { endSession, setAwayTimers } from './lifecycle.ts';
+import { endSession, setAwayTimers, setWill } from './lifecycle.ts';
 import { countQueued } from './queue.ts';
 import { unpackSession } from './record.ts';
 import { recoverRetained } from './retain.ts';
@@ -27,7 +27,7 @@ export async function recover(shard: Shard): Promise<void> {
       session.username = record.username;
       session.level = record.level;
       session.expiryS = record.expiryS;
-      session.will = record.will;
+      setWill(shard, session, record.will);
       session.overflow = record.overflow;
       session.sentBefore = record.sentBefore;
       // A session that was connected when the broker went down has been away since now.

@@ -19,7 +19,7 @@ import { deliverOne } from './deliver.ts';
 import { dropExpired } from './retain.ts';
 import type { Shard } from './shard.ts';
 
-/** Topics visited and messages looked at in one turn: some milliseconds. */
+/** Nodes of the index visited and messages looked at in one turn: some milliseconds. */
 const STEPS_PER_TURN = 20_000;
 
 /** The steps that are left in this turn, and the connections that wait for the next one. */
@@ -84,7 +84,8 @@ function lookUpNext(shard: Shard, session: Session, replay: Replay): boolean {
     replay.found.clear();
     replay.next = 0;
     const { bytes } = filter;
-    shard.replayTurn.spend(shard.retained.match(bytes, 0, bytes.length, replay.found));
+    shard.retained.match(bytes, 0, bytes.length, replay.found);
+    shard.replayTurn.spend(1 + shard.retained.visited);
     return true;
   }
   return false;
@@ -95,8 +96,10 @@ function sendOne(shard: Shard, connection: Connection, session: Session, replay:
   const view = shard.replayed;
   shard.replayTurn.spend(1);
   if (!shard.messages.view(message, view)) return;
+  // A handle comes round again after 64 messages: what it finds must still be the message of its topic.
+  if (shard.retained.get(view.topic, view.topicFrom, view.topicTo) !== message) return;
   if (view.expiresAtMs !== Infinity && view.expiresAtMs <= shard.clock.wallMs()) {
-    dropExpired(shard, message, view);
+    dropExpired(shard, view);
     return;
   }
   if (!shard.routes.mayReceive(session.handle, view.topic, view.topicFrom, view.topicTo)) {

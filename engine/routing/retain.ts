@@ -50,9 +50,8 @@ export function recoverRetained(shard: Shard, number: number, view: MessageView)
   shard.retainedByNumber.set(number, message);
 }
 
-/** Lets a message go whose time is up, if it is still the one of its topic. */
-export function dropExpired(shard: Shard, message: MessageHandle, view: MessageView): void {
-  if (shard.retained.get(view.topic, view.topicFrom, view.topicTo) !== message) return;
+/** Lets a retained message go whose time is up. */
+export function dropExpired(shard: Shard, view: MessageView): void {
   shard.counters.dropped[DropReason.EXPIRED]++;
   const before = shard.retained.remove(view.topic, view.topicFrom, view.topicTo);
   if (before >= 0) releaseStored(shard, before as MessageHandle);

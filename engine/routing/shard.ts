@@ -96,6 +96,8 @@ export class Shard {
   /** Publishers that are not read from until the store has caught up. */
   readonly waitingForStore = new Set<Connection>();
   sharedSubscriptions = 0;
+  /** Bytes of topic filters and wills. */
+  sessionBytes = 0;
   queuedMessages = 0;
   queuedBytes = 0;
   retainedBytes = 0;

@@ -89,9 +89,10 @@ function subscribeOne(shard: Shard, session: Session, request: FilterRequest, id
     return Reason.NOT_AUTHORIZED;
   }
   const key = filterKey(filter);
-  if (!session.subscriptions.has(key) && session.subscriptions.size >= limits.subscriptionsPerClientMax) {
-    return Reason.QUOTA_EXCEEDED;
-  }
+  const known = session.subscriptions.get(key);
+  const { subscriptionsPerClientMax, sessionBytesMax } = limits;
+  const isFull = session.subscriptions.size >= subscriptionsPerClientMax || shard.sessionBytes + filter.length > sessionBytesMax;
+  if (known === undefined && isFull) return Reason.QUOTA_EXCEEDED;
   const granted = Math.min(request.qos, offers.maximumQos) as Reason;
   const options = optionsOf(request, granted);
   const { trie } = shard;
@@ -111,7 +112,8 @@ function subscribeOne(shard: Shard, session: Session, request: FilterRequest, id
         );
   if (entered < 0) return reasonOf(entered);
   if (from > 0) shard.sharedSubscriptions += entered;
-  const number = session.subscriptions.get(key)?.number ?? session.nextSubscription++;
+  if (known === undefined) shard.sessionBytes += filter.length;
+  const number = known?.number ?? session.nextSubscription++;
   session.subscriptions.set(key, { filter, options, identifier, number }); // [MQTT-3.8.4-3] replaces an earlier one
   if (session.stored !== 0) shard.store.putSubscription(session.stored, number, filter, options, identifier);
   return granted;
@@ -122,6 +124,7 @@ function unsubscribeOne(shard: Shard, session: Session, filter: Uint8Array): boo
   const known = session.subscriptions.get(key);
   if (known === undefined) return false;
   session.subscriptions.delete(key);
+  shard.sessionBytes -= filter.length;
   dropFromTrie(shard, session, filter);
   if (session.stored !== 0) shard.store.dropSubscription(session.stored, known.number);
   return true;

@@ -2,7 +2,7 @@
 // Topic aliases of one connection (MQTT 5.0 §3.3.2.3.4), both ways. They die with the connection.
 // Outbound: the first topics that are sent get the aliases, in order, until the client's maximum is reached. A small
 // open-addressed table finds a topic by hash and compares its bytes.
-import { equalBytes } from '../../protocol/bytes.ts';
+import { equalBytes, ownBytes } from '../../protocol/bytes.ts';
 
 /** What clients may say instead of a topic name. */
 export class InboundAliases {
@@ -20,7 +20,7 @@ export class InboundAliases {
   set(alias: number, topic: Uint8Array, from: number, to: number): void {
     const known = this.#topics[alias] ?? null;
     if (known !== null && equalBytes(known, 0, known.length, topic, from, to)) return;
-    this.#topics[alias] = Uint8Array.prototype.slice.call(topic, from, to);
+    this.#topics[alias] = ownBytes(topic, from, to);
   }
 
   get(alias: number): Uint8Array | null {
@@ -56,7 +56,7 @@ export class OutboundAliases {
       slot = (slot + 1) & this.#mask;
     }
     if (this.#topics.length === this.maximum) return 0;
-    this.#topics.push(Uint8Array.prototype.slice.call(topic, from, to));
+    this.#topics.push(ownBytes(topic, from, to));
     this.#alias[slot] = this.#topics.length;
     return -this.#topics.length;
   }

@@ -3,7 +3,7 @@
 // the watermark has reached its number, never before: that is what an acknowledgement means.
 //
 // Each entry is three numbers: sequence, packet type << 16 | packet identifier, reason.
-import type { PacketType, Reason } from '../../protocol/packet.ts';
+import { PacketType, Reason } from '../../protocol/packet.ts';
 
 const FIELDS = 3;
 
@@ -11,6 +11,8 @@ export class GatedAnswers {
   #entries = new Float64Array(16 * FIELDS);
   #first = 0;
   count = 0;
+  /** Those that end an exchange of the client's: until they leave, its message counts against our Receive Maximum. */
+  endings = 0;
 
   push(sequence: number, type: PacketType, packetId: number, reason: Reason): void {
     const capacity = this.#entries.length / FIELDS;
@@ -20,6 +22,7 @@ export class GatedAnswers {
     this.#entries[at + 1] = type * 65_536 + packetId;
     this.#entries[at + 2] = reason;
     this.count++;
+    if (isEnding(type, reason)) this.endings++;
   }
 
   /** Sequence number of the oldest answer; only valid while `count` > 0. */
@@ -40,6 +43,7 @@ export class GatedAnswers {
   }
 
   shift(): void {
+    if (isEnding(this.type, this.reason)) this.endings--;
     this.#first = (this.#first + 1) % (this.#entries.length / FIELDS);
     this.count--;
   }
@@ -53,4 +57,13 @@ export class GatedAnswers {
     this.#entries = wide;
     this.#first = 0;
   }
+}
+
+/** Whether the client may send another message once it has this answer (MQTT 5.0 §4.9). */
+function isEnding(type: PacketType, reason: Reason): boolean {
+  return (
+    type === PacketType.PUBACK ||
+    (type === PacketType.PUBCOMP && reason === Reason.SUCCESS) ||
+    (type === PacketType.PUBREC && reason >= Reason.UNSPECIFIED)
+  );
 }

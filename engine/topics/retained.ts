@@ -25,6 +25,8 @@ export const NO_RETAINED = -1;
 export class RetainedIndex {
   /** Topics with a message. */
   count = 0;
+  /** Nodes that the last `match` looked at: what it cost. */
+  visited = 0;
   readonly #messagesMax: number;
   readonly #levels: Levels;
   readonly #scan = new LevelScan();
@@ -96,6 +98,7 @@ export class RetainedIndex {
     const scan = this.#scan;
     const path = this.#path;
     const before = out.count;
+    this.visited = 0;
     if (!scan.read(filter, from, to, this.#levels.seed)) return 0;
     const last = scan.count - 1;
     const endsInHash = this.#isSign(filter, last, NUMBER_SIGN);
@@ -105,8 +108,10 @@ export class RetainedIndex {
     }
     const deepest = endsInHash ? last - 1 : last;
     let depth = 0;
+    let visited = 0;
     path[0] = this.#firstAt(filter, ROOT, 0);
     while (depth >= 0) {
+      visited++;
       const node = path[depth]!;
       if (node === 0) {
         depth--;
@@ -120,6 +125,7 @@ export class RetainedIndex {
         path[depth] = this.#nextAt(filter, node, depth);
       }
     }
+    this.visited += visited;
     return out.count - before;
   }
 
@@ -171,16 +177,19 @@ export class RetainedIndex {
   #collectBelow(top: number, out: IntList): void {
     const { rows } = this.#levels;
     let node = top;
+    let visited = 0;
     for (;;) {
+      visited++;
       this.#collect(node, out);
       let next = rows[(node << ROW_SHIFT) + FIRST_CHILD]!;
       while (next === 0 && node !== top) {
         next = rows[(node << ROW_SHIFT) + NEXT_SIBLING]!;
         if (next === 0) node = rows[(node << ROW_SHIFT) + PARENT]!;
       }
-      if (next === 0) return;
+      if (next === 0) break;
       node = next;
     }
+    this.visited += visited;
   }
 
   /** The topic's node; 0 when there is none. Leaves the levels in the scan. */

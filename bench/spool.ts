@@ -1,0 +1,228 @@
+// npm run bench:spool: durable messages in, and out. QoS 1 publishes to persistent sessions that are away (fill), then the sessions come back
+// and take what they are owed (drain); a fan-out that is stored once for a hundred sessions; and sessions that keep up, for which next to
+// nothing should be written. Lethe acknowledges what would survive a power cut; Mosquitto beside it what it has in memory, saved once a second.
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { availableParallelism, cpus, loadavg, release, tmpdir, type } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { askOwner } from '../engine/spool/folder-lock.ts';
+import { type Contestant, canPin, lethe, mosquitto, pinSelf, type RunningBroker } from './contestants.ts';
+import { type SpoolPlan, SpoolRun, type StageResult } from './raw/spool-run.ts';
+
+const LOAD_CORE = 1;
+
+interface Row {
+  readonly key: string;
+  readonly title: string;
+  readonly plan: SpoolPlan;
+}
+
+const rows: readonly Row[] = [
+  {
+    key: 'one',
+    title: '1 publisher, 1 session',
+    plan: { publishers: 1, sessions: 1, shared: false, messages: 400_000, online: false, rate: 0 },
+  },
+  {
+    key: 'twenty',
+    title: '20 publishers, 20 sessions',
+    plan: { publishers: 20, sessions: 20, shared: false, messages: 400_000, online: false, rate: 0 },
+  },
+  {
+    key: 'fanout',
+    title: '1 publisher, 100 sessions',
+    plan: { publishers: 1, sessions: 100, shared: true, messages: 10_000, online: false, rate: 0 },
+  },
+  {
+    key: 'online',
+    title: '20 pairs, 100 k/s, keep up',
+    plan: { publishers: 20, sessions: 20, shared: false, messages: 400_000, online: true, rate: 100_000 },
+  },
+];
+
+const help = `usage: npm run bench:spool -- [options]
+  --rows KEYS      of ${rows.map(({ key }) => key).join(', ')} (default all)
+  --rounds N       rounds of each row (default 3)
+  --messages N     messages of each row instead of its own number
+  --cores LIST     cores of the broker, for example 0 or 0,1 (default 0)
+  --data DIR       where the data directories are made (default the system's folder for temporary files)
+  --no-mosquitto   leave Mosquitto out`;
+
+interface Sample {
+  readonly fill: StageResult;
+  readonly drain: StageResult | null;
+  readonly cpuS: readonly [fill: number, drain: number];
+  /** CPU of the broker's main thread and of the busiest other one over the whole round. */
+  readonly threadsS: readonly [main: number, storage: number];
+  readonly anonymousMiB: number;
+  readonly fileMiB: number;
+  readonly figures: Readonly<Record<string, number>> | null;
+}
+
+async function main(): Promise<void> {
+  const { values: flags } = parseArgs({
+    options: {
+      rows: { type: 'string' },
+      rounds: { type: 'string', default: '3' },
+      messages: { type: 'string' },
+      cores: { type: 'string', default: '0' },
+      data: { type: 'string', default: tmpdir() },
+      'no-mosquitto': { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (flags.help) {
+    console.log(help);
+    return;
+  }
+  const wanted = flags.rows?.split(',') ?? rows.map(({ key }) => key);
+  const unknown = wanted.find((key) => !rows.some((row) => row.key === key));
+  if (unknown !== undefined) throw new Error(`bench: no row '${unknown}'\n${help}`);
+  const pinned = availableParallelism() > 1 && canPin();
+  console.log(
+    `node ${process.version}, ${type()} ${release()}, ${cpus().length} x ${cpus()[0]?.model.trim()}, load average ${loadavg()[0]!.toFixed(2)}`,
+  );
+  console.log(
+    `${pinned ? `broker on core ${flags.cores}, load on core ${LOAD_CORE}` : 'nothing is pinned'}; QoS 1, 32 bytes; data in ${flags.data}`,
+  );
+  console.log(
+    'thousand messages a second in (acknowledged) and out (deliveries); CPU of the broker in µs a message and a delivery; medians\n',
+  );
+  console.log(head);
+  if (pinned) pinSelf(LOAD_CORE);
+  for (const row of rows.filter(({ key }) => wanted.includes(key))) {
+    const plan = flags.messages === undefined ? row.plan : { ...row.plan, messages: Number(flags.messages) };
+    const samples = new Map<string, Sample[]>();
+    for (let round = 0; round < Number(flags.rounds); round++) {
+      for (const name of flags['no-mosquitto'] ? ['lethe'] : ['lethe', 'mosquitto']) {
+        const sample = await measure(name, plan, pinned ? flags.cores : null, flags.data);
+        if (sample !== null) samples.set(name, [...(samples.get(name) ?? []), sample]);
+      }
+    }
+    for (const [name, own] of samples) console.log(line(row.title, name, plan, own));
+    const figures = samples.get('lethe')?.at(-1)?.figures;
+    if (figures != null) console.log(stages(figures, plan));
+  }
+}
+
+async function measure(name: string, plan: SpoolPlan, cores: string | null, folder: string): Promise<Sample | null> {
+  const data = mkdtempSync(join(folder, 'lethe-bench-spool-'));
+  const contestant = contestantOf(name, data);
+  if (contestant === null) return null;
+  let broker: RunningBroker | null = null;
+  try {
+    broker = await contestant.start(cores);
+    const run = new SpoolRun(broker.tcp, plan);
+    await run.subscribe();
+    const before = cpuOf(broker.pid);
+    const fill = await run.fill();
+    const between = cpuOf(broker.pid);
+    const fileMiB = sizeOf(data);
+    const drain = plan.online ? null : await run.drain();
+    const after = cpuOf(broker.pid);
+    await run.end();
+    const figures = name === 'lethe' ? ((await askOwner(data, 'figures')) as Record<string, number>) : null;
+    return {
+      fill,
+      drain,
+      cpuS: [between.total - before.total, after.total - between.total],
+      threadsS: [after.main - before.main, after.other - before.other],
+      anonymousMiB: anonymousMiB(broker.pid),
+      fileMiB,
+      figures,
+    };
+  } finally {
+    await broker?.stop();
+    rmSync(data, { recursive: true, force: true });
+  }
+}
+
+function contestantOf(name: string, data: string): Contestant | null {
+  if (name === 'mosquitto') return mosquitto(data);
+  const unlimited = [
+    'queued_messages_per_client_max=20000000',
+    'queued_messages_max=40000000',
+    'queued_bytes_per_client_max=64GiB',
+    'queued_bytes_max=64GiB',
+  ];
+  const flags = ['--data', data, ...unlimited.flatMap((limit) => ['--set', `limits.${limit}`])];
+  return lethe(new URL('../engine/cli/main.js', import.meta.url).pathname, 'lethe', flags);
+}
+
+/** CPU seconds of a process: all threads, the main one, the busiest other one. */
+function cpuOf(pid: number): { total: number; main: number; other: number } {
+  let total = 0;
+  let main = 0;
+  let other = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'latin1');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    const seconds = (Number(fields[11]) + Number(fields[12])) / 100;
+    total += seconds;
+    if (Number(thread) === pid) main = seconds;
+    else other = Math.max(other, seconds);
+  }
+  return { total, main, other };
+}
+
+/** Memory that belongs to the process alone; pages of the data file are the system's to take back. */
+function anonymousMiB(pid: number): number {
+  return Number(/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? 0) / 1_024;
+}
+
+function sizeOf(folder: string): number {
+  return readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0) / 1_048_576;
+}
+
+const head = `${'row'.padEnd(28)}${'broker'.padEnd(11)}${'in k/s'.padStart(9)}${'out k/s'.padStart(9)}${'CPU in'.padStart(8)}${'out'.padStart(7)}${'main s'.padStart(8)}${'storage s'.padStart(11)}${'anon MiB'.padStart(10)}${'file MiB'.padStart(10)}${'lost'.padStart(6)}${'behind'.padStart(8)}`;
+
+function line(title: string, name: string, plan: SpoolPlan, samples: readonly Sample[]): string {
+  const of = (figure: (sample: Sample) => number) => median(samples.map(figure));
+  const deliveries = plan.shared ? plan.messages * plan.sessions : plan.messages;
+  const cells = [
+    title.padEnd(28),
+    name.padEnd(11),
+    of(({ fill }) => plan.messages / fill.seconds / 1_000)
+      .toFixed(0)
+      .padStart(9),
+    (plan.online ? '-' : of(({ drain }) => deliveries / drain!.seconds / 1_000).toFixed(0)).padStart(9),
+    of(({ cpuS }) => (cpuS[0] / plan.messages) * 1e6)
+      .toFixed(2)
+      .padStart(8),
+    (plan.online ? '-' : of(({ cpuS }) => (cpuS[1] / deliveries) * 1e6).toFixed(2)).padStart(7),
+    of(({ threadsS }) => threadsS[0])
+      .toFixed(2)
+      .padStart(8),
+    of(({ threadsS }) => threadsS[1])
+      .toFixed(2)
+      .padStart(11),
+    of((sample) => sample.anonymousMiB)
+      .toFixed(0)
+      .padStart(10),
+    of((sample) => sample.fileMiB)
+      .toFixed(0)
+      .padStart(10),
+    String(samples.reduce((sum, { fill, drain }) => sum + (plan.online ? fill.lost : drain!.lost), 0)).padStart(6),
+    String(samples.reduce((sum, { fill, drain }) => sum + (plan.online ? fill.behind : drain!.behind), 0)).padStart(8),
+  ];
+  return cells.join('');
+}
+
+/** Where the spool's time and bytes went in the last round. */
+function stages(figures: Readonly<Record<string, number>>, plan: SpoolPlan): string {
+  const deliveries = plan.shared ? plan.messages * plan.sessions : plan.messages;
+  const share = (count: number) => `${((count / deliveries) * 100).toFixed(1)} %`;
+  return (
+    `${' '.repeat(28)}batches ${figures['batches']}, in LMDB ${(figures['commits_ms']! / 1_000).toFixed(2)} s; deliveries written ${share(figures['written']!)}, ` +
+    `never written ${share(figures['elided']!)}; ${(figures['written_bytes']! / plan.messages).toFixed(0)} bytes written a message; ` +
+    `keys destroyed ${figures['keys_destroyed']}, erasure lag at most ${figures['erasure_lag_max_ms']!.toFixed(0)} ms`
+  );
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+await main();
