@@ -110,13 +110,20 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     overflows: new Map(config.listeners.map(({ name, queueOverflow }) => [name, queueOverflow])),
   });
   store.listener = storeListener(shard);
-  await recover(shard);
-  const listeners = await listenAll(config, clock, (link) => acceptLink(shard, link));
+  let listeners: readonly Listener[];
+  try {
+    await (spool === null ? recover(shard) : Promise.race([recover(shard), spool.died]));
+    listeners = await listenAll(config, clock, (link) => acceptLink(shard, link));
+  } catch (error) {
+    shard.timers.stop();
+    if (options.store === undefined) await closeStore();
+    throw error;
+  }
   spool?.answer(async (request) => {
     if (request === 'inventory') return takeInventory(shard, spool.hasMasterKey);
     return request === 'figures' ? spool.figures.named() : { error: 'unknown request' };
   });
-  spool?.onDeath((error) => {
+  spool?.died.catch((error: Error) => {
     log.error(`the storage thread has died and nothing more can be acknowledged: ${error.message}`);
     (options.onFatal ?? (() => void stop()))(error);
   });
@@ -135,6 +142,9 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     await Promise.all(closed);
     for (const listener of listeners) listener.destroy();
     shard.timers.stop();
+    await closeStore();
+  }
+  async function closeStore(): Promise<void> {
     await store.close();
     await spool?.unlock();
   }

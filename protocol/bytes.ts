@@ -15,10 +15,16 @@ export function copyBytes(source: Uint8Array, from: number, to: number, target: 
   return at + length;
 }
 
+/** A copy of [from, to) with memory of its own. `slice` is no such thing: a Buffer's borrows. */
+export function ownBytes(source: Uint8Array, from: number, to: number): Uint8Array {
+  return new Uint8Array(source.subarray(from, to));
+}
+
+/** Compares from the end: names that share a beginning, as topics do, differ there. */
 export function equalBytes(a: Uint8Array, aFrom: number, aTo: number, b: Uint8Array, bFrom: number, bTo: number): boolean {
   const length = aTo - aFrom;
   if (length !== bTo - bFrom) return false;
-  for (let i = 0; i < length; i++) if (a[aFrom + i] !== b[bFrom + i]) return false;
+  for (let i = length - 1; i >= 0; i--) if (a[aFrom + i] !== b[bFrom + i]) return false;
   return true;
 }
 

@@ -4,7 +4,7 @@
 // anyway (mqtt-packet decodes ill-formed UTF-8 lossily, loses the order of properties and reads past their end); it
 // encodes the answers, and the tests compare every decoder with it.
 import mqttPacket, { type Packet } from 'mqtt-packet';
-import { readU16 } from './bytes.ts';
+import { ownBytes, readU16 } from './bytes.ts';
 import { fault, type Level, Reason } from './packet.ts';
 import { type Properties, walkProperties } from './properties.ts';
 import { validateUtf8 } from './utf8.ts';
@@ -48,7 +48,7 @@ export class Cursor {
     const length = this.u16();
     if (!this.#has(length)) return new Uint8Array(0);
     this.at += length;
-    return this.buffer.slice(this.at - length, this.at);
+    return ownBytes(this.buffer, this.at - length, this.at);
   }
 
   /** A UTF-8 string (§1.5.4) as an own copy of its bytes. */

@@ -1,7 +1,7 @@
 // CONNECT and CONNACK (MQTT 5.0 §3.1 and §3.2, 3.1.1 and 3.1 the same). Judges what one packet can show; whether the
 // client may come in, and which session it gets, is for others to say.
 import type { IConnackPacket } from 'mqtt-packet';
-import { copyBytes } from './bytes.ts';
+import { copyBytes, ownBytes } from './bytes.ts';
 import { Cursor, encode, present, textOf } from './cold.ts';
 import type { Limits } from './limits.ts';
 import { fault, Level, PacketType, Reason } from './packet.ts';
@@ -125,7 +125,7 @@ export function authenticationOf(
   const { authenticationMethodFrom: methodFrom, authenticationDataFrom: dataFrom } = properties;
   return {
     authenticationMethod: methodFrom < 0 ? null : textOf(buffer, methodFrom, properties.authenticationMethodTo),
-    authenticationData: dataFrom < 0 ? null : buffer.slice(dataFrom, properties.authenticationDataTo),
+    authenticationData: dataFrom < 0 ? null : ownBytes(buffer, dataFrom, properties.authenticationDataTo),
   };
 }
 

@@ -80,7 +80,8 @@ export class Framer {
   }
 
   #show(buffer: Uint8Array, from: number, bytes: number): void {
-    this.buffer = buffer;
+    // Storing a reference costs a write barrier, and most packets lie in the buffer of the one before.
+    if (this.buffer !== buffer) this.buffer = buffer;
     this.header = buffer[from]!;
     this.packetFrom = from;
     let bodyFrom = from + 2;

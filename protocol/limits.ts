@@ -24,6 +24,8 @@ export interface Limits {
   clientIdBytesMax: number;
   userPropertiesMax: number;
   subscriptionsPerClientMax: number;
+  /** Topic filters and wills of all sessions together. */
+  sessionBytesMax: number;
   /** Outbound messages sent and not yet acknowledged, per client; the client's Receive Maximum can lower it. */
   inflightMax: number;
   /** Inbound QoS 1 and 2 not yet acknowledged: the Receive Maximum of CONNACK. */
@@ -66,6 +68,7 @@ export const defaultLimits: Limits = {
   clientIdBytesMax: 1_024,
   userPropertiesMax: 128,
   subscriptionsPerClientMax: 10_000,
+  sessionBytesMax: 256 * MiB,
   inflightMax: 1_024,
   receiveMaximum: 1_024,
   queuedMessagesPerClientMax: 100_000,
@@ -98,6 +101,7 @@ export const limitRanges: { readonly [K in keyof Limits]: readonly [min: number,
   clientIdBytesMax: [23, STRING_BYTES_MAX],
   userPropertiesMax: [0, 65_535],
   subscriptionsPerClientMax: [1, 16_000_000],
+  sessionBytesMax: [0, Number.MAX_SAFE_INTEGER],
   inflightMax: [1, 65_535],
   receiveMaximum: [1, 65_535],
   queuedMessagesPerClientMax: [0, 2_147_483_647],

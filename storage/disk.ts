@@ -42,3 +42,14 @@ export class DiskError extends Error {
     this.fault = fault;
   }
 }
+
+/** Codes of LMDB and of the system that mean: no room. ENOSPC, EDQUOT, EFBIG, MDB_MAP_FULL. */
+const FULL_CODES: readonly unknown[] = [28, 122, 27, -30_792];
+
+/** What LMDB or the system threw, as the fault that it is; `what` failed. */
+export function diskError(what: string, error: unknown): DiskError {
+  if (error instanceof DiskError) return error;
+  const { code, message } = error as { code?: unknown; message?: string };
+  const full = FULL_CODES.includes(code) || /ENOSPC|EDQUOT|EFBIG|MAP_FULL|No space left|File too large/i.test(String(message));
+  return new DiskError(full ? DiskFault.FULL : DiskFault.BROKEN, `${what} failed: ${String(message)}`);
+}

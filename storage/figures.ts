@@ -76,7 +76,10 @@ export class Figures {
   named(): Record<string, number> {
     const whole = { DURABLE: this.durable, STATE: this.state, URGENT: this.urgent };
     const entries = Object.entries(Figure).map(([name, figure]) => [name.toLowerCase(), this.get(figure)] as const);
-    return { ...Object.fromEntries(entries), ...Object.fromEntries(Object.entries(whole).map(([name, value]) => [name.toLowerCase(), value])) };
+    return {
+      ...Object.fromEntries(entries),
+      ...Object.fromEntries(Object.entries(whole).map(([name, value]) => [name.toLowerCase(), value])),
+    };
   }
 
   /** Number of durable intents, modulo 2^32. */

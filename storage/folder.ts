@@ -10,9 +10,12 @@ import {
   mkdirSync,
   openSync,
   readSync,
+  renameSync,
+  rmSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { diskError } from './disk.ts';
 import { DATA_FILE, LmdbDisk, syncFolder } from './lmdb-disk.ts';
 import { RowKind, rowKey } from './rows.ts';
 import { RowSealer } from './sealed.ts';
@@ -90,9 +93,16 @@ function openVault(folder: string, master: Uint8Array | null, random: RandomByte
   const path = join(folder, KEYS_FILE);
   let file: DiskKeyFile | null = null;
   try {
-    file = new DiskKeyFile(path);
-    if (!fresh) return Vault.open(file, master, random);
+    if (!fresh) {
+      file = new DiskKeyFile(path);
+      return Vault.open(file, master, random);
+    }
+    // Made under another name: a crash must not leave half a key file that the next start would refuse.
+    const freshPath = `${path}.new`;
+    rmSync(freshPath, { force: true });
+    file = new DiskKeyFile(freshPath);
     const vault = Vault.create(file, master, random);
+    renameSync(freshPath, path);
     syncFolder(folder);
     return vault;
   } catch (error) {
@@ -142,29 +152,41 @@ class DiskKeyFile implements KeyFile {
   }
 
   size(): number {
-    return fstatSync(this.#descriptor).size;
+    return attempt(() => fstatSync(this.#descriptor).size);
   }
 
   read(at: number, bytes: number): Buffer {
     const buffer = Buffer.alloc(bytes);
-    return buffer.subarray(0, readSync(this.#descriptor, buffer, 0, bytes, at));
+    return buffer.subarray(
+      0,
+      attempt(() => readSync(this.#descriptor, buffer, 0, bytes, at)),
+    );
   }
 
   write(at: number, bytes: Uint8Array): void {
     for (let written = 0; written < bytes.length; ) {
-      written += writeSync(this.#descriptor, bytes, written, bytes.length - written, at + written);
+      const from = written;
+      written += attempt(() => writeSync(this.#descriptor, bytes, from, bytes.length - from, at + from));
     }
   }
 
   truncate(bytes: number): void {
-    ftruncateSync(this.#descriptor, bytes);
+    attempt(() => ftruncateSync(this.#descriptor, bytes));
   }
 
   sync(): void {
-    fdatasyncSync(this.#descriptor);
+    attempt(() => fdatasyncSync(this.#descriptor));
   }
 
   close(): void {
     closeSync(this.#descriptor);
+  }
+}
+
+function attempt<Result>(call: () => Result): Result {
+  try {
+    return call();
+  } catch (error) {
+    throw diskError('the key file', error);
   }
 }

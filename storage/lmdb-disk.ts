@@ -3,7 +3,7 @@
 import { chmodSync, closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, statfsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
-import { type Disk, DiskError, DiskFault, type DiskWriter } from './disk.ts';
+import { type Disk, type DiskWriter, diskError } from './disk.ts';
 
 export const DATA_FILE = 'spool.mdb';
 /** Address space, not disk: far more than a file may grow to. */
@@ -15,9 +15,6 @@ interface PageCounts {
   readonly lastPageNumber: number;
   readonly root: { readonly treeBranchPageCount: number; readonly treeLeafPageCount: number; readonly overflowPages: number };
 }
-
-/** Codes of LMDB and of the system that mean: no room. ENOSPC, EDQUOT, EFBIG, MDB_MAP_FULL. */
-const FULL_CODES: readonly unknown[] = [28, 122, 27, -30_792];
 
 type Environment = RootDatabase<Buffer, Buffer>;
 
@@ -33,7 +30,9 @@ export class LmdbDisk implements Disk {
   }
 
   get(key: Uint8Array): Uint8Array | null {
-    return this.#environment.getBinaryFast(key as Buffer) ?? null;
+    const value = this.#environment.getBinaryFast(key as Buffer);
+    // lmdb lends one buffer for all values; only its `length` is that of the value.
+    return value === undefined ? null : value.subarray(0, value.length);
   }
 
   range(from: Uint8Array, to: Uint8Array, visit: (key: Uint8Array, value: Uint8Array) => boolean): void {
@@ -60,7 +59,7 @@ export class LmdbDisk implements Disk {
     try {
       environment.transactionSync(() => change(writer));
     } catch (error) {
-      throw diskError(error);
+      throw diskError('the data file', error);
     } finally {
       environment.resetReadTxn();
     }
@@ -90,7 +89,7 @@ export class LmdbDisk implements Disk {
       fresh.close();
     } catch (error) {
       removeBoth(freshPath);
-      throw diskError(error);
+      throw diskError('the data file', error);
     }
     this.#environment.close();
     renameSync(freshPath, path);
@@ -120,7 +119,7 @@ export class LmdbDisk implements Disk {
       for (const name of [path, `${path}-lock`]) if (existsSync(name)) chmodSync(name, 0o600);
       return environment as unknown as Environment;
     } catch (error) {
-      throw diskError(error);
+      throw diskError('the data file', error);
     }
   }
 }
@@ -138,11 +137,4 @@ export function syncFolder(folder: string): void {
   } finally {
     closeSync(descriptor);
   }
-}
-
-function diskError(error: unknown): DiskError {
-  if (error instanceof DiskError) return error;
-  const { code, message } = error as { code?: unknown; message?: string };
-  const full = FULL_CODES.includes(code) || /ENOSPC|EDQUOT|MAP_FULL|No space left|File too large/i.test(String(message));
-  return new DiskError(full ? DiskFault.FULL : DiskFault.BROKEN, `the data file failed: ${String(message)}`);
 }

@@ -23,6 +23,8 @@ interface Change {
 export class Objects {
   readonly #ground: Ground;
   readonly #changes = new Map<string, Change>();
+  /** Numbers of the changed subscriptions of each session. */
+  readonly #subscriptions = new Map<number, Set<number>>();
 
   constructor(ground: Ground) {
     this.#ground = ground;
@@ -42,21 +44,21 @@ export class Objects {
     size: number,
     flags: number,
   ): void {
-    this.#changes.set(nameOf(kind, session, number), { kind, session, number, plain, sinceMs, untilMs, size, flags });
+    this.#set({ kind, session, number, plain, sinceMs, untilMs, size, flags });
   }
 
   /** Takes an object out; one that was never written leaves no trace. */
   remove(kind: ObjectKind, session: number, number: number): void {
     const name = nameOf(kind, session, number);
     if (this.#ground.disk.get(rowKey(kind, session, number)) === null) this.#changes.delete(name);
-    else this.#changes.set(name, { kind, session, number, plain: null, sinceMs: 0, untilMs: Infinity, size: 0, flags: 0 });
+    else this.#set({ kind, session, number, plain: null, sinceMs: 0, untilMs: Infinity, size: 0, flags: 0 });
   }
 
   /** Takes out every subscription of a session. */
   removeSubscriptions(session: number): void {
-    for (const [name, change] of this.#changes) {
-      if (change.kind === RowKind.SUBSCRIPTION && change.session === session) this.#changes.delete(name);
-    }
+    for (const number of this.#subscriptions.get(session) ?? [])
+      this.#changes.delete(nameOf(RowKind.SUBSCRIPTION, session, number));
+    this.#subscriptions.delete(session);
     const numbers: number[] = [];
     this.#ground.disk.range(rowKey(RowKind.SUBSCRIPTION, session, 0), rowKey(RowKind.SUBSCRIPTION, session + 1, 0), (key) => {
       numbers.push(rowNumber(key));
@@ -89,6 +91,15 @@ export class Objects {
 
   committed(): void {
     this.#changes.clear();
+    this.#subscriptions.clear();
+  }
+
+  #set(change: Change): void {
+    this.#changes.set(nameOf(change.kind, change.session, change.number), change);
+    if (change.kind !== RowKind.SUBSCRIPTION) return;
+    const numbers = this.#subscriptions.get(change.session);
+    if (numbers === undefined) this.#subscriptions.set(change.session, new Set([change.number]));
+    else numbers.add(change.number);
   }
 
   #sealed(kind: ObjectKind, session: number, number: number): SealedFacts | null {

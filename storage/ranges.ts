@@ -3,7 +3,7 @@
 
 export class Ranges {
   /** Pairs of first member and the number after the last one, rising. */
-  readonly #bounds: number[] = [];
+  #bounds: number[] = [];
 
   get isEmpty(): boolean {
     return this.#bounds.length === 0;
@@ -19,7 +19,7 @@ export class Ranges {
     const ranges = new Ranges();
     for (let i = 1; i < bounds.length; i++) if (!(bounds[i]! > bounds[i - 1]!)) throw new Error('ranges: bounds must rise');
     if (bounds.length % 2 !== 0) throw new Error('ranges: bounds come in pairs');
-    ranges.#bounds.push(...bounds);
+    ranges.#bounds = [...bounds];
     return ranges;
   }
 

@@ -190,9 +190,11 @@ export class RecordBuffer {
     const length = this.words[word + 1]!;
     if (length < RECORD_BYTES || (length & 7) !== 0 || at + length > this.end) return false;
     if (this.words[word] !== check(this.words, word + 1, (at + length) >> 2)) return false;
+    if (this.words[word + 9]! < 0 || this.words[word + 10]! < 0 || this.words[word + 11]! < 0) return false;
+    const isReference = (this.#flags(at) & RecordFlag.REFERENCE) !== 0;
     const fixed = this.idsFrom(at) - at + this.words[word + 11]!;
-    const contentBytes = (this.#flags(at) & RecordFlag.REFERENCE) === 0 ? this.messageBytes(at) : 0;
-    return this.words[word + 11]! >= 0 && contentBytes >= 0 && fixed + contentBytes <= length;
+    if (fixed + (isReference ? 0 : this.messageBytes(at)) > length) return false;
+    return !isReference || this.reference(at) >= 0;
   }
 
   #begin(number: number, bits: number, idsBytes: number, bytes: number, sinceMs: number, untilMs: number): number {

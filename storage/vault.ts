@@ -24,7 +24,7 @@ const SLOTS_MAX = 0x7fff_ffff;
 const WRAP = 'id-aes256-wrap';
 const WRAP_IV = Buffer.alloc(8, 0xa6);
 
-/** A file as the vault needs it: `sync` returns once every earlier write would survive a power cut. All of it may throw. */
+/** A file as the vault needs it: `sync` returns once every earlier write would survive a power cut. All of it may throw DiskError. */
 export interface KeyFile {
   size(): number;
   read(at: number, bytes: number): Buffer;
@@ -60,6 +60,7 @@ export class Vault {
   readonly #random: RandomBytes;
   readonly #slotKey: Buffer;
   readonly #storeKey: Buffer;
+  readonly #slotsMin: number;
   #slots = 0;
   /** Free slots and the keys that stand in them, durable, never used. */
   readonly #free: number[] = [];
@@ -67,29 +68,30 @@ export class Vault {
   /** Taken since the last start and read often: a slot's key by its number, bounded. */
   readonly #recent = new Map<number, Buffer>();
 
-  private constructor(file: KeyFile, header: Header, random: RandomBytes) {
+  private constructor(file: KeyFile, header: Header, random: RandomBytes, slotsMin: number) {
     this.#file = file;
     this.#random = random;
+    this.#slotsMin = slotsMin;
     this.hasMaster = header.hasMaster;
     this.#storeKey = header.storeKey;
     this.#slotKey = derive(header.storeKey, 'slots');
     this.#slots = Math.max(0, Math.floor((file.size() - SLOTS_FROM) / SLOT_BYTES));
   }
 
-  /** Makes a new key file. `master` is null for none. */
-  static create(file: KeyFile, master: Uint8Array | null, random: RandomBytes): Vault {
+  /** Makes a new key file. `master` is null for none; `slotsMin`: the file holds so many slots at least, and grows by so many. */
+  static create(file: KeyFile, master: Uint8Array | null, random: RandomBytes, slotsMin = SLOTS_MIN): Vault {
     const storeKey = Buffer.from(random(KEY_BYTES));
     const header = encodeHeader(storeKey, master, random);
     file.truncate(0);
     file.write(0, new Uint8Array(SLOTS_FROM));
     for (const at of HEADER_COPIES) file.write(at, header);
     file.sync();
-    return new Vault(file, { storeKey, hasMaster: master !== null }, random);
+    return new Vault(file, { storeKey, hasMaster: master !== null }, random, slotsMin);
   }
 
   /** Opens a key file; writes nothing. @throws VaultError */
-  static open(file: KeyFile, master: Uint8Array | null, random: RandomBytes): Vault {
-    return new Vault(file, readHeader(file, master), random);
+  static open(file: KeyFile, master: Uint8Array | null, random: RandomBytes, slotsMin = SLOTS_MIN): Vault {
+    return new Vault(file, readHeader(file, master), random, slotsMin);
   }
 
   /**
@@ -123,9 +125,9 @@ export class Vault {
   keepOnly(isUsed: (slot: number) => boolean, lastUsed: number): void {
     const unused: number[] = [];
     for (let slot = 0; slot < this.#slots; slot++) if (!isUsed(slot)) unused.push(slot);
-    this.#refresh(unused);
-    this.#file.sync();
-    const kept = Math.max(lastUsed + 1, SLOTS_MIN);
+    // The lowest ones are taken first: the file stays short.
+    this.#refresh(unused.reverse());
+    const kept = Math.max(lastUsed + 1, this.#slotsMin);
     if (kept < this.#slots) {
       this.#file.truncate(SLOTS_FROM + kept * SLOT_BYTES);
       this.#slots = kept;
@@ -158,16 +160,7 @@ export class Vault {
   destroy(slots: readonly number[]): void {
     if (slots.length === 0) return;
     for (const slot of slots) this.#recent.delete(slot);
-    const before = this.#free.length;
-    try {
-      this.#refresh(slots);
-      this.#file.sync();
-    } catch (error) {
-      // A slot is free only once its new key is durable.
-      this.#free.length = before;
-      this.#freeKeys.length = before;
-      throw error;
-    }
+    this.#refresh(slots);
   }
 
   close(): void {
@@ -178,39 +171,29 @@ export class Vault {
     this.#file.close();
   }
 
-  /** Writes fresh keys into slots, neighbours in one write, and lists them as free. */
+  /** Writes fresh keys into slots, neighbours in one write, and lists them as free once they are durable. */
   #refresh(slots: readonly number[]): void {
-    const sorted = slots.length > 1 ? [...slots].sort((a, b) => a - b) : slots;
-    for (let i = 0; i < sorted.length; ) {
-      let end = i + 1;
-      while (end < sorted.length && sorted[end] === sorted[end - 1]! + 1) end++;
+    const keys = slots.map(() => Buffer.from(this.#random(KEY_BYTES)));
+    const rising = slots.map((_, i) => i).sort((a, b) => slots[a]! - slots[b]!);
+    for (let i = 0; i < rising.length; ) {
+      const first = slots[rising[i]!]!;
       const wrapped: Buffer[] = [];
-      const keys: Buffer[] = [];
-      for (let j = i; j < end; j++) {
-        const key = Buffer.from(this.#random(KEY_BYTES));
-        keys.push(key);
-        wrapped.push(wrap(this.#slotKey, key));
+      for (; i < rising.length && slots[rising[i]!] === first + wrapped.length; i++) {
+        wrapped.push(wrap(this.#slotKey, keys[rising[i]!]!));
       }
-      this.#file.write(SLOTS_FROM + sorted[i]! * SLOT_BYTES, Buffer.concat(wrapped));
-      for (let j = i; j < end; j++) {
-        this.#free.push(sorted[j]!);
-        this.#freeKeys.push(keys[j - i]!);
-      }
-      i = end;
+      this.#file.write(SLOTS_FROM + first * SLOT_BYTES, Buffer.concat(wrapped));
     }
+    this.#file.sync();
+    for (const slot of slots) this.#free.push(slot);
+    for (const key of keys) this.#freeKeys.push(key);
   }
 
   #grow(): void {
     const from = this.#slots;
     if (from >= SLOTS_MAX) throw new Error('vault: the key file is full');
-    const count = Math.min(Math.max(SLOTS_MIN, from >> 2), SLOTS_MAX - from);
-    const added = Array.from({ length: count }, (_, i) => from + i);
-    this.#refresh(added);
-    this.#file.sync();
+    const count = Math.min(Math.max(this.#slotsMin, from >> 2), SLOTS_MAX - from);
+    this.#refresh(Array.from({ length: count }, (_, i) => from + count - 1 - i));
     this.#slots += count;
-    // The lowest ones first: the file stays short.
-    this.#free.reverse();
-    this.#freeKeys.reverse();
   }
 }
 

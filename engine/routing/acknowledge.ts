@@ -83,12 +83,10 @@ function onPubcomp(shard: Shard, session: Session, packetId: number): number {
 function onPubrel(shard: Shard, connection: Connection, session: Session, packetId: number): number {
   const known = session.inbound.remove(packetId);
   const reason = known || connection.level !== Level.V5 ? Reason.SUCCESS : Reason.PACKET_IDENTIFIER_NOT_FOUND;
-  let sequence = 0;
-  if (known && session.stored !== 0) {
-    // Until this is durable the identifier counts as used: a PUBCOMP before it could cost the next message that has it.
-    shard.store.dropInbound(session.stored, packetId);
-    sequence = shard.store.sequence;
-  }
+  if (known && session.stored !== 0) shard.store.dropInbound(session.stored, packetId);
+  // Until the release is durable the identifier counts as used: a PUBCOMP before it could cost the next message that has it. An
+  // identifier that is not known may have been released a moment ago, by a PUBREL that is now repeated.
+  const sequence = session.stored === 0 ? 0 : shard.store.sequence;
   answer(shard, connection, PacketType.PUBCOMP, packetId, reason, sequence); // [MQTT-4.3.3-11]
   return 0;
 }

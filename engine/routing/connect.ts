@@ -125,7 +125,8 @@ function settle<T>(shard: Shard, connection: Connection, value: Promise<T> | T, 
   );
 }
 
-function refuse(shard: Shard, connection: Connection, level: Level, reason: Reason): void {
+/** Answers CONNECT with a CONNACK that refuses, and closes. */
+export function refuse(shard: Shard, connection: Connection, level: Level, reason: Reason): void {
   if (connection.state === ConnectionState.CLOSED) return;
   shard.counters.connectRefused++;
   const bytes = connackRefusal(level, reason);

@@ -137,6 +137,9 @@ function publishAcknowledged(shard: Shard, connection: Connection, view: Message
   }
   const reason = publish(shard, connection, view, route);
   let { sequence } = fanOut;
+  // The store can start to refuse at any moment: what it did not take is not acknowledged to one who would believe it.
+  if (reason === Reason.QUOTA_EXCEEDED && level !== Level.V5 && (fanOut.stored < 0 || shard.store.isRefusing))
+    return fault(reason);
   if (sequence !== 0 && shard.store.isBehind) holdForStore(shard, connection);
   if (view.qos === 2 && (reason < Reason.UNSPECIFIED || level !== Level.V5)) {
     session.inbound.add(packetId); // [MQTT-4.3.3-8]

@@ -37,7 +37,10 @@ export function retainMessage(shard: Shard, view: MessageView, retention: Retent
   const number = storedBefore === 0 ? shard.nextRetained++ : storedBefore;
   shard.messages.setStored(message, number);
   shard.retainedByNumber.set(number, message);
-  return shard.store.putRetained(number, view);
+  const stored = shard.store.putRetained(number, view);
+  // A start must not bring the value back that this one replaced.
+  if (stored < 0) shard.store.dropRetained(number);
+  return stored;
 }
 
 /** Takes a retained message back from a store at start. */

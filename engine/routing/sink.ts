@@ -13,7 +13,7 @@ import { Outbox } from '../sessions/outbox.ts';
 import { Timer } from '../timers.ts';
 import { onAcknowledgement } from './acknowledge.ts';
 import { closeOrderly, endConnection, linkDown } from './close.ts';
-import { onAuth, onConnect } from './connect.ts';
+import { onAuth, onConnect, refuse } from './connect.ts';
 import { holdUnread, relieve } from './pressure.ts';
 import { onPublish } from './publish.ts';
 import { pump } from './queue.ts';
@@ -148,6 +148,7 @@ class ConnectionSink implements LinkSink {
   #fail(reason: Reason): void {
     const connection = this.#connection;
     if (connection.state === ConnectionState.AWAIT_CONNECT) closeOrderly(this.#shard, connection, false);
+    else if (connection.state === ConnectionState.AUTHENTICATING) refuse(this.#shard, connection, connection.level, reason);
     else endConnection(this.#shard, connection, reason); // [MQTT-4.13.1-1]
   }
 }

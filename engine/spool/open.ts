@@ -24,8 +24,8 @@ export interface RunningSpool {
   readonly store: SpoolStore;
   readonly figures: Figures;
   readonly hasMasterKey: boolean;
-  /** Calls back when the thread has died on its own: nothing is durable any more, and the process should end. */
-  onDeath(callback: (error: Error) => void): void;
+  /** Rejects when the thread has died on its own: nothing is durable any more, and the process should end. */
+  readonly died: Promise<never>;
   /** Answers those who may enter the directory and ask. */
   answer(respond: (request: string) => Promise<unknown>): void;
   /** Lets another process have the directory; after `store.close()`. */
@@ -69,16 +69,24 @@ async function start(options: SpoolOptions, master: Uint8Array | null, lock: Fol
     largePort: threadLargePort,
   };
   const worker = new Worker(threadFile(), { workerData: data, transferList: [threadLargePort], name: 'storage' });
-  const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
   const answer = await new Promise<SpoolThreadAnswer>((resolve, reject) => {
     worker.once('message', resolve);
     worker.once('error', reject);
     worker.once('exit', () => reject(new Error(`${folder}: the storage thread ended before it was open`)));
   });
   if (!answer.open) {
-    await ended;
+    await worker.terminate();
     throw new Error(answer.message);
   }
+  worker.removeAllListeners();
+  const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+  const died = new Promise<never>((_, reject) => {
+    worker.once('error', reject);
+    worker.once('exit', () => {
+      if (!closing) reject(new Error('the storage thread has ended'));
+    });
+  });
+  died.catch(() => {}); // whoever waits for it is told
   const room = new Int32Array(shared.room);
   const figures = new Figures(shared.figures);
   let closing = false;
@@ -104,13 +112,7 @@ async function start(options: SpoolOptions, master: Uint8Array | null, lock: Fol
     store,
     figures,
     hasMasterKey: master !== null,
-    onDeath(callback) {
-      worker.removeAllListeners('error');
-      worker.on('error', callback);
-      worker.on('exit', () => {
-        if (!closing) callback(new Error('the storage thread has ended'));
-      });
-    },
+    died,
     answer: lock.answer,
     unlock: lock.unlock,
   };

@@ -35,13 +35,13 @@ export interface Rig {
 }
 
 /** Call once, at the top of a test file. */
-export function useRig(overrides: readonly string[] = []): Rig {
+export function useRig(overrides: readonly string[] = [], options: Parameters<typeof startBroker>[1] = {}): Rig {
   let broker: RunningBroker | null = null;
   let names = 0;
   const clients: RawClient[] = [];
 
   beforeAll(async () => {
-    broker = await startBroker(overrides);
+    broker = await startBroker(overrides, options);
   });
   afterEach(() => {
     for (const client of clients.splice(0)) client.drop();

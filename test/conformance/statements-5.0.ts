@@ -3,6 +3,7 @@
 
 import { type Row, statementsOf } from './statement.ts';
 
+const BARE_AUTH = 'Lethe sends neither in AUTH: method and data only';
 const ONE_COPY = 'holds for servers that send one copy per overlapping subscription; Lethe sends a single copy';
 
 const dataRepresentation: readonly Row[] = [
@@ -223,8 +224,8 @@ const pingDisconnectAuth: readonly Row[] = [
   ['3.14.4-3', 'server', 'DISCONNECT 0x00 withdraws the will.'],
   ['3.15.1-1', 'both', 'AUTH with flags other than 0 is malformed and ends the connection.'],
   ['3.15.2-1', 'both', 'AUTH uses its listed reason codes.'],
-  ['3.15.2-2', 'both', 'AUTH sheds a reason string that does not fit the receiver.'],
-  ['3.15.2-3', 'both', 'AUTH sheds user properties that do not fit the receiver.'],
+  ['3.15.2-2', 'both', 'AUTH sheds a reason string that does not fit the receiver.', BARE_AUTH],
+  ['3.15.2-3', 'both', 'AUTH sheds user properties that do not fit the receiver.', BARE_AUTH],
 ];
 
 const operation: readonly Row[] = [

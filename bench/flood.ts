@@ -1,0 +1,196 @@
+// npm run bench:flood: how many small messages a second pass through the broker, beside Mosquitto in the same run.
+//
+// The broker has core 0 to itself and the load core 1. Each round starts every broker anew, one after the other, so that what
+// disturbs the machine disturbs all of them; the table gives medians over the rounds. The loop is closed (raw/publisher.ts) and every message
+// is accounted for (raw/receiver.ts): a row with losses says so.
+import { availableParallelism, cpus, loadavg, release, totalmem, type } from 'node:os';
+import { parseArgs } from 'node:util';
+import { type Contestant, canPin, lethe, mosquitto, pinSelf } from './contestants.ts';
+import { type ProcessCost, processCost } from './process-cost.ts';
+import { type FloodAccount, type FloodPlan, flood } from './raw/flood.ts';
+import { WireKind } from './raw/wire.ts';
+
+const BROKER_CORE = 0;
+const LOAD_CORE = 1;
+const PAYLOAD_BYTES = 32;
+const MiB = 1_048_576;
+
+interface Row {
+  readonly key: string;
+  readonly title: string;
+  readonly plan: Pick<FloodPlan, 'wire' | 'qos' | 'publishers' | 'topics' | 'receivers' | 'window'>;
+}
+
+/** Ahead by at most 16,384 packets of 48 bytes: under every mark at which a broker holds back or drops. */
+const FLOOD_WINDOW = { messages: 16_384, burst: 2_048, least: 1_024 };
+/** Mosquitto sends 20 unacknowledged messages to a client, so a pair has no more on its way. */
+const PAIR_WINDOW = { messages: 20, burst: 20, least: 1 };
+
+const QOS0 = { qos: 0, publishers: 1, topics: 1, receivers: 1, window: FLOOD_WINDOW } as const;
+const { TCP, WS } = WireKind;
+
+const rows: readonly Row[] = [
+  { key: 'tcp', title: 'QoS 0, tcp, 1 to 1', plan: { ...QOS0, wire: TCP } },
+  { key: 'topics', title: 'the same, 100 topics', plan: { ...QOS0, wire: TCP, topics: 100 } },
+  { key: 'tcp10', title: 'QoS 0, tcp, 1 to 10', plan: { ...QOS0, wire: TCP, receivers: 10 } },
+  { key: 'ws', title: 'QoS 0, ws, 1 to 1', plan: { ...QOS0, wire: WS } },
+  { key: 'ws10', title: 'QoS 0, ws, 1 to 10', plan: { ...QOS0, wire: WS, receivers: 10 } },
+  { key: 'qos1', title: 'QoS 1, tcp, 50 pairs', plan: { ...QOS0, wire: TCP, qos: 1, publishers: 50, window: PAIR_WINDOW } },
+];
+
+interface Sample extends FloodAccount {
+  readonly perSecond: number;
+  /** CPU of the broker between the marks; null where /proc does not tell. */
+  readonly cpu: { readonly userS: number; readonly systemS: number } | null;
+  readonly residentBytes: number;
+}
+
+const help = `usage: npm run bench:flood -- [options]
+  --rows KEYS      of ${rows.map(({ key }) => key).join(', ')} (default all)
+  --rounds N       rounds of each row (default 3)
+  --seconds S      time that counts in each round (default 1.5)
+  --warm-up S      time before it (default 1)
+  --also MAIN      another build of Lethe to run beside: its dist/engine/cli/main.js (repeatable)
+  --no-mosquitto   leave Mosquitto out
+  --json           one line of JSON for each sample instead of the table`;
+
+async function main(): Promise<void> {
+  const { values: flags } = parseArgs({
+    options: {
+      rows: { type: 'string' },
+      rounds: { type: 'string', default: '3' },
+      seconds: { type: 'string', default: '1.5' },
+      'warm-up': { type: 'string', default: '1' },
+      also: { type: 'string', multiple: true, default: [] },
+      'no-mosquitto': { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (flags.help) {
+    console.log(help);
+    return;
+  }
+  const wanted = flags.rows?.split(',') ?? rows.map(({ key }) => key);
+  const unknown = wanted.find((key) => !rows.some((row) => row.key === key));
+  if (unknown !== undefined) throw new Error(`bench: no row '${unknown}'\n${help}`);
+  const times = { warmUpMs: positive(flags['warm-up']) * 1_000, measureMs: positive(flags.seconds) * 1_000 };
+  const peer = flags['no-mosquitto'] ? null : mosquitto();
+  const contestants = [
+    lethe(new URL('../engine/cli/main.js', import.meta.url).pathname, 'lethe'),
+    ...flags.also.map((path, i) => lethe(path, `lethe also ${i + 1}`)),
+    ...(peer === null ? [] : [peer]),
+  ];
+  const pinned = availableParallelism() > 1 && canPin();
+  const say = flags.json ? () => {} : (line: string) => console.log(line);
+  describe(contestants, pinned, times, say);
+  if (pinned) pinSelf(LOAD_CORE);
+
+  say(tableHead);
+  for (const row of rows.filter(({ key }) => wanted.includes(key))) {
+    const samples = new Map<Contestant, Sample[]>(contestants.map((contestant) => [contestant, []]));
+    for (let round = 0; round < positive(flags.rounds); round++) {
+      // Every other round in the opposite order, so that nobody always has the same neighbour.
+      for (const contestant of round % 2 === 0 ? contestants : contestants.toReversed()) {
+        const sample = await measure(contestant, row, times, pinned);
+        samples.get(contestant)!.push(sample);
+        if (flags.json) console.log(JSON.stringify({ row: row.key, broker: contestant.name, round, ...sample }));
+      }
+    }
+    const last = median(samples.get(contestants.at(-1)!)!.map(({ perSecond }) => perSecond));
+    for (const [contestant, own] of samples) say(tableLine(row, contestant, own, last));
+  }
+}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!(value > 0)) throw new Error(`bench: '${text}' is not a positive number\n${help}`);
+  return value;
+}
+
+async function measure(
+  contestant: Contestant,
+  row: Row,
+  times: Pick<FloodPlan, 'warmUpMs' | 'measureMs'>,
+  pinned: boolean,
+): Promise<Sample> {
+  const broker = await contestant.start(pinned ? String(BROKER_CORE) : null);
+  try {
+    const costs: (ProcessCost | null)[] = [];
+    const plan: FloodPlan = { ...row.plan, ...times, payloadBytes: PAYLOAD_BYTES };
+    const account = await flood(plan.wire === WireKind.TCP ? broker.tcp : broker.ws, plan, () =>
+      costs.push(processCost(broker.pid)),
+    );
+    const [before, after] = costs;
+    return {
+      ...account,
+      perSecond: account.deliveries / account.seconds,
+      cpu:
+        before == null || after == null ? null : { userS: after.userS - before.userS, systemS: after.systemS - before.systemS },
+      residentBytes: after?.residentBytes ?? 0,
+    };
+  } finally {
+    await broker.stop();
+  }
+}
+
+function describe(
+  contestants: readonly Contestant[],
+  pinned: boolean,
+  { warmUpMs, measureMs }: Pick<FloodPlan, 'warmUpMs' | 'measureMs'>,
+  say: (line: string) => void,
+): void {
+  const [cpu] = cpus();
+  const where = pinned
+    ? `broker on core ${BROKER_CORE}, load on core ${LOAD_CORE}`
+    : 'nothing is pinned (no taskset, or one core)';
+  say(`${contestants.map(({ name, version }) => (version.startsWith(name) ? version : `${name}: ${version}`)).join('; ')}`);
+  say(
+    `node ${process.version}, ${type()} ${release()}, ${cpus().length} x ${cpu?.model.trim() ?? 'unknown CPU'}, ${Math.round(totalmem() / 2 ** 30)} GiB`,
+  );
+  say(`${where}; load average at the start ${loadavg()[0]!.toFixed(2)}`);
+  say(
+    `payload ${PAYLOAD_BYTES} bytes; QoS 0 window ${FLOOD_WINDOW.messages} messages, QoS 1 window ${PAIR_WINDOW.messages} a pair; warm-up ${warmUpMs / 1_000} s, measured ${measureMs / 1_000} s a round`,
+  );
+  say(
+    `deliveries a second as medians with the range, and as multiples of the last broker's; CPU of the broker for a million deliveries\n`,
+  );
+}
+
+const tableHead = `${'row'.padEnd(22)}${'broker'.padEnd(14)}${'deliveries/s'.padStart(13)}${'range'.padStart(24)}${'ratio'.padStart(8)}${'CPU s/M'.padStart(9)}${'kernel'.padStart(8)}${'broker busy'.padStart(13)}${'load busy'.padStart(11)}${'RSS MiB'.padStart(9)}${'lost'.padStart(6)}${'behind'.padStart(8)}`;
+
+function tableLine(row: Row, contestant: Contestant, samples: readonly Sample[], last: number): string {
+  const rates = samples.map(({ perSecond }) => perSecond);
+  const rate = median(rates);
+  const known = samples.filter(({ cpu }) => cpu !== null);
+  const of = (figure: (sample: Sample) => number, from = samples) => median(from.map(figure));
+  const cpuS = (sample: Sample) => sample.cpu!.userS + sample.cpu!.systemS;
+  const share = (value: number) => `${Math.round(value * 100)} %`;
+  const cells = [
+    row.title.padEnd(22),
+    contestant.name.padEnd(14),
+    grouped(rate).padStart(13),
+    `${grouped(Math.min(...rates))} - ${grouped(Math.max(...rates))}`.padStart(24),
+    `${(rate / last).toFixed(2)}`.padStart(8),
+    (known.length === 0 ? '-' : of((sample) => (cpuS(sample) / sample.deliveries) * 1e6, known).toFixed(3)).padStart(9),
+    (known.length === 0 ? '-' : share(of((sample) => sample.cpu!.systemS / cpuS(sample), known))).padStart(8),
+    (known.length === 0 ? '-' : share(of((sample) => cpuS(sample) / sample.seconds, known))).padStart(13),
+    share(of(({ loadBusy }) => loadBusy)).padStart(11),
+    (known.length === 0 ? '-' : (of(({ residentBytes }) => residentBytes) / MiB).toFixed(0)).padStart(9),
+    String(samples.reduce((sum, { lost }) => sum + lost, 0)).padStart(6),
+    String(samples.reduce((sum, { behind }) => sum + behind, 0)).padStart(8),
+  ];
+  return cells.join('');
+}
+
+function grouped(value: number): string {
+  return Math.round(value).toLocaleString('en-US');
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+await main();

@@ -1,0 +1,32 @@
+// What another process has cost, as Linux's /proc tells it.
+import { readFileSync } from 'node:fs';
+
+export interface ProcessCost {
+  /** CPU seconds of all its threads, in its own code and in the kernel. */
+  readonly userS: number;
+  readonly systemS: number;
+  /** Memory in RAM now, bytes. */
+  readonly residentBytes: number;
+}
+
+/** Clock ticks a second in /proc: 100 on every Linux that node runs on. */
+const TICKS = 100;
+const UTIME = 11;
+const STIME = 12;
+
+/** Null where there is no /proc, or no such process. */
+export function processCost(pid: number): ProcessCost | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    // The name in parentheses may hold anything; fields are counted from behind it.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    const resident = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'));
+    return {
+      userS: Number(fields[UTIME]) / TICKS,
+      systemS: Number(fields[STIME]) / TICKS,
+      residentBytes: resident === null ? 0 : Number(resident[1]) * 1_024,
+    };
+  } catch {
+    return null;
+  }
+}
