@@ -329,7 +329,7 @@ export class Eraser {
       this.#spool.ground.vault.destroy(doomed);
     } catch (error) {
       this.#doomed = doomed.concat(this.#doomed);
-      this.#spool.broken(error);
+      this.#spool.health.failed(error);
       return false;
     }
     this.#spool.figures.add(Figure.KEYS_DESTROYED, doomed.length);

@@ -108,10 +108,10 @@ export class SpoolServer {
     const nowMs = clock.monotonicMs();
     if (taken > 0 && this.#batchSinceMs === Infinity) this.#batchSinceMs = nowMs;
     if (this.#batchSinceMs !== Infinity) this.#endBatch(spool, nowMs);
-    spool.lookAtDisk();
+    spool.health.look();
     spool.eraser.run(false);
     if (taken > 0) this.#busyAtMs = nowMs;
-    else if (nowMs - this.#busyAtMs >= QUIET_MS) spool.compactIfWasteful();
+    else if (nowMs - this.#busyAtMs >= QUIET_MS && !spool.hasChanges) spool.health.compactIfWasteful();
     this.#ring();
     const isBusy = taken >= BUSY_INTENTS && this.#batchSinceMs !== Infinity && this.#reads.length === 0;
     this.sleep = isBusy ? Sleep.DEEP : Sleep.LIGHT;

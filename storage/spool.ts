@@ -8,7 +8,7 @@
 // A message that is put and dropped between two commits is never written.
 import type { MessageView } from '../protocol/publish.ts';
 import { Directory } from './directory.ts';
-import { DiskError, DiskFault } from './disk.ts';
+import { DiskHealth } from './disk-health.ts';
 import { Eraser } from './eraser.ts';
 import { Figure, type Figures, SpoolState } from './figures.ts';
 import { Objects } from './objects.ts';
@@ -56,16 +56,7 @@ interface OpenMessage {
 
 type MutableContent = { -readonly [K in keyof RecordContent]: RecordContent[K] };
 
-/** Wall clock of the last look at the disk, and how often it is looked at. */
-const DISK_LOOK_MS = 1_000;
 const DIRECTORIES_MAX = 8;
-/**
- * The file is written anew when at least half of it holds nothing, it is worth the while, and what it holds is copied within about a second.
- * So after a drain the file is below COMPACT_FILE_BYTES_MIN or at most twice what it holds, unless more than COMPACT_USED_BYTES_MAX are held.
- */
-const COMPACT_FILE_BYTES_MIN = 16 * 1_048_576;
-const COMPACT_USED_BYTES_MAX = 512 * 1_048_576;
-const COMPACT_LOOK_MS = 5_000;
 const RETRY_MS = 500;
 
 export class Spool {
@@ -78,6 +69,7 @@ export class Spool {
   readonly shared: SharedMessages;
   readonly objects: Objects;
   readonly eraser: Eraser;
+  readonly health: DiskHealth;
   /** Starts of the store, this one included. */
   readonly started: number;
   /** Deliveries owed to all sessions, and their bytes; those among them that share a message. */
@@ -90,10 +82,7 @@ export class Spool {
   readonly #open: OpenMessage;
   readonly #retainedRecords = new RecordBuffer(1_024);
   #applied = 0;
-  #lookedAtMs = -Infinity;
   #retryAtMs = -Infinity;
-  #lowDisk = false;
-  #compactAtMs = 0;
 
   constructor(
     ground: Ground,
@@ -112,6 +101,7 @@ export class Spool {
     this.shared = new SharedMessages(ground);
     this.objects = new Objects(ground);
     this.eraser = new Eraser(this);
+    this.health = new DiskHealth(ground.disk, settings, clock, figures, events);
     this.#open = { content: emptyContent(), adds: [], isOpen: false };
   }
 
@@ -350,7 +340,7 @@ export class Spool {
   commit(): boolean {
     if (this.figures.state === SpoolState.BROKEN) return false;
     const nowMs = this.clock.monotonicMs();
-    this.lookAtDisk();
+    this.health.look();
     if (nowMs < this.#retryAtMs) return false;
     const step = new Step(this.ground);
     let written = 0;
@@ -384,7 +374,7 @@ export class Spool {
       step.apply();
     } catch (error) {
       this.eraser.doom(step.taken);
-      this.#failed(error);
+      this.health.failed(error);
       return false;
     }
     this.eraser.doom(step.doomed);
@@ -393,31 +383,8 @@ export class Spool {
     this.figures.add(Figure.COMMITS_MS, took);
     this.figures.add(Figure.BATCHES, 1);
     this.figures.add(Figure.WRITTEN_BYTES, step.writtenBytes);
-    if (this.figures.state === SpoolState.FULL && !this.#lowDisk) {
-      this.figures.state = SpoolState.GOOD;
-      this.events.trouble('the spool has room again');
-    }
+    this.health.succeeded();
     return true;
-  }
-
-  /** Gives the file's space back when most of it holds nothing; for a time in which nothing else is to be done. */
-  compactIfWasteful(): void {
-    const nowMs = this.clock.monotonicMs();
-    if (nowMs < this.#compactAtMs || this.figures.state !== SpoolState.GOOD || this.hasChanges) return;
-    this.#compactAtMs = nowMs + COMPACT_LOOK_MS;
-    const { disk } = this.ground;
-    const { fileBytes, freeBytes } = disk.usage();
-    this.figures.set(Figure.FILE_BYTES, fileBytes);
-    const usedBytes = fileBytes - freeBytes;
-    if (fileBytes < COMPACT_FILE_BYTES_MIN || freeBytes < usedBytes || usedBytes > COMPACT_USED_BYTES_MAX) return;
-    try {
-      disk.compact();
-    } catch (error) {
-      if (!(error instanceof DiskError) || error.fault !== DiskFault.FULL) this.#failed(error);
-      return;
-    }
-    this.figures.add(Figure.COMPACTIONS, 1);
-    this.figures.set(Figure.FILE_BYTES, disk.usage().fileBytes);
   }
 
   /** Writes the rows so that the next start goes on exactly here. */
@@ -428,11 +395,6 @@ export class Spool {
     for (const queue of this.queues.values()) if (queue.reserved !== queue.end) queue.planStop(step, this.started);
     this.apply(step);
     this.eraser.run(true);
-  }
-
-  /** A disk that failed for good: nothing is counted as durable any more. */
-  broken(error: unknown): void {
-    this.#failed(error);
   }
 
   /** Size and reference of the message at a sealed position; null when it is not there. */
@@ -584,41 +546,6 @@ export class Spool {
     figures.set(Figure.RETAINED, held.retained);
     figures.set(Figure.RETAINED_BYTES, held.retainedBytes);
     figures.durable = this.#applied;
-  }
-
-  /** Looks once a second whether the disk has room; also while there is nothing to write. */
-  lookAtDisk(): void {
-    const nowMs = this.clock.monotonicMs();
-    if (nowMs - this.#lookedAtMs < DISK_LOOK_MS) return;
-    this.#lookedAtMs = nowMs;
-    const { diskFloorBytes } = this.settings;
-    const low = diskFloorBytes > 0 && this.ground.disk.availableBytes() < diskFloorBytes;
-    if (low && !this.#lowDisk)
-      this.#full('the disk is down to its floor: QoS 1 and 2 messages for persistent sessions are refused');
-    if (!low && this.#lowDisk && this.figures.state === SpoolState.FULL) {
-      this.figures.state = SpoolState.GOOD;
-      this.events.trouble('the disk has room again');
-    }
-    this.#lowDisk = low;
-  }
-
-  #full(message: string): void {
-    if (this.figures.state === SpoolState.GOOD) this.events.trouble(message);
-    if (this.figures.state !== SpoolState.BROKEN) this.figures.state = SpoolState.FULL;
-  }
-
-  #failed(error: unknown): void {
-    if (error instanceof DiskError && error.fault === DiskFault.FULL) {
-      this.#full(
-        'the disk is full: QoS 1 and 2 messages for persistent sessions are refused, and what was taken is not acknowledged yet',
-      );
-      return;
-    }
-    if (this.figures.state !== SpoolState.BROKEN) {
-      const said = error instanceof DiskError ? error.message : 'an unexpected failure';
-      this.events.trouble(`the spool failed and acknowledges nothing more; check the disk and start again (${said})`);
-    }
-    this.figures.state = SpoolState.BROKEN;
   }
 }
 

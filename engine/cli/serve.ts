@@ -3,6 +3,7 @@ import { Command } from 'commander';
 import { systemClock } from '../clock.ts';
 import { type Broker, type Config, ConfigError, createBroker, createLog, loadConfig, version } from '../lethe.ts';
 import { BindError } from '../network/bind.ts';
+import { FolderBusyError } from '../spool/folder-lock.ts';
 import { ExitCode, exitCodesHelp } from './exit-code.ts';
 
 interface ServeFlags {
@@ -48,7 +49,7 @@ async function serve(flags: ServeFlags): Promise<void> {
   } catch (error) {
     process.stderr.write(`lethe: ${error instanceof Error ? error.message : String(error)}\n`);
     // What else goes wrong here stands in the configuration or in the files that it names: the operator's to mend.
-    process.exitCode = error instanceof BindError ? ExitCode.FAILURE : ExitCode.USAGE;
+    process.exitCode = error instanceof BindError || error instanceof FolderBusyError ? ExitCode.FAILURE : ExitCode.USAGE;
     return;
   }
   stopOnSignals(broker);

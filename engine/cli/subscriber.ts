@@ -1,8 +1,9 @@
 // One run of `lethe sub`: subscribes, writes what arrives to standard output, and ends in order.
 //
 // A message is acknowledged once its bytes are written. One that will not be shown any more, because the count of -C is full or the
-// reader has gone, is left with the broker, unacknowledged: a session that lives on still has it. Of QoS 2, which is acknowledged on
-// arrival and shown when it is released, a place in the count is reserved in between.
+// reader has gone, is left with the broker, unacknowledged: a session that lives on still has it. A message of QoS 2 is taken on arrival
+// (PUBREC) and shown when it is released (PUBREL): in between a place in the count is reserved for it, and the end waits for it.
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { IPublishPacket, MqttClient } from 'mqtt';
 import type { ISubackPacket } from 'mqtt-packet';
 import { covers } from '../security/filter.ts';
@@ -34,6 +35,9 @@ export interface Subscription {
   readonly tell: (message: string) => void;
 }
 
+/** How long the end waits for the release of messages that are taken. */
+const RELEASE_MS_MAX = 1_000;
+
 type Fate = 'show' | 'hide' | 'end';
 type Acknowledge = NonNullable<MqttClient['options']['customHandleAcks']>;
 
@@ -47,7 +51,8 @@ export class Subscriber {
   #isConnected = false;
   #shown = 0;
   /** Packet identifiers of QoS 2 messages that are taken and not shown yet. */
-  readonly #reserved = new Set<number>();
+  readonly #taken = new Set<number>();
+  #allShown: () => void = () => {};
   /** Of the message at hand; null when nothing is written for it. */
   #written: Promise<void> | null = null;
 
@@ -65,10 +70,10 @@ export class Subscriber {
   /** @throws Failure for every end but the one that was asked for */
   async run(): Promise<void> {
     const { timeoutS, tell } = this.#wanted;
-    const timer =
-      timeoutS === null
-        ? null
-        : setTimeout(() => this.#finish(new Failure(`timed out after ${timeoutS} s (-W)`, ExitCode.TIMEOUT)), timeoutS * 1_000);
+    if (timeoutS !== null) {
+      const timeUp = () => this.#finish(new Failure(`timed out after ${timeoutS} s (-W)`, ExitCode.TIMEOUT));
+      setTimeout(timeUp, timeoutS * 1_000).unref(); // the connection keeps the process alive
+    }
     this.#watchSignals();
     this.#watchOutput();
     const prepare = (mqtt: MqttClient) => this.#prepare(mqtt);
@@ -76,9 +81,17 @@ export class Subscriber {
     client.accepted.catch((failure: Failure) => this.#finish(failure));
     client.lost.then((failure) => this.#finish(failure));
     const failure = await this.#over;
-    if (timer !== null) clearTimeout(timer);
+    if (client.mqtt.connected && process.stdout.writable) await this.#untilShown();
     await client.end();
     if (failure !== null) throw failure;
+  }
+
+  async #untilShown(): Promise<void> {
+    if (this.#taken.size === 0) return;
+    const allShown = new Promise<void>((resolve) => {
+      this.#allShown = resolve;
+    });
+    await Promise.race([allShown, sleep(RELEASE_MS_MAX)]);
   }
 
   #watchSignals(): void {
@@ -102,12 +115,12 @@ export class Subscriber {
 
   #prepare(mqtt: MqttClient): void {
     mqtt.options.customHandleAcks = (...args: Parameters<Acknowledge>) => this.#arrived(...args);
-    mqtt.handleMessage = (_packet, done) => this.#acknowledge(done);
+    mqtt.handleMessage = (packet, done) => this.#acknowledge(packet, done);
     mqtt.on('message', (topic, payload, packet) => this.#show(mqtt, topic, payload, packet));
     mqtt.on('connect', ({ sessionPresent }) => {
       const isFirst = !this.#isConnected;
       this.#isConnected = true;
-      if (!sessionPresent) this.#reserved.clear();
+      if (!sessionPresent) this.#taken.clear();
       if (isFirst || !sessionPresent) this.#subscribe(mqtt);
     });
   }
@@ -129,9 +142,11 @@ export class Subscriber {
       });
     }
     if (unsubscribe.length > 0) {
-      mqtt.unsubscribe([...unsubscribe], { properties: properties.unsubscribe ?? {} }, (error) => {
-        if (error === undefined || error === null) answered();
-        else if (mqtt.connected) tell(messageOf(error));
+      mqtt.unsubscribe([...unsubscribe], { properties: properties.unsubscribe ?? {} }, (_error, unsuback) => {
+        if (unsuback === undefined) return;
+        const codes = 'granted' in unsuback ? (unsuback.granted as number[]) : [];
+        for (const code of codes) if (code >= 0x80) tell(`the broker refused to unsubscribe: ${explainReason(code)}`);
+        answered();
       });
     }
   }
@@ -156,14 +171,14 @@ export class Subscriber {
     packet.topic = topic;
     const fate = this.#fateOf(topic, packet);
     if (fate === 'end') this.#finish(null);
-    const isTaken = !this.#isOver && (fate === 'hide' || this.#hasPlace() || this.#isReserved(packet));
-    if (isTaken && fate === 'show' && packet.qos === 2) this.#reserved.add(packet.messageId!);
+    const isTaken = !this.#isOver && (fate === 'hide' || this.#hasPlace() || this.#wasTaken(packet));
+    if (isTaken && fate === 'show' && packet.qos === 2) this.#taken.add(packet.messageId!);
     answer(isTaken ? 0 : NOT_TAKEN);
   }
 
   /** Whether the message was taken before: the broker sends it again when the first acknowledgement was lost. */
-  #isReserved(packet: IPublishPacket): boolean {
-    return packet.qos === 2 && this.#reserved.has(packet.messageId!);
+  #wasTaken(packet: IPublishPacket): boolean {
+    return packet.qos === 2 && this.#taken.has(packet.messageId!);
   }
 
   #fateOf(topic: string, packet: IPublishPacket): Fate {
@@ -180,18 +195,18 @@ export class Subscriber {
   }
 
   #hasPlace(): boolean {
-    return !this.#isOver && this.#shown + this.#reserved.size < this.#wanted.count;
+    return !this.#isOver && this.#shown + this.#taken.size < this.#wanted.count;
   }
 
   #show(mqtt: MqttClient, topic: string, payload: Buffer, packet: IPublishPacket): void {
     const { format, endOfMessage, removeRetained, hidden, tell } = this.#wanted;
     this.#written = null;
-    if (packet.qos === 2) this.#reserved.delete(packet.messageId!);
+    const wasTaken = packet.qos === 2 && this.#taken.delete(packet.messageId!);
     const fate = this.#fateOf(topic, packet);
     if (fate === 'end') this.#finish(null);
-    if (this.#isOver) return;
+    if (this.#isOver && !wasTaken) return;
     if (removeRetained && packet.retain && payload.length > 0 && !this.#isHidden(hidden, topic)) this.#forget(mqtt, topic);
-    if (fate === 'hide' || !this.#hasPlace()) return;
+    if (fate === 'hide' || !(wasTaken || this.#hasPlace())) return;
     let bytes: Buffer;
     try {
       bytes = Buffer.concat([format({ topic, payload, packet, received: new Date() }), endOfMessage]);
@@ -206,17 +221,15 @@ export class Subscriber {
   }
 
   /** `done` without an error acknowledges. MQTT.js hands out the next message after it. */
-  #acknowledge(done: (error?: Error) => void): void {
-    const written = this.#written;
+  #acknowledge(packet: IPublishPacket, done: (error?: Error) => void): void {
+    const written = this.#written ?? Promise.resolve();
+    const isLeft = this.#written === null && this.#isOver && packet.qos > 0;
     this.#written = null;
-    if (written === null) {
-      done();
-      return;
-    }
     written.then(
       () => {
-        done();
+        done(isLeft ? NOT_TAKEN : undefined);
         if (this.#shown >= this.#wanted.count) this.#finish(null);
+        if (this.#taken.size === 0) this.#allShown();
       },
       (error: Error) => done(error),
     );

@@ -9,6 +9,9 @@ export const LOCK_FILE = 'lethe.sock';
 /** Longest path of a UNIX socket on Linux, less some room. */
 const PATH_BYTES_MAX = 100;
 
+/** The data directory cannot be had now: it is taken, or the disk does not let us. */
+export class FolderBusyError extends Error {}
+
 export interface FolderLock {
   /** Answers requests from now on; until then there is no answer. */
   answer(respond: (request: string) => Promise<unknown>): void;
@@ -32,7 +35,7 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
   }
   if (existsSync(path)) {
     if (await isAlive(path))
-      throw new Error(`${folder}: another lethe uses this data directory; stop it first, or give each its own --data`);
+      throw new FolderBusyError(`${folder}: another lethe uses this data directory; stop it first, or give each its own --data`);
     unlinkSync(path);
   }
   let respond: (request: string) => Promise<unknown> = async () => ({ error: 'the broker is starting' });

@@ -168,6 +168,20 @@ describe('tls', () => {
     await until('the link is accepted', () => sinks.length === 1);
   });
 
+  test('destroy ends the handshakes under way and leaves the links alone', async () => {
+    const listener = await listen({ tls: tlsOptions(), handshakeTimeoutMs: 600_000 });
+    const client = openTls(listener);
+    await until('the link is accepted', () => sinks.length === 1);
+    const silent = open(listener);
+    silent.resume();
+    await until('it is connected', () => !silent.connecting);
+    await listener.close();
+    listener.destroy();
+    await until('the silent one is ended', () => silent.readableEnded || silent.closed);
+    client.write('still there');
+    await until('the link has the bytes', () => sinks[0]!.receivedBytes > 0);
+  });
+
   test('bytes that are no TLS close the connection', async () => {
     const listener = await listen({ tls: tlsOptions() });
     const socket = open(listener);
@@ -197,18 +211,18 @@ describe('tls', () => {
   test('each wrong file is named, with what to do', async () => {
     const { clientKey, serverCert, serverKey, lockedServerKey } = certificates.files;
     const wrong: [Partial<TlsOptions>, RegExp][] = [
-      [{ certFile: '/nowhere.pem' }, /^listener "field": tls\.certFile: cannot read \/nowhere\.pem \(ENOENT\); give a file /],
-      [{ keyFile: '/nowhere.key' }, /tls\.keyFile: cannot read/],
-      [{ caFile: '/nowhere.pem' }, /tls\.caFile: cannot read/],
-      [{ certFile: serverKey }, /tls\.certFile: .* holds no PEM certificate/],
-      [{ keyFile: serverCert }, /tls\.keyFile: .* holds no PEM private key/],
-      [{ caFile: serverKey }, /tls\.caFile: .* holds no PEM certificate/],
-      [{ keyFile: clientKey }, /tls\.keyFile: .* is not the key of the certificate/],
-      [{ keyFile: lockedServerKey }, /tls\.passphrase: does not open/],
-      [{ keyFile: lockedServerKey, passphrase: 'wrong' }, /tls\.passphrase: does not open/],
+      [{ certFile: '/nowhere.pem' }, /^listener "field": cert_file: cannot read \/nowhere\.pem \(ENOENT\); give a file /],
+      [{ keyFile: '/nowhere.key' }, /key_file: cannot read/],
+      [{ caFile: '/nowhere.pem' }, /ca_file: cannot read/],
+      [{ certFile: serverKey }, /cert_file: .* holds no PEM certificate/],
+      [{ keyFile: serverCert }, /key_file: .* holds no PEM private key/],
+      [{ caFile: serverKey }, /ca_file: .* holds no PEM certificate/],
+      [{ keyFile: clientKey }, /key_file: .* is not the key of the certificate/],
+      [{ keyFile: lockedServerKey }, /key_file: .* is encrypted/],
+      [{ keyFile: lockedServerKey, passphrase: 'wrong' }, /key_file: .* is encrypted/],
     ];
     for (const [options, message] of wrong) await expect(listen({ tls: tlsOptions(options) })).rejects.toThrow(message);
     const { caFile: _, ...withoutCa } = tlsOptions({ clientCertificate: 'require' });
-    await expect(listen({ tls: withoutCa })).rejects.toThrow(/tls\.caFile: is missing; clientCertificate "require" needs/);
+    await expect(listen({ tls: withoutCa })).rejects.toThrow(/ca_file: is missing; client_certificate "require" needs/);
   });
 });

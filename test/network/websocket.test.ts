@@ -287,11 +287,11 @@ describe('over TLS', () => {
   test('what uWebSockets cannot do is refused in words, and so is a wrong file', async () => {
     const { ca, clientKey } = certificates.files;
     const wrong: [Partial<TlsOptions>, RegExp][] = [
-      [{ clientCertificate: 'request', caFile: ca }, /^listener "web": tls\.clientCertificate: WebSocket cannot ask/],
-      [{ clientCertificate: 'require', caFile: ca }, /tls\.clientCertificate/],
-      [{ minVersion: 'TLSv1.3' }, /tls\.minVersion: WebSocket cannot be limited/],
-      [{ certFile: '/nowhere.pem' }, /tls\.certFile: cannot read/],
-      [{ keyFile: clientKey }, /tls\.keyFile: .* is not the key/],
+      [{ clientCertificate: 'request', caFile: ca }, /^listener "web": client_certificate: WebSocket cannot ask/],
+      [{ clientCertificate: 'require', caFile: ca }, /client_certificate/],
+      [{ minVersion: 'TLSv1.3' }, /tls_min_version: WebSocket cannot be limited/],
+      [{ certFile: '/nowhere.pem' }, /cert_file: cannot read/],
+      [{ keyFile: clientKey }, /key_file: .* is not the key/],
     ];
     for (const [options, message] of wrong) await expect(listen({ tls: tls(options) })).rejects.toThrow(message);
   });

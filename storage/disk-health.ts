@@ -1,0 +1,98 @@
+// Whether the disk under the spool can be relied on: it has room, it is full for now, or it has failed for good. Told once when it
+// changes; the figures' STATE says it to the engine, which refuses what could not be kept.
+import { type Disk, DiskError, DiskFault } from './disk.ts';
+import { Figure, type Figures, SpoolState } from './figures.ts';
+import type { SpoolClock, SpoolEvents, SpoolSettings } from './spool.ts';
+
+const LOOK_MS = 1_000;
+/**
+ * The file is written anew when at least half of it holds nothing, it is worth the while, and what it holds is copied within about a second.
+ * So after a drain the file is below COMPACT_FILE_BYTES_MIN or at most twice what it holds, unless more than COMPACT_USED_BYTES_MAX are held.
+ */
+const COMPACT_FILE_BYTES_MIN = 16 * 1_048_576;
+const COMPACT_USED_BYTES_MAX = 512 * 1_048_576;
+const COMPACT_LOOK_MS = 5_000;
+
+export class DiskHealth {
+  readonly #disk: Disk;
+  readonly #settings: SpoolSettings;
+  readonly #clock: SpoolClock;
+  readonly #figures: Figures;
+  readonly #events: SpoolEvents;
+  #lookedAtMs = -Infinity;
+  #compactAtMs = -Infinity;
+  /** Below the floor that the settings give. */
+  #isLow = false;
+
+  constructor(disk: Disk, settings: SpoolSettings, clock: SpoolClock, figures: Figures, events: SpoolEvents) {
+    this.#disk = disk;
+    this.#settings = settings;
+    this.#clock = clock;
+    this.#figures = figures;
+    this.#events = events;
+  }
+
+  /** Looks once a second whether the disk has room. */
+  look(): void {
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs - this.#lookedAtMs < LOOK_MS) return;
+    this.#lookedAtMs = nowMs;
+    const { diskFloorBytes } = this.#settings;
+    const isLow = diskFloorBytes > 0 && this.#disk.availableBytes() < diskFloorBytes;
+    if (isLow && !this.#isLow)
+      this.#full('the disk is down to its floor: QoS 1 and 2 messages for persistent sessions are refused');
+    if (!isLow && this.#isLow) this.#good('the disk has room again');
+    this.#isLow = isLow;
+  }
+
+  /** The disk took a step. */
+  succeeded(): void {
+    if (!this.#isLow) this.#good('the spool has room again');
+  }
+
+  /** The disk did not take a step, or the key file a write. */
+  failed(error: unknown): void {
+    if (error instanceof DiskError && error.fault === DiskFault.FULL) {
+      this.#full(
+        'the disk is full: QoS 1 and 2 messages for persistent sessions are refused, and what was taken is not acknowledged yet',
+      );
+      return;
+    }
+    if (this.#figures.state !== SpoolState.BROKEN) {
+      const said = error instanceof DiskError ? error.message : 'an unexpected failure';
+      this.#events.trouble(`the spool failed and acknowledges nothing more; check the disk and start again (${said})`);
+    }
+    this.#figures.state = SpoolState.BROKEN;
+  }
+
+  /** Gives the file's space back when most of it holds nothing; for a time in which nothing else is to be done. */
+  compactIfWasteful(): void {
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs < this.#compactAtMs || this.#figures.state !== SpoolState.GOOD) return;
+    this.#compactAtMs = nowMs + COMPACT_LOOK_MS;
+    const { fileBytes, freeBytes } = this.#disk.usage();
+    this.#figures.set(Figure.FILE_BYTES, fileBytes);
+    const usedBytes = fileBytes - freeBytes;
+    if (fileBytes < COMPACT_FILE_BYTES_MIN || freeBytes < usedBytes || usedBytes > COMPACT_USED_BYTES_MAX) return;
+    try {
+      this.#disk.compact();
+    } catch (error) {
+      // No room for a second file: the first one is as it was.
+      if (!(error instanceof DiskError) || error.fault !== DiskFault.FULL) this.failed(error);
+      return;
+    }
+    this.#figures.add(Figure.COMPACTIONS, 1);
+    this.#figures.set(Figure.FILE_BYTES, this.#disk.usage().fileBytes);
+  }
+
+  #full(message: string): void {
+    if (this.#figures.state === SpoolState.GOOD) this.#events.trouble(message);
+    if (this.#figures.state !== SpoolState.BROKEN) this.#figures.state = SpoolState.FULL;
+  }
+
+  #good(message: string): void {
+    if (this.#figures.state !== SpoolState.FULL) return;
+    this.#figures.state = SpoolState.GOOD;
+    this.#events.trouble(message);
+  }
+}
