@@ -2,7 +2,6 @@
 // The queue of one session on its way out: what the window and the outbox allow, in order. The same loop serves
 // the ordinary case, a drained receiver, and a resumed session, where what was sent before goes out again first with DUP and its
 // old packet identifier [MQTT-4.4.0-1].
-import { writeAck } from '../../protocol/ack.ts';
 import { PacketType, Reason } from '../../protocol/packet.ts';
 import { type MessageView, NO_BYTES } from '../../protocol/publish.ts';
 import type { DeliverySink } from '../../storage/store.ts';
@@ -12,6 +11,7 @@ import type { Connection } from '../sessions/connection.ts';
 import { DeliveryState } from '../sessions/deliveries.ts';
 import type { Session } from '../sessions/session.ts';
 import type { Target } from '../sessions/target.ts';
+import { answer } from './answer.ts';
 import { sendPublish } from './send.ts';
 import type { Shard } from './shard.ts';
 
@@ -19,7 +19,6 @@ import type { Shard } from './shard.ts';
 export const LOADED_MAX = 4_096;
 /** Fewer than this waiting in memory: more is read from the store. */
 const REFILL_BELOW = 2_048;
-const ACK_BYTES = 4;
 
 /** Sends what can be sent now. */
 export function pump(shard: Shard, session: Session): void {
@@ -30,15 +29,9 @@ export function pump(shard: Shard, session: Session): void {
     if (state === DeliveryState.DONE) {
       deliveries.pass();
     } else if (state === DeliveryState.AWAIT_COMP) {
-      const at = connection.outbox.reserve(ACK_BYTES);
-      writeAck(
-        connection.outbox.block,
-        at,
-        PacketType.PUBREL,
-        deliveries.packetId(deliveries.sent),
-        Reason.SUCCESS,
-        connection.level,
-      );
+      // The PUBREC may have come a moment ago on the connection before, and the store may not have made it durable yet.
+      const sequence = session.stored === 0 ? 0 : shard.store.sequence;
+      answer(shard, connection, PacketType.PUBREL, deliveries.packetId(deliveries.sent), Reason.SUCCESS, sequence);
       deliveries.pass();
     } else if (deliveries.canSend(connection.sendQuota)) {
       sendNext(shard, session, connection);

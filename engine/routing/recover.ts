@@ -47,9 +47,9 @@ export async function recover(shard: Shard): Promise<void> {
       if (session === undefined) return;
       session.deliveries.reset(base);
       session.tail = end;
-      // What was in flight then may have been sent, and may not: it goes out with DUP.
-      if (wasConnected.get(session))
-        session.sentBefore = Math.max(session.sentBefore, Math.min(end, base + shard.limits.inflightMax));
+      // All of it may have been sent, and may not: the acknowledgements that let the window move on need not have become durable. It
+      // goes out with DUP [MQTT-3.3.1-1].
+      if (wasConnected.get(session)) session.sentBefore = end;
       countQueued(shard, session, messages, bytes);
     },
     inbound(number, packetId) {

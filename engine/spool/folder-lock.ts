@@ -23,13 +23,13 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (error) {
-    throw new Error(
+    throw new FolderBusyError(
       `${folder}: cannot be made (${(error as NodeJS.ErrnoException).code}); give a directory that the broker may write`,
     );
   }
   const path = join(folder, LOCK_FILE);
   if (Buffer.byteLength(path) > PATH_BYTES_MAX) {
-    throw new Error(
+    throw new FolderBusyError(
       `${folder}: the path is longer than ${PATH_BYTES_MAX - LOCK_FILE.length - 1} bytes; give a shorter one (a relative path counts as written)`,
     );
   }
@@ -66,7 +66,9 @@ function listen(path: string, folder: string, accept: (socket: Socket) => void):
     server.once('error', (error: NodeJS.ErrnoException) => {
       const busy = error.code === 'EADDRINUSE';
       reject(
-        new Error(busy ? `${folder}: another lethe uses this data directory` : `${folder}: cannot be locked (${error.code})`),
+        new FolderBusyError(
+          busy ? `${folder}: another lethe uses this data directory` : `${folder}: cannot be locked (${error.code})`,
+        ),
       );
     });
     server.listen(path, () => {

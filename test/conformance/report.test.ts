@@ -26,9 +26,9 @@ test('every statement that binds the server has a test or a reason', () => {
   expect(found.missing.map(tagOf)).toEqual([]);
 });
 
-test('docs/CONFORMANCE.md is what the tags say (npm run conformance writes it)', () => {
+test('docs/CONFORMANCE.md is what the tags say (npm run docs writes it)', () => {
   const path = `${root}docs/CONFORMANCE.md`;
   const { LETHE_WRITE } = process.env;
   if (LETHE_WRITE === '1') writeFileSync(path, found.markdown);
-  expect(readFileSync(path, 'utf8') === found.markdown, 'the file differs: run npm run conformance').toBe(true);
+  expect(readFileSync(path, 'utf8') === found.markdown, 'the file differs: run npm run docs').toBe(true);
 });

@@ -112,7 +112,7 @@ function head(statements: readonly Statement[], showing: ReadonlyMap<string, unk
   return [
     '# Conformance',
     '',
-    'Written by `npm run conformance` from `test/conformance/statements-*.ts` and the tags in sources and test titles; do not edit.',
+    'Written by `npm run docs` from `test/conformance/statements-*.ts` and the tags in sources and test titles; do not edit.',
     'The numbers are those of Appendix B of each standard, the words are ours. `[MQTT-3.1.0-1]` is a statement of MQTT 5.0,',
     '`[MQTT3-3.1.0-1]` one of MQTT 3.1.1. A statement that binds the client only is listed for completeness; where it has a test,',
     'that test shows how the broker answers a client that breaks it.',
