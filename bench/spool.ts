@@ -46,6 +46,7 @@ const help = `usage: npm run bench:spool -- [options]
   --messages N     messages of each row instead of its own number
   --cores LIST     cores of the broker, for example 0 or 0,1 (default 0)
   --data DIR       where the data directories are made (default the system's folder for temporary files)
+  --restart        stop Lethe in order and start it again between fill and drain, and tell how long the start took
   --no-mosquitto   leave Mosquitto out`;
 
 interface Sample {
@@ -56,6 +57,10 @@ interface Sample {
   readonly threadsS: readonly [main: number, storage: number];
   readonly anonymousMiB: number;
   readonly fileMiB: number;
+  /** Milliseconds from spawning the process to its ready line, with everything held; null when it was not restarted. */
+  readonly restartMs: number | null;
+  /** Anonymous memory after the fill, or after the restart, before the drain. */
+  readonly heldMiB: number;
   readonly figures: Readonly<Record<string, number>> | null;
 }
 
@@ -67,6 +72,7 @@ async function main(): Promise<void> {
       messages: { type: 'string' },
       cores: { type: 'string', default: '0' },
       data: { type: 'string', default: tmpdir() },
+      restart: { type: 'boolean', default: false },
       'no-mosquitto': { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -95,17 +101,31 @@ async function main(): Promise<void> {
     const samples = new Map<string, Sample[]>();
     for (let round = 0; round < Number(flags.rounds); round++) {
       for (const name of flags['no-mosquitto'] ? ['lethe'] : ['lethe', 'mosquitto']) {
-        const sample = await measure(name, plan, pinned ? flags.cores : null, flags.data);
+        const sample = await measure(name, plan, pinned ? flags.cores : null, flags.data, flags.restart && name === 'lethe');
         if (sample !== null) samples.set(name, [...(samples.get(name) ?? []), sample]);
       }
     }
-    for (const [name, own] of samples) console.log(line(row.title, name, plan, own));
+    for (const [name, own] of samples) {
+      console.log(line(row.title, name, plan, own));
+      const starts = own.map(({ restartMs }) => restartMs).filter((ms) => ms !== null);
+      const held = median(own.map(({ heldMiB }) => heldMiB)).toFixed(0);
+      if (starts.length > 0)
+        console.log(
+          `${' '.repeat(28)}${name} started again in ${(median(starts) / 1_000).toFixed(2)} s; ${held} MiB anonymous before the drain`,
+        );
+    }
     const figures = samples.get('lethe')?.at(-1)?.figures;
     if (figures != null) console.log(stages(figures, plan));
   }
 }
 
-async function measure(name: string, plan: SpoolPlan, cores: string | null, folder: string): Promise<Sample | null> {
+async function measure(
+  name: string,
+  plan: SpoolPlan,
+  cores: string | null,
+  folder: string,
+  restart: boolean,
+): Promise<Sample | null> {
   const data = mkdtempSync(join(folder, 'lethe-bench-spool-'));
   const contestant = contestantOf(name, data);
   if (contestant === null) return null;
@@ -116,8 +136,18 @@ async function measure(name: string, plan: SpoolPlan, cores: string | null, fold
     await run.subscribe();
     const before = cpuOf(broker.pid);
     const fill = await run.fill();
-    const between = cpuOf(broker.pid);
     const fileMiB = sizeOf(data);
+    const cpuFill = cpuOf(broker.pid).total - before.total;
+    let restartMs: number | null = null;
+    if (restart) {
+      await broker.stop();
+      const startedMs = performance.now();
+      broker = await contestant.start(cores);
+      restartMs = performance.now() - startedMs;
+      run.port = broker.tcp;
+    }
+    const between = cpuOf(broker.pid);
+    const heldMiB = anonymousMiB(broker.pid);
     const drain = plan.online ? null : await run.drain();
     const after = cpuOf(broker.pid);
     await run.end();
@@ -125,10 +155,12 @@ async function measure(name: string, plan: SpoolPlan, cores: string | null, fold
     return {
       fill,
       drain,
-      cpuS: [between.total - before.total, after.total - between.total],
-      threadsS: [after.main - before.main, after.other - before.other],
+      cpuS: [cpuFill, after.total - between.total],
+      threadsS: restart ? [after.main, after.other] : [after.main - before.main, after.other - before.other],
       anonymousMiB: anonymousMiB(broker.pid),
       fileMiB,
+      restartMs,
+      heldMiB,
       figures,
     };
   } finally {

@@ -33,13 +33,14 @@ const PUBACK_BYTES = 4;
 const DISCONNECT = Buffer.from([0xe0, 0]);
 
 export class SpoolRun {
-  readonly #port: number;
+  /** Where the broker listens now: it may be another one after a restart. */
+  port: number;
   readonly #plan: SpoolPlan;
   readonly #shapes: readonly PublishShape[];
   readonly #online: Taker[] = [];
 
   constructor(port: number, plan: SpoolPlan) {
-    this.#port = port;
+    this.port = port;
     this.#plan = plan;
     this.#shapes = Array.from({ length: plan.publishers }, (_, i) => publishShape(i, 1, PAYLOAD_BYTES, 1));
   }
@@ -99,7 +100,7 @@ export class SpoolRun {
     const id = Buffer.from(clientId);
     const body = Buffer.concat([Buffer.from([0, 4, 0x4d, 0x51, 0x54, 0x54, 4, clean ? 2 : 0, 0, 0, 0, id.length]), id]);
     return new Promise((resolve, reject) => {
-      const socket = connectSocket({ port: this.#port, host: '127.0.0.1', noDelay: true });
+      const socket = connectSocket({ port: this.port, host: '127.0.0.1', noDelay: true });
       socket.once('error', reject);
       socket.once('connect', () => socket.write(Buffer.concat([Buffer.from([0x10, body.length]), body])));
       socket.once('readable', () => {
