@@ -66,7 +66,7 @@ export async function openClient(settings: ClientSettings, hooks: ClientHooks): 
       return new Failure(`the broker at ${place} refused the connection: ${text}`, ExitCode.REFUSED);
     }
     if (dismissal !== null) return dismissed(dismissal);
-    if (cause !== null) return new Failure(`${place}: ${describe(cause)}`, ExitCode.REFUSED);
+    if (cause !== null) return new Failure(`${place}: ${describe(cause)}${wasAccepted ? '' : whatElse(cause)}`, ExitCode.REFUSED);
     const hint = settings.level === Level.V5 ? '' : '; MQTT 5 gives reasons: try -V 5';
     return new Failure(`the broker at ${place} closed the connection without a reason${hint}`, ExitCode.REFUSED);
   }
@@ -159,8 +159,8 @@ const CONNECTION_ERRORS: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'no answer from the host; check the address and the firewall',
   EHOSTUNREACH: 'there is no way to the host; check the address and the network',
   ENETUNREACH: 'there is no way to the host; check the address and the network',
-  ECONNRESET: 'the connection was cut; does the port speak this protocol?',
-  EPIPE: 'the connection was cut; does the port speak this protocol?',
+  ECONNRESET: 'the connection was cut',
+  EPIPE: 'the connection was cut',
   EPROTO: 'TLS failed; does the port speak TLS?',
   ERR_SSL_WRONG_VERSION_NUMBER: 'TLS failed; does the port speak TLS?',
   ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: 'the broker wants a certificate of the client; give one with --cert and --key',
@@ -184,14 +184,19 @@ function describe(error: Error): string {
   if (UNTRUSTED_CODES.has(code)) return UNTRUSTED;
   const known = CONNECTION_ERRORS[code];
   if (known !== undefined) return `${known} (${code})`;
-  if (error.message === 'connack timeout') return `no CONNACK within ${CONNECT_MS_MAX / 1_000} s; is this an MQTT broker?`;
+  if (error.message === 'connack timeout') return `no CONNACK within ${CONNECT_MS_MAX / 1_000} s`;
   if (error.message === 'Keepalive timeout') return 'the broker does not answer any more';
   const status = /^Unexpected server response: (\d+)/.exec(error.message)?.[1];
   if (status !== undefined) return `the WebSocket is refused with HTTP status ${status}; check --path`;
   // OpenSSL's own message is for its developers.
   if ('reason' in error && typeof error.reason === 'string') return `TLS failed: ${error.reason} (${code})`;
-  // What is left without a code are answers that MQTT.js cannot read.
-  return code === '' ? `${error.message}; is this an MQTT broker?` : `${error.message} (${code})`;
+  return code === '' ? error.message : `${error.message} (${code})`;
+}
+
+/** What may be wrong when a connection did not come to its CONNACK. */
+function whatElse(error: Error): string {
+  if (!('code' in error)) return error.message.startsWith('Unexpected server response') ? '' : '; is this an MQTT broker?';
+  return error.code === 'ECONNRESET' || error.code === 'EPIPE' ? '; does the port speak this protocol?' : '';
 }
 
 /** A promise with its ends in hand; a rejection that nobody waits for is no fault of the program. */

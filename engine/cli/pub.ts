@@ -211,10 +211,9 @@ class Publisher {
   }
 
   #send(payload: Buffer): void {
-    if (payload.length > REMAINING_LENGTH_MAX - this.#topic.length)
-      throw new Failure(
-        `a payload of ${payload.length} bytes is more than MQTT can carry (${REMAINING_LENGTH_MAX} bytes with the topic)`,
-      );
+    const most = REMAINING_LENGTH_MAX - Buffer.byteLength(this.#topic);
+    if (payload.length > most)
+      throw new Failure(`a payload of ${payload.length} bytes is more than MQTT can carry, ${most} bytes`);
     this.#inflight++;
     this.#client.mqtt.publish(this.#topic, payload, this.#options, (error, packet) => {
       // A connection that is lost ends the run, and says why.

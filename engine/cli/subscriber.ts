@@ -115,7 +115,7 @@ export class Subscriber {
 
   #prepare(mqtt: MqttClient): void {
     mqtt.options.customHandleAcks = (...args: Parameters<Acknowledge>) => this.#arrived(...args);
-    mqtt.handleMessage = (packet, done) => this.#acknowledge(packet, done);
+    mqtt.handleMessage = (_packet, done) => this.#acknowledge(done);
     mqtt.on('message', (topic, payload, packet) => this.#show(mqtt, topic, payload, packet));
     mqtt.on('connect', ({ sessionPresent }) => {
       const isFirst = !this.#isConnected;
@@ -221,13 +221,12 @@ export class Subscriber {
   }
 
   /** `done` without an error acknowledges. MQTT.js hands out the next message after it. */
-  #acknowledge(packet: IPublishPacket, done: (error?: Error) => void): void {
+  #acknowledge(done: (error?: Error) => void): void {
     const written = this.#written ?? Promise.resolve();
-    const isLeft = this.#written === null && this.#isOver && packet.qos > 0;
     this.#written = null;
     written.then(
       () => {
-        done(isLeft ? NOT_TAKEN : undefined);
+        done();
         if (this.#shown >= this.#wanted.count) this.#finish(null);
         if (this.#taken.size === 0) this.#allShown();
       },
