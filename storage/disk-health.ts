@@ -50,19 +50,23 @@ export class DiskHealth {
     if (!this.#isLow) this.#good('the spool has room again');
   }
 
-  /** The disk did not take a step, or the key file a write. */
+  /** The disk did not take a step, or the key file a write. Throws what is no fault of theirs. */
   failed(error: unknown): void {
-    if (error instanceof DiskError && error.fault === DiskFault.FULL) {
+    if (!(error instanceof DiskError)) throw error;
+    if (error.fault === DiskFault.FULL) {
       this.#full(
         'the disk is full: QoS 1 and 2 messages for persistent sessions are refused, and what was taken is not acknowledged yet',
       );
       return;
     }
-    if (this.#figures.state !== SpoolState.BROKEN) {
-      const said = error instanceof DiskError ? error.message : 'an unexpected failure';
-      this.#events.trouble(`the spool failed and acknowledges nothing more; check the disk and start again (${said})`);
-    }
+    if (this.isSound)
+      this.#events.trouble(`the spool failed and acknowledges nothing more; check the disk and start again (${error.message})`);
     this.#figures.state = SpoolState.BROKEN;
+  }
+
+  /** Whether the disk has not failed for good. */
+  get isSound(): boolean {
+    return this.#figures.state !== SpoolState.BROKEN;
   }
 
   /** Gives the file's space back when most of it holds nothing; for a time in which nothing else is to be done. */

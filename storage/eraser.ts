@@ -4,13 +4,12 @@
 // A value that is consumed to the end costs one overwritten slot. One that is consumed in part is sealed anew without the dead
 // records, in pieces that double in size from the front: a queue that drains slowly rewrites each message a few times (the
 // logarithm of what a value holds), not once for each acknowledgement.
-import { Figure } from './figures.ts';
+import { Figure, SpoolState } from './figures.ts';
 import type { SessionQueue } from './queue.ts';
 import { RecordBuffer } from './records.ts';
-import { type Due, expiryKey, RowKind, readExpiryKey, rowKey, rowNumber } from './rows.ts';
+import { type Due, dueMs, expiryKey, RowKind, readExpiryKey, rowKey, rowNumber } from './rows.ts';
 import { openValue } from './salvage.ts';
 import { sealedFacts } from './sealed.ts';
-import { doubling } from './shared.ts';
 import type { Spool } from './spool.ts';
 import { PLAIN_BYTES_TARGET, Step } from './step.ts';
 import { GoneReason } from './store.ts';
@@ -21,8 +20,6 @@ const RUNS_PER_BOUND = 4;
 const STEP_BYTES_MAX = 8 * 1_048_576;
 /** Values that are looked at for expiry in one run. */
 const DUE_MAX = 10_000;
-/** Kinds share the number space of quarantined rows. */
-const KIND_SPAN = 2 ** 40;
 
 export class Eraser {
   readonly #spool: Spool;
@@ -54,17 +51,21 @@ export class Eraser {
     this.consumed();
   }
 
-  /** Time in ms until the next run, Infinity when there is nothing to erase. */
+  /** Time in ms until the next run, Infinity when there is nothing to erase, or no disk to do it on. */
   dueInMs(): number {
-    return this.#sinceMs === Infinity ? Infinity : Math.max(0, this.#nextRunMs - this.#spool.clock.monotonicMs());
+    return this.#sinceMs === Infinity || this.#spool.figures.state === SpoolState.BROKEN
+      ? Infinity
+      : Math.max(0, this.#nextRunMs - this.#spool.clock.monotonicMs());
   }
 
   /** Forgets what is due; `now` whatever the time. */
   run(now: boolean): void {
     const { clock, figures, settings } = this.#spool;
     const startedMs = clock.monotonicMs();
-    if (!now && startedMs < this.#nextRunMs) return;
+    // What a broken disk holds is erased by the next start.
+    if (figures.state === SpoolState.BROKEN || (!now && startedMs < this.#nextRunMs)) return;
     this.#nextRunMs = startedMs + settings.eraseWithinMs / RUNS_PER_BOUND;
+    this.#spool.repair.counts();
     this.#expire();
     if (this.#sinceMs === Infinity) return;
     const sinceMs = this.#sinceMs;
@@ -90,92 +91,6 @@ export class Eraser {
     step.remove(rowKey(RowKind.STATE, session, 0));
   }
 
-  /**
-   * Sets a damaged value of a queue aside as it is, and goes on with the records of it that are whole. What is lost is told by
-   * number and size only.
-   */
-  quarantine(queue: SessionQueue, first: number): void {
-    const spool = this.#spool;
-    const { disk, vault } = spool.ground;
-    const { session } = queue;
-    const found = disk.get(rowKey(RowKind.QUEUE, session, first));
-    if (found === null) return;
-    const value = Buffer.from(found);
-    const facts = sealedFacts(value);
-    const opened = openValue(vault, value);
-    const step = new Step(spool.ground);
-    const untilMs = spool.clock.wallMs() + spool.settings.retentionMs;
-    const aside = RowKind.QUEUE * KIND_SPAN + first;
-    step.put(rowKey(RowKind.QUARANTINE, session, aside), value);
-    step.put(expiryKey(untilMs, RowKind.QUARANTINE, session, aside), new Uint8Array(0));
-    step.remove(rowKey(RowKind.QUEUE, session, first));
-    const whole = new Set<number>();
-    this.#survivors.clear();
-    for (let at = 0; opened !== null && at < opened.records.end; at += opened.records.length(at)) {
-      const position = opened.records.number(at);
-      if (position < first || position >= queue.end) continue;
-      whole.add(position);
-      if (spool.isOwed(queue, position)) this.#survivors.copy(opened.records, at);
-    }
-    this.#sealPieces(step, queue, this.#survivors);
-    if (!spool.apply(step)) return;
-    let following = queue.pending?.first ?? queue.tail;
-    disk.range(rowKey(RowKind.QUEUE, session, first + 1), rowKey(RowKind.QUEUE, session, following), (key) => {
-      if (whole.has(rowNumber(key))) return true;
-      following = rowNumber(key);
-      return false;
-    });
-    this.#giveUp(queue, first, following, whole);
-    spool.figures.add(Figure.QUARANTINED, 1);
-    const lost = facts === null ? 'an unknown number of' : String(facts.count - whole.size);
-    spool.events.trouble(
-      `a value of ${value.length} bytes in the spool is damaged and was set aside: ${lost} messages in it are lost`,
-    );
-  }
-
-  /** The positions of a damaged value that cannot be read are finished; the books of the queue are made anew from what is there. */
-  #giveUp(queue: SessionQueue, first: number, end: number, whole: ReadonlySet<number>): void {
-    const spool = this.#spool;
-    const lost: number[] = [];
-    for (let position = first; position < end; position++) {
-      if (!whole.has(position) && spool.isOwed(queue, position)) lost.push(position);
-    }
-    const before = queue.bytes;
-    spool.recount(queue, () => {
-      for (const position of lost) queue.finish(position);
-      queue.directories.length = 0;
-      this.recount(queue);
-      queue.stateChanged = true;
-    });
-    lost.forEach((position, i) => {
-      spool.events.gone(queue.session, position, i === 0 ? before - queue.bytes : 0, GoneReason.DAMAGED);
-    });
-  }
-
-  /** Counts what a queue is owed from what is there. */
-  recount(queue: SessionQueue): void {
-    const { disk, vault } = this.#spool.ground;
-    const { session } = queue;
-    queue.messages = 0;
-    queue.bytes = 0;
-    queue.references = 0;
-    queue.referenceBytes = 0;
-    const count = (records: RecordBuffer, at: number) => {
-      if (!this.#spool.isOwed(queue, records.number(at))) return;
-      queue.messages++;
-      queue.bytes += records.messageBytes(at);
-      if (records.reference(at) < 0) return;
-      queue.references++;
-      queue.referenceBytes += records.messageBytes(at);
-    };
-    disk.range(rowKey(RowKind.QUEUE, session, 0), rowKey(RowKind.QUEUE, session + 1, 0), (_key, value) => {
-      const records = openValue(vault, value)?.records;
-      for (let at = 0; records !== undefined && at < records.end; at += records.length(at)) count(records, at);
-      return true;
-    });
-    for (const offset of queue.pending?.offsets ?? []) if (offset >= 0) count(queue.pending!.records, offset);
-  }
-
   /** Lets go of what has expired by now. */
   #expire(): void {
     const spool = this.#spool;
@@ -197,34 +112,40 @@ export class Eraser {
   /** False when the entry names nothing any more. */
   #expireOne(due: Due, nowMs: number, step: Step): boolean {
     const spool = this.#spool;
-    if (due.kind === RowKind.RETAINED) {
-      if (spool.objects.isDue(due)) spool.letGoRetained(due.number);
-      return spool.ground.disk.get(rowKey(due.kind, due.session, due.number)) !== null;
-    }
-    const value = spool.ground.disk.get(rowKey(due.kind, due.session, due.number));
-    const facts = value === null ? null : sealedFacts(value);
-    if (value === null || facts === null) return false;
-    if (due.kind === RowKind.QUARANTINE) {
-      step.remove(rowKey(due.kind, due.session, due.number));
-      this.#doomed.push(facts.slot);
+    const { kind, session, number } = due;
+    const value = spool.ground.disk.get(rowKey(kind, session, number));
+    if (value === null) return false;
+    const facts = sealedFacts(value);
+    if (kind === RowKind.QUARANTINE) {
+      if (facts === null) step.remove(rowKey(kind, session, number));
+      else step.forget(kind, session, number, facts);
       return false;
     }
-    if (due.kind === RowKind.SHARED) {
-      spool.shared.expire(due.number, nowMs);
-      return true;
+    // A value that was sealed anew has an entry of its own.
+    if (facts !== null && dueMs(facts.untilMs) !== due.untilMs) return false;
+    if (kind === RowKind.RETAINED) {
+      if (spool.objects.isDue(due)) spool.letGoRetained(number);
+    } else if (kind === RowKind.SHARED) {
+      // By the time of the entry: references that expire later than it are let go first, by entries that come before theirs.
+      if (!spool.shared.expire(number, due.untilMs)) spool.repair.sharedValue(number);
+    } else {
+      this.#expireQueue(due, nowMs, openValue(spool.ground.vault, value)?.records ?? null, facts?.last ?? number);
     }
+    return facts !== null;
+  }
+
+  #expireQueue(due: Due, nowMs: number, records: RecordBuffer | null, last: number): void {
+    const spool = this.#spool;
     const queue = spool.queues.get(due.session);
-    if (queue === undefined) return false;
-    const records = openValue(spool.ground.vault, value)?.records;
-    for (let at = 0; records !== undefined && at < records.end; at += records.length(at)) {
+    if (queue === undefined) return; // its session goes with the next commit
+    for (let at = 0; records !== null && at < records.end; at += records.length(at)) {
       const position = records.number(at);
       if (records.untilMs(at) <= nowMs && spool.isOwed(queue, position)) spool.letGo(queue, position, GoneReason.EXPIRED);
     }
-    // Also when every due record was consumed before: the value is sealed anew with the time of the next one.
+    // Also when every due record was consumed before: the value is sealed anew with the time of the next one. Damage comes out then.
     queue.touchedFrom = Math.min(queue.touchedFrom, due.number);
-    queue.touchedTo = Math.max(queue.touchedTo, facts.last);
+    queue.touchedTo = Math.max(queue.touchedTo, last);
     this.touched(queue);
-    return true;
   }
 
   /** Seals touched values anew, without what is finished in them. False when the disk did not take it. */
@@ -245,25 +166,38 @@ export class Eraser {
       return true;
     };
     for (const queue of [...this.#touched]) {
-      const damaged = this.#plan(step, queue);
+      let damaged: number[] = [];
+      const done = spool.guard(step, () => {
+        damaged = this.#plan(step, queue);
+      });
+      if (!done) return false;
       if (damaged.length > 0) {
         // Its step is thrown away with what it planned: the damage is put right first, and the next run does the rest.
         this.doom(step.taken);
         step = new Step(spool.ground);
         planned = [];
-        for (const first of damaged) this.quarantine(queue, first);
+        for (const first of damaged) spool.repair.queueValue(queue, first);
         continue;
       }
       planned.push(queue);
       if (step.writtenBytes > STEP_BYTES_MAX && !flush()) return false;
     }
-    if (spool.shared.isTouched) {
-      spool.shared.evacuate(step);
-      if (!flush()) return false;
-      spool.shared.evacuated();
-      return true;
-    }
-    return flush();
+    if (!flush()) return false;
+    return !spool.shared.isTouched || this.#evacuateShared();
+  }
+
+  #evacuateShared(): boolean {
+    const { shared, repair, ground, figures } = this.#spool;
+    const step = new Step(ground);
+    let damaged: number[] = [];
+    const done = this.#spool.attempt(step, () => {
+      damaged = shared.evacuate(step);
+    });
+    if (!done) return false;
+    shared.evacuated(damaged);
+    figures.add(Figure.EVACUATED_BYTES, step.writtenBytes);
+    for (const first of damaged) if (!repair.sharedValue(first)) return false;
+    return true;
   }
 
   /** Plans one queue; returns the first numbers of values that are damaged. */
@@ -282,6 +216,7 @@ export class Eraser {
         step.forget(RowKind.QUEUE, session, first, facts);
         return true;
       }
+      if (facts !== null && !queue.hasDone(first, facts.last + 1)) return true;
       const opened = facts === null ? null : openValue(vault, value);
       if (facts === null || opened === null || opened.lost > 0) {
         damaged.push(first);
@@ -298,26 +233,10 @@ export class Eraser {
       }
       if (kept === facts.count) return true;
       step.forget(RowKind.QUEUE, session, first, facts);
-      this.#sealPieces(step, queue, survivors);
+      step.sealPieces(RowKind.QUEUE, session, survivors);
       return true;
     });
     return damaged;
-  }
-
-  #sealPieces(step: Step, queue: SessionQueue, records: RecordBuffer): void {
-    const sizes = doubling();
-    let size = sizes();
-    let from = 0;
-    for (let at = 0; at < records.end; ) {
-      const next = at + records.length(at);
-      if (next - from > size && at > from) {
-        step.sealRecords(RowKind.QUEUE, queue.session, records, from, at);
-        from = at;
-        size = sizes();
-      }
-      at = next;
-    }
-    if (from < records.end) step.sealRecords(RowKind.QUEUE, queue.session, records, from, records.end);
   }
 
   /** Destroys the keys of what is gone. False when the key file did not take it: they are tried again. */
@@ -333,7 +252,7 @@ export class Eraser {
       return false;
     }
     this.#spool.figures.add(Figure.KEYS_DESTROYED, doomed.length);
-    this.#spool.figures.set(Figure.KEY_SLOTS, this.#spool.ground.vault.slots);
+    this.#spool.countKeys();
     return true;
   }
 }

@@ -32,6 +32,8 @@ export const Figure = {
   KEY_SLOTS: 21,
   /** Requests of the engine that should not lie, counted by it, modulo 2^32. */
   URGENT: 22,
+  /** Slots of KEY_SLOTS whose key seals nothing. */
+  KEY_SLOTS_FREE: 23,
 } as const;
 export type Figure = (typeof Figure)[keyof typeof Figure];
 

@@ -1,6 +1,6 @@
 // What is kept under a name of its own: session records, subscriptions, retained messages. Each has a sealed value and a key to itself, so
 // that replacing or removing one forgets exactly that one. Changes of one batch that undo each other never reach the disk.
-import { type Due, RowKind, rowKey, rowNumber } from './rows.ts';
+import { type Due, dueMs, RowKind, rowKey, rowNumber } from './rows.ts';
 import { type SealedFacts, sealedFacts } from './sealed.ts';
 import type { Ground, Step } from './step.ts';
 
@@ -78,7 +78,7 @@ export class Objects {
   isDue(due: Due): boolean {
     if (this.#changes.has(nameOf(due.kind as ObjectKind, due.session, due.number))) return false;
     const facts = this.#sealed(due.kind as ObjectKind, due.session, due.number);
-    return facts !== null && Math.ceil(facts.untilMs) <= due.untilMs;
+    return facts !== null && dueMs(facts.untilMs) <= due.untilMs;
   }
 
   plan(step: Step): void {

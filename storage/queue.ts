@@ -56,6 +56,8 @@ export class SessionQueue {
   pending: PendingDeliveries | null = null;
   /** The state row says something else than this. */
   stateChanged = false;
+  /** After a clean stop the next start would go on right here. */
+  isExact = false;
   /** Sealed positions that were finished or received since values were last rewritten. */
   touchedFrom = Infinity;
   touchedTo = -1;
@@ -88,16 +90,24 @@ export class SessionQueue {
     queue.finished = take(counts[0]!);
     queue.received = take(counts[1]!);
     queue.inbound = take(counts[2]!);
+    queue.touchedTo = Math.max(base!, queue.finished?.end ?? 0, queue.received?.end ?? 0) - 1;
     // After a clean stop nothing is reserved.
     const skipped = reserved === tail ? 0 : ((started - startedThen! - 1) % RESERVES_SKIPPED) * RESERVE;
     queue.end = reserved! + skipped;
     queue.reserved = queue.end;
-    if (queue.end > tail!) {
-      queue.finished ??= new Ranges();
-      queue.finished.addRange(tail!, queue.end);
-      queue.tail = queue.end;
-    }
-    queue.#advance();
+    queue.#pass(tail!);
+    queue.isExact = queue.end === tail;
+    return queue;
+  }
+
+  /** A queue whose row is broken: [first, end) is owed as far as it is there, and it goes on behind what may have been used. */
+  static rebuilt(session: number, first: number, end: number): SessionQueue {
+    const queue = new SessionQueue(session);
+    queue.base = first;
+    queue.end = end + RESERVE;
+    queue.reserved = queue.end;
+    queue.#pass(end);
+    queue.stateChanged = true;
     return queue;
   }
 
@@ -135,6 +145,11 @@ export class SessionQueue {
 
   isReceived(position: number): boolean {
     return this.received?.has(position) ?? false;
+  }
+
+  /** Whether a position in [from, to) is finished or received. */
+  hasDone(from: number, to: number): boolean {
+    return from < this.base || (this.finished?.intersects(from, to) ?? false) || (this.received?.intersects(from, to) ?? false);
   }
 
   /** Offset of a delivery that came since the last commit, -1 when it did not or was dropped. */
@@ -196,6 +211,7 @@ export class SessionQueue {
 
   committed(): void {
     this.stateChanged = false;
+    this.isExact = false;
     this.tail = this.end;
     this.reserved = this.end + RESERVE;
     this.releasePending();
@@ -264,6 +280,16 @@ export class SessionQueue {
     if (!isReference) return;
     this.references += messages;
     this.referenceBytes += messages * messageBytes;
+  }
+
+  /** What lies between `from` and the end was never written, and is not used again. */
+  #pass(from: number): void {
+    if (this.end > from) {
+      this.finished ??= new Ranges();
+      this.finished.addRange(from, this.end);
+    }
+    this.tail = this.end;
+    this.#advance();
   }
 
   /** Moves base past what is finished. */

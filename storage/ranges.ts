@@ -64,6 +64,12 @@ export class Ranges {
     else bounds.splice(0, at);
   }
 
+  /** Whether a member lies in [from, to). */
+  intersects(from: number, to: number): boolean {
+    const at = this.#countUpTo(from);
+    return (at & 1) === 1 || (at < this.#bounds.length && this.#bounds[at]! < to);
+  }
+
   /** The first number from `value` on that is not a member. */
   firstAbsent(value: number): number {
     const at = this.#countUpTo(value);

@@ -17,6 +17,7 @@ const SEALED_KINDS: readonly RowKind[] = [
   RowKind.RETAINED,
   RowKind.QUARANTINE,
 ];
+const SESSION_KINDS: readonly RowKind[] = [RowKind.STATE, RowKind.QUEUE, RowKind.SESSION, RowKind.SUBSCRIPTION];
 /** Rows between two looks at the clock, and the time between two words to the operator. */
 const ROWS_PER_LOOK = 1_000;
 const PROGRESS_MS = 1_000;
@@ -24,15 +25,19 @@ const PROGRESS_MS = 1_000;
 /** Brings a spool back to what its disk holds, and tells `visitor`. */
 export function recoverSpool(spool: Spool, visitor: RecoveryVisitor): void {
   const progress = new Progress(spool);
-  forgetUnused(spool, progress);
+  const sessions = forgetUnused(spool, progress);
   spool.shared.recover();
   const { disk } = spool.ground;
-  for (const session of sessionsOf(spool)) {
+  for (const session of sessions) {
     progress.row();
-    const record = openOne(spool, RowKind.SESSION, session, 0);
     const queue = SessionQueue.recover(spool.ground, session, spool.started) ?? rebuilt(spool, session);
     spool.adopt(queue);
-    if (record === null) continue;
+    const record = openOne(spool, RowKind.SESSION, session, 0, `a session that is owed ${queue.messages} messages`);
+    if (record === null) {
+      // Nobody knows whose it is, and its number may be given to another one.
+      spool.endSession(queue);
+      continue;
+    }
     visitor.session(session, record);
     const numbers: number[] = [];
     disk.range(rowKey(RowKind.SUBSCRIPTION, session, 0), rowKey(RowKind.SUBSCRIPTION, session + 1, 0), (key) => {
@@ -40,7 +45,7 @@ export function recoverSpool(spool: Spool, visitor: RecoveryVisitor): void {
       return true;
     });
     for (const number of numbers) {
-      const plain = openOne(spool, RowKind.SUBSCRIPTION, session, number);
+      const plain = openOne(spool, RowKind.SUBSCRIPTION, session, number, 'a subscription');
       if (plain === null) continue;
       visitor.subscription(
         session,
@@ -55,55 +60,50 @@ export function recoverSpool(spool: Spool, visitor: RecoveryVisitor): void {
     markConsumed(spool, queue);
   }
   giveRetained(spool, visitor, progress);
+  spool.repair.counts();
+  if (spool.shared.isTouched) spool.eraser.consumed();
   spool.publishIfClean();
   progress.end();
 }
 
-/** Every slot that no value names is overwritten: keys of batches that were never finished, and of values that a crash had only removed. */
-function forgetUnused(spool: Spool, progress: Progress): void {
+/**
+ * Every slot that no value names is overwritten: keys of batches that were never finished, and of values that a crash had only
+ * removed. Returns the sessions that own a row.
+ */
+function forgetUnused(spool: Spool, progress: Progress): number[] {
   const { disk, vault } = spool.ground;
   const used = new Uint8Array(vault.slots);
+  const sessions = new Set<number>();
   let last = -1;
-  for (const kind of SEALED_KINDS) {
-    disk.range(rowKey(kind, 0, 0), rowKey((kind + 1) as RowKind, 0, 0), (_key, value) => {
-      const slot = sealedFacts(value)?.slot;
-      if (slot !== undefined && slot < used.length) {
-        used[slot] = 1;
-        last = Math.max(last, slot);
-      }
+  for (const kind of [RowKind.STATE, ...SEALED_KINDS]) {
+    const isOwned = SESSION_KINDS.includes(kind);
+    disk.range(rowKey(kind, 0, 0), rowKey((kind + 1) as RowKind, 0, 0), (key, value) => {
       progress.row();
+      if (isOwned) sessions.add(rowSession(key));
+      const slot = kind === RowKind.STATE ? undefined : sealedFacts(value)?.slot;
+      if (slot === undefined || slot >= used.length) return true;
+      used[slot] = 1;
+      last = Math.max(last, slot);
       return true;
     });
   }
   vault.keepOnly((slot) => used[slot] === 1, last);
-  spool.figures.set(Figure.KEY_SLOTS, vault.slots);
+  spool.countKeys();
+  return [...sessions].sort((a, b) => a - b);
 }
 
-function sessionsOf(spool: Spool): number[] {
-  const sessions: number[] = [];
-  spool.ground.disk.range(rowKey(RowKind.SESSION, 0, 0), rowKey(RowKind.SUBSCRIPTION, 0, 0), (key) => {
-    sessions.push(rowSession(key));
-    return true;
-  });
-  return sessions;
-}
-
-/** The content of a value that holds one object; null, and said, when it is damaged. */
-function openOne(spool: Spool, kind: RowKind, session: number, number: number): Buffer | null {
+/** The content of a value that holds one object. Null when there is none, and when it is damaged: then it is set aside, and `what` is lost. */
+function openOne(spool: Spool, kind: RowKind, session: number, number: number, what: string): Buffer | null {
   const value = spool.ground.disk.get(rowKey(kind, session, number));
   if (value === null) return null;
   const opened = unseal(spool.ground.vault, value);
   if (opened?.whole) return opened.plain;
-  spool.figures.add(Figure.QUARANTINED, 1);
-  spool.events.trouble(
-    `a record of ${value.length} bytes (kind ${kind}, session ${session}) in the spool is damaged and was left aside`,
-  );
+  spool.repair.object(kind, session, number, what);
   return null;
 }
 
 /** A queue whose state row is damaged: every delivery that is still there is owed, which may bring some of them twice. */
 function rebuilt(spool: Spool, session: number): SessionQueue {
-  const queue = new SessionQueue(session);
   const { disk } = spool.ground;
   let first = -1;
   let end = 0;
@@ -112,29 +112,26 @@ function rebuilt(spool: Spool, session: number): SessionQueue {
     end = Math.max(end, (sealedFacts(value)?.last ?? rowNumber(key)) + 1);
     return true;
   });
-  queue.base = Math.max(0, first);
-  queue.end = end;
-  queue.tail = end;
-  queue.stateChanged = true;
-  spool.eraser.recount(queue);
-  if (first >= 0)
-    spool.events.trouble(`the state of a session's queue is damaged; its ${queue.messages} messages are delivered again`);
+  const queue = SessionQueue.rebuilt(session, Math.max(0, first), end);
+  spool.repair.recount(queue);
+  spool.figures.add(Figure.QUARANTINED, 1);
+  spool.events.trouble(`the state of a session's queue is damaged; its ${queue.messages} messages are delivered again`);
   return queue;
 }
 
 /** What was consumed before the stop and not yet taken out of its values is taken out now. */
 function markConsumed(spool: Spool, queue: SessionQueue): void {
-  let first = -1;
+  let first = Infinity;
   spool.ground.disk.range(rowKey(RowKind.QUEUE, queue.session, 0), rowKey(RowKind.QUEUE, queue.session + 1, 0), (key) => {
     first = rowNumber(key);
     return false;
   });
-  if (first < 0) return;
-  const consumedTo = Math.max(queue.base, queue.finished?.end ?? 0, queue.received?.end ?? 0);
-  if (first >= consumedTo) return;
-  queue.touchedFrom = first;
-  queue.touchedTo = consumedTo - 1;
-  spool.eraser.touched(queue);
+  if (first <= queue.touchedTo) {
+    queue.touchedFrom = first;
+    spool.eraser.touched(queue);
+  } else {
+    queue.touchedTo = -1;
+  }
 }
 
 function giveRetained(spool: Spool, visitor: RecoveryVisitor, progress: Progress): void {
@@ -147,14 +144,16 @@ function giveRetained(spool: Spool, visitor: RecoveryVisitor, progress: Progress
   const view = new MessageView();
   for (const number of numbers) {
     progress.row();
-    const plain = openOne(spool, RowKind.RETAINED, 0, number);
+    const plain = openOne(spool, RowKind.RETAINED, 0, number, 'a retained message');
+    // Also one that has expired, or that is damaged and could not be set aside, is held until it is let go.
+    const size = spool.objects.sizeOf(RowKind.RETAINED, 0, number);
+    if (size >= 0) spool.adoptRetained(size);
     if (plain === null) continue;
     const records = new RecordBuffer(plain.length);
     records.load(plain);
     if (records.untilMs(0) <= spool.clock.wallMs()) continue;
     records.view(0, view);
     view.retain = 1;
-    spool.adoptRetained(records.messageBytes(0));
     visitor.retained(number, view);
   }
 }

@@ -22,6 +22,16 @@ export const RowKind = {
 } as const;
 export type RowKind = (typeof RowKind)[keyof typeof RowKind];
 
+/** Numbers of the META rows. */
+export const MetaRow = {
+  /** Format and count of starts. */
+  STARTS: 0,
+  /** Numbers below it may have been given to shared messages. */
+  SHARED_NUMBERS: 1,
+  /** Written to see whether the disk has room again. */
+  PROBE: 2,
+} as const;
+
 export const ROW_NUMBER_MAX = 2 ** 48 - 1;
 const ROW_KEY_BYTES = 11;
 const EXPIRY_KEY_BYTES = 18;
@@ -45,11 +55,16 @@ export function rowNumber(key: Uint8Array): number {
 export function expiryKey(untilMs: number, kind: RowKind, session: number, number: number): Buffer {
   const key = Buffer.allocUnsafe(EXPIRY_KEY_BYTES);
   key[0] = RowKind.EXPIRY;
-  key.writeUIntBE(Math.min(Math.max(0, Math.ceil(untilMs)), ROW_NUMBER_MAX), 1, 6);
+  key.writeUIntBE(dueMs(untilMs), 1, 6);
   key[7] = kind;
   key.writeUInt32BE(session, 8);
   key.writeUIntBE(number, 12, 6);
   return key;
+}
+
+/** The time in whole ms under which a value that must be forgotten by `untilMs` is listed. */
+export function dueMs(untilMs: number): number {
+  return Math.min(Math.max(0, Math.ceil(untilMs)), ROW_NUMBER_MAX);
 }
 
 export interface Due {

@@ -1,9 +1,12 @@
 // A sealed value: bytes that must be forgotten one day, encrypted with AES-256-GCM (NIST SP 800-38D) under a key that seals nothing else
 // and stands in a slot of the vault. And a sealed row: numbers only, under a key that lives as long as the store.
 //
-// Sealed value:  0 version u8 | 1 flags u8 | 2 - | 4 slot u32 | 8 count u32 | 12 - u32 | 16 last f64 | 24 since f64 | 32 until f64
+// Sealed value:  0 version u8 | 1 flags u8 | 2 - | 4 slot u32 | 8 count u32 | 12 check u32 | 16 last f64 | 24 since f64 | 32 until f64
 //                40 nonce 12 | 52 - u32 | 56 tag 16 | 72 ciphertext         what stands before the nonce is authenticated with it
 // Sealed row:    0 version u8 | 1 - | 8 epoch 16 | 24 counter f64 | 32 tag 16 | 48 ciphertext
+//
+// The check is over what stands before the tag. A value's facts are used without opening it, and a key is destroyed by the slot that
+// they name: a broken bit there must not cost another value its key.
 //
 // A broken bit breaks the tag. The ciphertext is that of counter mode, so what the other bits hold is still there: `salvage` gives it, and
 // the checks of the single records tell which of them are whole.
@@ -14,6 +17,7 @@ const VERSION = 1;
 const TAG_BYTES = 16;
 const NONCE_BYTES = 12;
 const CLEAR_BYTES = 40;
+const CHECK_AT = 12;
 const NONCE_AT = 40;
 const TAG_AT = 56;
 export const SEALED_HEADER_BYTES = 72;
@@ -56,6 +60,7 @@ export function seal(
   value.writeDoubleLE(facts.sinceMs, 24);
   value.writeDoubleLE(facts.untilMs, 32);
   value.set(random(NONCE_BYTES), NONCE_AT);
+  value.writeInt32LE(factsCheck(new DataView(value.buffer, value.byteOffset, TAG_AT)), CHECK_AT);
   const cipher = createCipheriv('aes-256-gcm', vault.keyOf(slot), value.subarray(NONCE_AT, NONCE_AT + NONCE_BYTES));
   cipher.setAAD(value.subarray(0, CLEAR_BYTES));
   value.set(cipher.update(plain), SEALED_HEADER_BYTES);
@@ -64,10 +69,11 @@ export function seal(
   return { value, slot };
 }
 
-/** The clear part of a sealed value; null when it is none of this version. */
+/** The clear part of a sealed value; null when it is none of this version, or damaged. */
 export function sealedFacts(value: Uint8Array): SealedFacts | null {
   if (value.length < SEALED_HEADER_BYTES || value[0] !== VERSION) return null;
   const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
+  if (view.getInt32(CHECK_AT, true) !== factsCheck(view)) return null;
   return {
     flags: value[1]!,
     slot: view.getUint32(4, true),
@@ -76,6 +82,17 @@ export function sealedFacts(value: Uint8Array): SealedFacts | null {
     sinceMs: view.getFloat64(24, true),
     untilMs: view.getFloat64(32, true),
   };
+}
+
+/** Each step is one to one in the word that it takes, so damage within one word is always found. */
+function factsCheck(view: DataView): number {
+  let hash = TAG_AT;
+  for (let at = 0; at < TAG_AT; at += 4) {
+    if (at === CHECK_AT) continue;
+    hash = Math.imul(hash ^ view.getInt32(at, true), 0x5bd1e995);
+    hash ^= hash >>> 15;
+  }
+  return hash;
 }
 
 /** Decrypts a sealed value. `whole` is false when its tag does not fit: the bytes are then what counter mode gives, to be judged one by one. */

@@ -2,14 +2,27 @@
 // that everybody has consumed before the commit is never written.
 import type { MessageView } from '../protocol/publish.ts';
 import { RecordBuffer, type RecordContent } from './records.ts';
-import { RowKind, rowKey, rowNumber } from './rows.ts';
+import type { References } from './repair.ts';
+import { MetaRow, RowKind, rowKey, rowNumber } from './rows.ts';
 import { openValue } from './salvage.ts';
 import { sealedFacts } from './sealed.ts';
-import { type Ground, PLAIN_BYTES_TARGET, readNumbers, type Step } from './step.ts';
+import { cutPieces, doubling, type Ground, PLAIN_BYTES_TARGET, readNumbers, type Step } from './step.ts';
 
 const NO_BYTES = new Uint8Array(0);
 const COUNTS_KEPT_MAX = 1_024;
 const VALUES_KEPT_MAX = 64;
+/** Numbers that may be given out before a row must say so. */
+const NUMBERS_RESERVED = 2 ** 20;
+
+/** What became of a look for a message. */
+export const View = {
+  FOUND: 0,
+  /** It is not there any more. */
+  MISSING: 1,
+  /** It lies in a value that is damaged and must be put right first. */
+  DAMAGED: 2,
+} as const;
+export type View = (typeof View)[keyof typeof View];
 
 interface Pending {
   readonly offset: number;
@@ -36,6 +49,12 @@ export class SharedMessages {
   readonly #pending = new Map<number, Pending>();
   #records = new RecordBuffer(65_536);
   #next = 1;
+  /** A start goes on here: a number never means two messages to a reference that outlived its message. */
+  #reserved = 1;
+  /** First numbers of values whose row of counts is damaged: nobody is counted down there until they are made anew. */
+  readonly damagedCounts = new Set<number>();
+  /** First number of the value that a look found damaged. */
+  damagedFirst = 0;
   /** Counts by first number, least recently used first; changed ones stay. */
   readonly #counts = new Map<number, Counts>();
   #recent: Counts | null = null;
@@ -48,24 +67,26 @@ export class SharedMessages {
   /** Takes over what a start found. */
   recover(): void {
     const { disk } = this.#ground;
-    disk.range(rowKey(RowKind.SHARED, 0, 0), rowKey(RowKind.COUNTS, 0, 0), (_key, value) => {
-      const facts = sealedFacts(value);
-      if (facts !== null) this.#next = Math.max(this.#next, facts.last + 1);
+    this.#next = readNumbers(this.#ground, RowKind.META, 0, MetaRow.SHARED_NUMBERS)?.[0] ?? 1;
+    disk.range(rowKey(RowKind.SHARED, 0, 0), rowKey(RowKind.COUNTS, 0, 0), (key, value) => {
+      this.#next = Math.max(this.#next, (sealedFacts(value)?.last ?? rowNumber(key)) + 1);
+      this.damagedCounts.add(rowNumber(key));
       return true;
     });
+    this.#reserved = this.#next;
     const firsts: number[] = [];
     disk.range(rowKey(RowKind.COUNTS, 0, 0), rowKey(RowKind.RETAINED, 0, 0), (key) => {
       firsts.push(rowNumber(key));
       return true;
     });
     for (const first of firsts) {
-      const row = readNumbers(this.#ground, RowKind.COUNTS, 0, first);
-      if (row === null) continue;
-      for (let i = 0; i < row.length; i += 3) {
-        if (row[i + 1]! <= 0) continue;
-        this.messages++;
-        this.bytes += row[i + 2]!;
-      }
+      const counts = this.#readCounts(first);
+      if (counts === null) continue;
+      if (!this.damagedCounts.delete(first)) counts.waiting.fill(0); // their value is not there
+      this.#take(counts);
+      // The process ended between the last acknowledgement and the erasure.
+      counts.touched = counts.waiting.some((waiting) => waiting <= 0);
+      if (counts.touched) this.#counts.set(first, counts);
     }
   }
 
@@ -110,22 +131,26 @@ export class SharedMessages {
     this.bytes -= messageBytes;
   }
 
-  /** Points `view` at a message, valid until the next call; false when it is not there any more, or broken. */
-  view(number: number, view: MessageView): boolean {
+  /** Points `view` at a message, valid until the next call. */
+  view(number: number, view: MessageView): View {
     const pending = this.#pending.get(number);
     if (pending !== undefined) {
       this.#records.view(pending.offset, view);
-      return true;
+      return View.FOUND;
     }
-    const counts = this.#countsOf(number);
-    const records = counts === null ? null : this.#valueOf(counts.first);
-    if (records === null) return false;
-    for (let at = 0; at < records.end; at += records.length(at)) {
-      if (records.number(at) !== number) continue;
-      records.view(at, view);
-      return true;
+    const first = this.#firstOf(number);
+    const value = first < 0 ? null : this.#valueOf(first);
+    if (value === null) return View.MISSING;
+    if (value === DAMAGED) {
+      this.damagedFirst = first;
+      return View.DAMAGED;
     }
-    return false;
+    for (let at = 0; at < value.end; at += value.length(at)) {
+      if (value.number(at) !== number) continue;
+      value.view(at, view);
+      return View.FOUND;
+    }
+    return View.MISSING;
   }
 
   /** Writes what came and what was counted down; returns how many messages were written. */
@@ -135,15 +160,18 @@ export class SharedMessages {
     const survivors = new RecordBuffer(PLAIN_BYTES_TARGET);
     const waiting: number[] = [];
     for (const [, { offset, waiting: count }] of this.#pending) {
+      this.#records.finish(offset);
       survivors.copy(this.#records, offset);
       waiting.push(count);
     }
     this.#sealPieces(step, survivors, waiting, () => PLAIN_BYTES_TARGET);
+    if (this.#next > this.#reserved) step.putNumbers(RowKind.META, 0, MetaRow.SHARED_NUMBERS, [this.#next + NUMBERS_RESERVED]);
     return this.#pending.size;
   }
 
   committed(): void {
     for (const counts of this.#counts.values()) counts.changed = false;
+    if (this.#pending.size > 0 && this.#next > this.#reserved) this.#reserved = this.#next + NUMBERS_RESERVED;
     this.releasePending();
   }
 
@@ -159,14 +187,18 @@ export class SharedMessages {
     }
   }
 
-  /** Nobody waits any longer for the messages of a sealed value that must be forgotten by `nowMs`. */
-  expire(first: number, nowMs: number): void {
+  /**
+   * Nobody waits any longer for the messages of a sealed value that must be forgotten by `untilMs`. False when the value is
+   * damaged and must be put right first.
+   */
+  expire(first: number, untilMs: number): boolean {
+    const value = this.#valueOf(first);
+    if (value === DAMAGED) return false;
     const counts = this.#countsOf(first);
-    const records = this.#valueOf(first);
-    if (counts === null || records === null || counts.first !== first) return;
-    for (let at = 0; at < records.end; at += records.length(at)) {
-      const index = indexOf(counts.numbers, records.number(at));
-      if (records.untilMs(at) > nowMs || index < 0) continue;
+    if (counts === null || value === null || counts.first !== first) return true;
+    for (let at = 0; at < value.end; at += value.length(at)) {
+      const index = indexOf(counts.numbers, value.number(at));
+      if (value.untilMs(at) > untilMs || index < 0) continue;
       if (counts.waiting[index]! > 0) {
         this.messages--;
         this.bytes -= counts.sizes[index]!;
@@ -175,67 +207,143 @@ export class SharedMessages {
       counts.changed = true;
     }
     counts.touched = true;
+    return true;
   }
 
-  /** Rewrites sealed values without the messages that nobody waits for any more; the step dooms the old ones. */
-  evacuate(step: Step): void {
+  /**
+   * Rewrites sealed values without the messages that nobody waits for any more; the step dooms the old ones. Returns the first
+   * numbers of those that are damaged: they stay as they are.
+   */
+  evacuate(step: Step): number[] {
+    const damaged: number[] = [];
     for (const counts of [...this.#counts.values()]) {
       if (!counts.touched) continue;
-      const value = this.#ground.disk.get(rowKey(RowKind.SHARED, 0, counts.first));
-      const facts = value === null ? null : sealedFacts(value);
-      if (facts === null) continue;
-      const records = this.#valueOf(counts.first);
-      step.forget(RowKind.SHARED, 0, counts.first, facts);
-      step.remove(rowKey(RowKind.COUNTS, 0, counts.first));
-      if (records === null) continue;
-      const survivors = new RecordBuffer(PLAIN_BYTES_TARGET);
-      const waiting: number[] = [];
-      for (let at = 0; at < records.end; at += records.length(at)) {
-        const index = indexOf(counts.numbers, records.number(at));
-        if (index < 0 || counts.waiting[index]! <= 0) continue;
-        survivors.copy(records, at);
-        waiting.push(counts.waiting[index]!);
+      const { first } = counts;
+      const records = this.#valueOf(first);
+      if (records === DAMAGED) {
+        damaged.push(first);
+        continue;
       }
-      if (waiting.length > 0) this.#sealPieces(step, survivors, waiting, doubling());
+      step.remove(rowKey(RowKind.COUNTS, 0, first));
+      const value = this.#ground.disk.get(rowKey(RowKind.SHARED, 0, first));
+      const facts = value === null ? null : sealedFacts(value);
+      if (facts === null || records === null) continue;
+      step.forget(RowKind.SHARED, 0, first, facts);
+      this.#sealSurvivors(step, records, counts);
     }
+    return damaged;
   }
 
   /** The step of `evacuate` is durable: the values that it replaced are forgotten here too. */
-  evacuated(): void {
-    for (const [first, counts] of this.#counts) {
-      if (!counts.touched) continue;
-      this.#counts.delete(first);
-      this.#values.delete(first);
+  evacuated(damaged: readonly number[]): void {
+    for (const [first, counts] of this.#counts) if (counts.touched && !damaged.includes(first)) this.#forget(first);
+  }
+
+  /**
+   * Plans what takes the place of a damaged value: its records that are whole, with their counts. Returns the numbers of those
+   * that somebody waits for and that are lost.
+   */
+  planSalvage(step: Step, first: number, whole: RecordBuffer): number[] {
+    const counts = this.#counts.get(first) ?? this.#readCounts(first);
+    step.remove(rowKey(RowKind.COUNTS, 0, first));
+    this.damagedCounts.delete(first);
+    if (counts === null) {
+      // Both are damaged: the counts of what is whole are made anew from the queues.
+      cutPieces(whole, doubling(), (from, to) => {
+        step.sealRecords(RowKind.SHARED, 0, whole, from, to);
+        this.damagedCounts.add(whole.number(from));
+      });
+      return [];
     }
+    const found = new Set<number>();
+    for (let at = 0; at < whole.end; at += whole.length(at)) found.add(whole.number(at));
+    this.#sealSurvivors(step, whole, counts);
+    return counts.numbers.filter((number, i) => counts.waiting[i]! > 0 && !found.has(number));
+  }
+
+  /** The step of `planSalvage` is durable; `lost` are gone. */
+  salvaged(first: number, lost: readonly number[]): void {
+    const counts = this.#counts.get(first) ?? null;
+    for (const number of lost) {
+      this.messages--;
+      this.bytes -= counts?.sizes[indexOf(counts.numbers, number)] ?? 0;
+    }
+    this.#forget(first);
+  }
+
+  /** Makes the damaged rows of counts anew from what the queues refer to. */
+  restore(references: ReadonlyMap<number, References>): void {
+    for (const first of this.damagedCounts) {
+      const value = this.#valueOf(first);
+      if (value === null || value === DAMAGED) continue;
+      const numbers: number[] = [];
+      const sizes: number[] = [];
+      for (let at = 0; at < value.end; at += value.length(at)) {
+        numbers.push(value.number(at));
+        sizes.push(value.messageBytes(at));
+      }
+      const waiting = numbers.map((number) => references.get(number)?.waiting ?? 0);
+      this.#counts.set(first, { first, numbers, sizes, waiting, changed: true, touched: waiting.includes(0) });
+    }
+    this.damagedCounts.clear();
+    this.#recount();
+  }
+
+  /** Counts what is held from what is there. */
+  #recount(): void {
+    this.messages = this.#pending.size;
+    this.bytes = 0;
+    for (const { offset } of this.#pending.values()) this.bytes += this.#records.messageBytes(offset);
+    const firsts = new Set(this.#counts.keys());
+    this.#ground.disk.range(rowKey(RowKind.COUNTS, 0, 0), rowKey(RowKind.RETAINED, 0, 0), (key) => {
+      firsts.add(rowNumber(key));
+      return true;
+    });
+    for (const first of firsts) {
+      const counts = this.#counts.get(first) ?? this.#readCounts(first);
+      if (counts !== null) this.#take(counts);
+    }
+  }
+
+  /** Takes the messages of a value that somebody waits for on the books. */
+  #take({ waiting, sizes }: Counts): void {
+    for (const [i, count] of waiting.entries()) {
+      if (count <= 0) continue;
+      this.messages++;
+      this.bytes += sizes[i]!;
+    }
+  }
+
+  #forget(first: number): void {
+    this.#counts.delete(first);
+    this.#values.delete(first);
     this.#recent = null;
+  }
+
+  /** Seals those of `records` that somebody waits for, each piece with its counts. */
+  #sealSurvivors(step: Step, records: RecordBuffer, counts: Counts): void {
+    const survivors = new RecordBuffer(PLAIN_BYTES_TARGET);
+    const waiting: number[] = [];
+    for (let at = 0; at < records.end; at += records.length(at)) {
+      const index = indexOf(counts.numbers, records.number(at));
+      if (index < 0 || counts.waiting[index]! <= 0) continue;
+      survivors.copy(records, at);
+      waiting.push(counts.waiting[index]!);
+    }
+    this.#sealPieces(step, survivors, waiting, doubling());
   }
 
   /** Seals records in pieces, each with the counts of its own; `sizes` says how large the next piece may be. */
   #sealPieces(step: Step, records: RecordBuffer, waiting: readonly number[], sizes: () => number): void {
-    let from = 0;
     let index = 0;
-    let firstIndex = 0;
-    let size = sizes();
-    const cut = (to: number, toIndex: number) => {
+    cutPieces(records, sizes, (from, to) => {
       step.sealRecords(RowKind.SHARED, 0, records, from, to);
       const row: number[] = [];
-      let at = from;
-      for (let i = firstIndex; i < toIndex; i++) {
-        row.push(records.number(at), waiting[i]!, records.messageBytes(at));
-        at += records.length(at);
+      for (let at = from; at < to; at += records.length(at)) {
+        row.push(records.number(at), waiting[index++]!, records.messageBytes(at));
       }
       step.putNumbers(RowKind.COUNTS, 0, records.number(from), row);
-      from = to;
-      firstIndex = toIndex;
-      size = sizes();
-    };
-    for (let at = 0; at < records.end; index++) {
-      records.finish(at);
-      const next = at + records.length(at);
-      if (next - from > size && at > from) cut(at, index);
-      at = next;
-    }
-    cut(records.end, index);
+    });
   }
 
   #planCounts(step: Step, counts: Counts): void {
@@ -255,9 +363,20 @@ export class SharedMessages {
     const entry = this.#ground.disk.last(rowKey(RowKind.COUNTS, 0, 0), rowKey(RowKind.COUNTS, 0, number + 1));
     if (entry === null) return null;
     const first = rowNumber(entry.key);
+    const counts = this.#readCounts(first);
+    if (counts === null) {
+      this.damagedCounts.add(first);
+      return null;
+    }
+    this.#counts.set(first, counts);
+    this.#recent = counts;
+    return counts;
+  }
+
+  #readCounts(first: number): Counts | null {
     const row = readNumbers(this.#ground, RowKind.COUNTS, 0, first);
     if (row === null) return null;
-    const counts: Counts = {
+    return {
       first,
       numbers: row.filter((_, i) => i % 3 === 0),
       waiting: row.filter((_, i) => i % 3 === 1),
@@ -265,33 +384,31 @@ export class SharedMessages {
       changed: false,
       touched: false,
     };
-    this.#counts.set(first, counts);
-    this.#recent = counts;
-    return counts;
   }
 
-  #valueOf(first: number): RecordBuffer | null {
+  /** First number of the sealed value that holds a message, if any does; -1 when there is none. */
+  #firstOf(number: number): number {
+    const recent = this.#recent;
+    if (recent !== null && number >= recent.first && number <= recent.numbers[recent.numbers.length - 1]!) return recent.first;
+    const entry = this.#ground.disk.last(rowKey(RowKind.SHARED, 0, 0), rowKey(RowKind.SHARED, 0, number + 1));
+    return entry === null ? -1 : rowNumber(entry.key);
+  }
+
+  /** The records of a sealed value; null when there is none. */
+  #valueOf(first: number): RecordBuffer | typeof DAMAGED | null {
     const known = this.#values.get(first);
     if (known !== undefined) return known;
     const value = this.#ground.disk.get(rowKey(RowKind.SHARED, 0, first));
-    const records = value === null ? null : openValue(this.#ground.vault, value);
-    if (records === null) return null;
+    if (value === null) return null;
+    const opened = openValue(this.#ground.vault, value);
+    if (opened === null || opened.lost > 0) return DAMAGED;
     if (this.#values.size >= VALUES_KEPT_MAX) this.#values.delete(this.#values.keys().next().value!);
-    this.#values.set(first, records.records);
-    return records.records;
+    this.#values.set(first, opened.records);
+    return opened.records;
   }
 }
 
-/** Sizes of the pieces in which the rest of a value is sealed anew: what is consumed next stands in small ones, so that little is rewritten again. */
-export function doubling(): () => number {
-  let size = PIECE_BYTES_MIN / 2;
-  return () => {
-    size = Math.min(size * 2, PLAIN_BYTES_TARGET);
-    return size;
-  };
-}
-
-const PIECE_BYTES_MIN = 1_024;
+const DAMAGED = 'damaged';
 const RECORDS_KEPT_BYTES = 4 * 1_048_576;
 
 /** Index of a value in a rising list, -1 when it is not there. */

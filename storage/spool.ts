@@ -16,6 +16,7 @@ import { SessionQueue } from './queue.ts';
 import { Ranges } from './ranges.ts';
 import { Reading } from './reading.ts';
 import { RecordBuffer, type RecordContent } from './records.ts';
+import { Repair } from './repair.ts';
 import { RowKind, rowKey, rowNumber } from './rows.ts';
 import { openValue } from './salvage.ts';
 import { sealedFacts } from './sealed.ts';
@@ -69,6 +70,7 @@ export class Spool {
   readonly shared: SharedMessages;
   readonly objects: Objects;
   readonly eraser: Eraser;
+  readonly repair: Repair;
   readonly health: DiskHealth;
   /** Starts of the store, this one included. */
   readonly started: number;
@@ -101,6 +103,7 @@ export class Spool {
     this.shared = new SharedMessages(ground);
     this.objects = new Objects(ground);
     this.eraser = new Eraser(this);
+    this.repair = new Repair(this);
     this.health = new DiskHealth(ground.disk, settings, clock, figures, events);
     this.#open = { content: emptyContent(), adds: [], isOpen: false };
   }
@@ -125,6 +128,7 @@ export class Spool {
   adopt(queue: SessionQueue): void {
     this.queues.set(queue.session, queue);
     this.#account(queue, 1);
+    if (queue.stateChanged) this.#dirty.add(queue);
   }
 
   adoptRetained(bytes: number): void {
@@ -146,7 +150,12 @@ export class Spool {
   dropSession(session: number): void {
     this.#begin();
     const queue = this.queues.get(session);
-    if (queue === undefined) return;
+    if (queue !== undefined) this.endSession(queue);
+  }
+
+  /** Takes a session out with all that it holds. */
+  endSession(queue: SessionQueue): void {
+    const { session } = queue;
     this.objects.remove(RowKind.SESSION, session, 0);
     this.objects.removeSubscriptions(session);
     this.#account(queue, -1);
@@ -231,7 +240,7 @@ export class Spool {
     this.#begin();
     const queue = this.queues.get(session);
     if (queue === undefined || queue.isFinished(position) || queue.isReceived(position)) return;
-    this.#takeMessage(queue, position);
+    if (!this.#takeMessage(queue, position)) return;
     queue.receive(position);
     this.#dirty.add(queue);
   }
@@ -302,8 +311,7 @@ export class Spool {
   /** Lets a delivery go that nobody acknowledged, and says so. */
   letGo(queue: SessionQueue, position: number, reason: GoneReason): void {
     const before = queue.bytes;
-    this.#finish(queue, position);
-    this.events.gone(queue.session, position, before - queue.bytes, reason);
+    if (this.#finish(queue, position)) this.events.gone(queue.session, position, before - queue.bytes, reason);
   }
 
   /** The retained message of a number has expired. */
@@ -336,19 +344,26 @@ export class Spool {
     return bytes;
   }
 
-  /** Makes everything that was applied durable. False when the disk did not take it: it is kept, and asked again later. */
+  /** Makes everything that was applied durable, and counts it as such. False when the disk did not take it: it is kept, and asked again later. */
   commit(): boolean {
-    if (this.figures.state === SpoolState.BROKEN) return false;
+    return this.write() && this.publishIfClean();
+  }
+
+  /** Makes everything that was applied durable. */
+  write(): boolean {
+    if (!this.hasChanges) return true;
     const nowMs = this.clock.monotonicMs();
     this.health.look();
     if (nowMs < this.#retryAtMs) return false;
     const step = new Step(this.ground);
     let written = 0;
-    for (const queue of this.#dropped) this.eraser.planDrop(step, queue);
-    for (const queue of this.#dirty) if (queue.hasChanges) written += queue.plan(step, this.started);
-    this.shared.plan(step);
-    this.objects.plan(step);
-    if (!this.apply(step)) {
+    const done = this.attempt(step, () => {
+      for (const queue of this.#dropped) this.eraser.planDrop(step, queue);
+      for (const queue of this.#dirty) if (queue.hasChanges) written += queue.plan(step, this.started);
+      this.shared.plan(step);
+      this.objects.plan(step);
+    });
+    if (!done) {
       this.#retryAtMs = nowMs + RETRY_MS;
       return false;
     }
@@ -362,21 +377,34 @@ export class Spool {
     this.shared.committed();
     this.objects.committed();
     this.figures.add(Figure.WRITTEN, written);
-    this.#publish();
     return true;
+  }
+
+  /** Plans a step and applies it. */
+  attempt(step: Step, plan: () => void): boolean {
+    return this.guard(step, plan) && this.apply(step);
+  }
+
+  /** Does what plans a step, or applies it; false when the disk or the key file did not take it: nothing has changed then. */
+  guard(step: Step, act: () => void): boolean {
+    if (this.figures.state === SpoolState.BROKEN) return false;
+    try {
+      act();
+      return true;
+    } catch (error) {
+      this.health.failed(error);
+      // Of a step that a failing disk says it did not make, nobody knows until the next start, which destroys the keys of the values
+      // that are not there.
+      if (this.health.isSound) this.eraser.doom(step.taken);
+      return false;
+    }
   }
 
   /** Applies a step, and dooms the keys that go with it. */
   apply(step: Step): boolean {
     if (step.isEmpty) return true;
     const startedMs = this.clock.monotonicMs();
-    try {
-      step.apply();
-    } catch (error) {
-      this.eraser.doom(step.taken);
-      this.health.failed(error);
-      return false;
-    }
+    if (!this.guard(step, () => step.apply())) return false;
     this.eraser.doom(step.doomed);
     const took = this.clock.monotonicMs() - startedMs;
     this.figures.set(Figure.COMMIT_MS, took);
@@ -390,11 +418,11 @@ export class Spool {
   /** Writes the rows so that the next start goes on exactly here. */
   stop(): void {
     this.settle();
-    if (this.hasChanges && !this.commit()) return;
-    const step = new Step(this.ground);
-    for (const queue of this.queues.values()) if (queue.reserved !== queue.end) queue.planStop(step, this.started);
-    this.apply(step);
     this.eraser.run(true);
+    if (!this.commit()) return;
+    const step = new Step(this.ground);
+    for (const queue of this.queues.values()) if (!queue.isExact) queue.planStop(step, this.started);
+    this.apply(step);
   }
 
   /** Size and reference of the message at a sealed position; null when it is not there. */
@@ -411,10 +439,10 @@ export class Spool {
     if (entry === null || (sealedFacts(entry.value)?.last ?? -1) < position) return null;
     const first = rowNumber(entry.key);
     const opened = openValue(this.ground.vault, entry.value);
-    if (opened === null || opened.lost > 0) {
-      this.eraser.quarantine(queue, first);
+    const isDamaged = opened === null || opened.lost > 0;
+    if (isDamaged && this.repair.queueValue(queue, first))
       return this.isOwed(queue, position) ? this.locate(queue, position) : null;
-    }
+    if (opened === null) return null;
     this.remember(queue, opened.records);
     const directory = queue.directories[queue.directories.length - 1]!;
     const index = directory.indexOf(position);
@@ -445,16 +473,21 @@ export class Spool {
     this.#dirty.add(queue);
   }
 
-  #finish(queue: SessionQueue, position: number): void {
-    if (!queue.isReceived(position)) this.#takeMessage(queue, position);
+  /** False when the position turned out to be gone, which was told. */
+  #finish(queue: SessionQueue, position: number): boolean {
+    if (!queue.isReceived(position) && !this.#takeMessage(queue, position)) return false;
     queue.finish(position);
     this.#dirty.add(queue);
+    return true;
   }
 
-  /** The message of a delivery is not needed any more. */
-  #takeMessage(queue: SessionQueue, position: number): void {
-    this.#account(queue, -1);
+  /** The message of a delivery is not needed any more. False when it turned out to be gone, which was told. */
+  #takeMessage(queue: SessionQueue, position: number): boolean {
     const offset = queue.pendingOffset(position);
+    // A look into a damaged value puts it right first.
+    const found = offset >= 0 ? null : this.locate(queue, position);
+    if (!this.isOwed(queue, position)) return false;
+    this.#account(queue, -1);
     if (offset >= 0) {
       const { records } = queue.pending!;
       const reference = records.reference(offset);
@@ -462,15 +495,13 @@ export class Spool {
       queue.elide(position, size, reference >= 0);
       if (reference >= 0) this.shared.release(reference, size);
       this.figures.add(Figure.ELIDED, 1);
-    } else {
-      const found = this.locate(queue, position);
-      if (found !== null) {
-        queue.touch(position, found.size, found.reference >= 0);
-        if (found.reference >= 0) this.shared.release(found.reference, found.size);
-        this.eraser.consumed();
-      }
+    } else if (found !== null) {
+      queue.touch(position, found.size, found.reference >= 0);
+      if (found.reference >= 0) this.shared.release(found.reference, found.size);
+      this.eraser.consumed();
     }
     this.#account(queue, 1);
+    return true;
   }
 
   /** Takes the counts of a queue on the books of the whole spool, or off them. */
@@ -545,7 +576,14 @@ export class Spool {
     figures.set(Figure.MESSAGE_BYTES, held.messageBytes);
     figures.set(Figure.RETAINED, held.retained);
     figures.set(Figure.RETAINED_BYTES, held.retainedBytes);
+    this.countKeys();
     figures.durable = this.#applied;
+  }
+
+  countKeys(): void {
+    const { vault } = this.ground;
+    this.figures.set(Figure.KEY_SLOTS, vault.slots);
+    this.figures.set(Figure.KEY_SLOTS_FREE, vault.freeSlots);
   }
 }
 

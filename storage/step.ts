@@ -63,6 +63,11 @@ export class Step {
     this.seal(kind, session, records.number(from), records.bytes.subarray(from, to), { flags, count, last, sinceMs, untilMs });
   }
 
+  /** Seals what is left of a value. */
+  sealPieces(kind: RowKind, session: number, records: RecordBuffer): void {
+    cutPieces(records, doubling(), (from, to) => this.sealRecords(kind, session, records, from, to));
+  }
+
   /** Puts a row of numbers. */
   putNumbers(kind: RowKind, session: number, number: number, numbers: readonly number[]): void {
     const plain = Float64Array.from(numbers);
@@ -103,3 +108,30 @@ export function readNumbers(ground: Ground, kind: RowKind, session: number, numb
   if (plain === null || plain.length % 8 !== 0) return null;
   return Array.from({ length: plain.length / 8 }, (_, i) => plain.readDoubleLE(i * 8));
 }
+
+/** Cuts records into pieces of the sizes that `sizes` gives in turn; a record that is larger is a piece of its own. */
+export function cutPieces(records: RecordBuffer, sizes: () => number, cut: (from: number, to: number) => void): void {
+  let size = sizes();
+  let from = 0;
+  for (let at = 0; at < records.end; ) {
+    const next = at + records.length(at);
+    if (next - from > size && at > from) {
+      cut(from, at);
+      from = at;
+      size = sizes();
+    }
+    at = next;
+  }
+  if (from < records.end) cut(from, records.end);
+}
+
+/** Sizes of the pieces in which the rest of a value is sealed anew: what is consumed next stands in small ones, so that little is rewritten again. */
+export function doubling(): () => number {
+  let size = PIECE_BYTES_MIN / 2;
+  return () => {
+    size = Math.min(size * 2, PLAIN_BYTES_TARGET);
+    return size;
+  };
+}
+
+const PIECE_BYTES_MIN = 1_024;

@@ -41,10 +41,13 @@ export class StreamLink implements Link {
   /** Starts to deliver to `sink`. */
   attach(sink: LinkSink): void {
     this.#sink = sink;
-    this.#socket.on('data', (chunk: Buffer) => {
-      if (!this.#ended) sink.linkBytes(chunk, 0, chunk.length);
-    });
+    this.#socket.on('data', (chunk: Buffer) => this.take(chunk, chunk.length));
     if (!this.#paused) this.#socket.resume();
+  }
+
+  /** What the socket has read: by 'data', or by the shared buffer of a socket that has no such events. */
+  take(chunk: Uint8Array, to: number): void {
+    if (!this.#ended && this.#sink !== null) this.#sink.linkBytes(chunk, 0, to);
   }
 
   write(block: Uint8Array, from: number, to: number): Lent {

@@ -8,6 +8,7 @@ import { type BindOptions, bind } from './bind.ts';
 import { readTlsMaterial, type TlsOptions } from './certificate.ts';
 import { readProxyHeader } from './proxied.ts';
 import type { Origin } from './proxy-protocol.ts';
+import { readShared } from './shared-read.ts';
 import { StreamLink } from './stream-link.ts';
 import { defaultHandshakeLimits, type HandshakeLimits, HandshakeThrottle } from './throttle.ts';
 import { tlsFront } from './tls.ts';
@@ -48,6 +49,8 @@ export async function listenTcp(options: TcpOptions): Promise<Listener> {
     tls === undefined
       ? null
       : tlsFront<Arrival>(tls, await readTlsMaterial(name, tls), options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS, open);
+  /** No PROXY header and no TLS: the bytes are MQTT from the first one on. */
+  const isPlain = secure === null && proxyProtocol === undefined;
   /** Sockets in a handshake. */
   const arriving = new Set<Socket>();
   let accepting = true;
@@ -104,13 +107,15 @@ export async function listenTcp(options: TcpOptions): Promise<Listener> {
     }
     const { address, port } = arrival.origin;
     const peer: Peer = { transport, listener: name, address, port, secure: secure !== null, certificate };
-    const link = new StreamLink(socket, peer, clock, endTimeoutMs);
+    const own = isPlain ? readShared(socket, (chunk, to) => link.take(chunk, to)) : socket;
+    const link: StreamLink = new StreamLink(own, peer, clock, endTimeoutMs);
     const sink = accept(link);
     if (sink === null) link.destroy();
     else link.attach(sink);
   }
 
-  const server = createServer({ noDelay: true, allowHalfOpen: false }, arrive);
+  // A plain connection is not read from before it is a link.
+  const server = createServer({ noDelay: true, allowHalfOpen: false, pauseOnConnect: isPlain }, arrive);
   const port = await bind(server, options);
   // A failed accept (out of file descriptors) costs that connection only.
   server.on('error', () => {});

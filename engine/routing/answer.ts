@@ -26,13 +26,25 @@ export function answer(
   shard.gated.add(connection);
 }
 
+/** The same for an answer of more than numbers: SUBACK, UNSUBACK. */
+export function answerPacket(shard: Shard, connection: Connection, packet: Uint8Array, sequence: number): void {
+  const { gated } = connection;
+  if (sequence <= shard.store.durable && (gated === null || gated.count === 0)) {
+    connection.outbox.append(packet, 0, packet.length);
+    return;
+  }
+  connection.gated ??= new GatedAnswers();
+  connection.gated.pushPacket(sequence, packet);
+  shard.gated.add(connection);
+}
+
 /** The watermark moved: writes what it releases. */
 export function releaseGated(shard: Shard): void {
   const { durable } = shard.store;
   for (const connection of shard.gated) {
     const gated = connection.gated!;
     while (gated.count > 0 && gated.sequence <= durable) {
-      if (connection.isOpen) writeAnswer(connection, gated.type, gated.packetId, gated.reason);
+      if (connection.isOpen) writeOldest(connection, gated);
       gated.shift();
     }
     if (gated.count === 0) shard.gated.delete(connection);
@@ -43,6 +55,12 @@ export function releaseGated(shard: Shard): void {
 export function unanswered(connection: Connection): number {
   const gated = connection.gated === null ? 0 : connection.gated.endings;
   return gated + (connection.session === null ? 0 : connection.session.inbound.count);
+}
+
+function writeOldest(connection: Connection, gated: GatedAnswers): void {
+  const { packet } = gated;
+  if (packet !== null) connection.outbox.append(packet, 0, packet.length);
+  else writeAnswer(connection, gated.type, gated.packetId, gated.reason);
 }
 
 function writeAnswer(connection: Connection, type: PacketType, packetId: number, reason: Reason): void {

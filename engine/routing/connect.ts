@@ -245,7 +245,9 @@ function join(shard: Shard, connection: Connection, session: Session, packet: Co
     session.stored = shard.nextStored++;
     shard.storedSessions.set(session.stored, session);
   }
-  if (session.stored !== 0) storeSession(shard, session);
+  if (session.stored === 0) return;
+  storeSession(shard, session);
+  session.joined = shard.store.sequence;
 }
 
 function sessionExpiryS(shard: Shard, packet: ConnectPacket): number {

@@ -63,6 +63,15 @@ export function deliverOne(shard: Shard, view: MessageView, target: Target, qos:
   endMessage(shard);
 }
 
+/** Gives a message that the slab holds, and that `view` shows, to another member of its shared group. */
+export function deliverAgain(shard: Shard, message: MessageHandle, view: MessageView, route: Route, group: number): void {
+  beginMessage();
+  shard.messages.retain(message);
+  fanOut.message = message;
+  deliverToGroup(shard, null, view, route, group);
+  endMessage(shard);
+}
+
 function beginMessage(): void {
   fanOut.matched = 0;
   fanOut.refused = 0;
@@ -139,8 +148,8 @@ function owe(
 ): void {
   const { deliveries, connection, stored } = session;
   const pressed = connection !== null && connection.outbox.pendingBytes > shard.limits.outboxHighBytes;
-  const now = connection !== null && !pressed && session.loaded && deliveries.canAppendSent(connection.sendQuota);
-  const kept = !now || stored !== 0 || target.group >= 0;
+  const free = connection !== null && !pressed && session.loaded && deliveries.canAppendSent(connection.sendQuota);
+  const kept = !free || stored !== 0 || target.group >= 0;
   const bytes = queueBytes(view);
   const bits = deliveryBits(qos, retain);
   if (kept) {
@@ -152,6 +161,8 @@ function owe(
     }
     countQueued(shard, session, 1, bytes);
   }
+  const durable = qos !== 2 || stored === 0 || isDurable(shard, session);
+  const now = free && durable;
   if (pressed) pressOn(shard, connection, publisher);
   const inMemory = stored === 0 || (connection !== null && session.loaded && (now || deliveries.count < LOADED_MAX));
   session.tail++;
@@ -165,6 +176,15 @@ function owe(
   if (!sendPublish(shard, connection, view, qos, retain, 0, deliveries.packetId(offset), target.subscriptionIds, many)) {
     finishDelivery(shard, session, offset); // [MQTT-3.1.2-25] too large for this receiver: as if it were done
   }
+}
+
+/** Whether the delivery that was just stored is durable already; if not, the session is looked at when the watermark moves. */
+function isDurable(shard: Shard, session: Session): boolean {
+  session.durable.added(session.tail + 1, fanOut.sequence);
+  session.durable.moved(shard.store.durable);
+  if (!session.durable.isWaiting) return true;
+  shard.awaitingDurable.add(session);
+  return false;
 }
 
 /** Lets the oldest messages go that were not sent, where the session's listener says so. False: there are none. */

@@ -2,12 +2,12 @@
 // goes out here, and only here.
 import { MessageView } from '../../protocol/publish.ts';
 import { shareFilterFrom } from '../../protocol/topic.ts';
-import { type MessageHandle, NO_MESSAGE } from '../memory/messages.ts';
+import { NO_MESSAGE } from '../memory/messages.ts';
 import type { Connection } from '../sessions/connection.ts';
 import { DeliveryState } from '../sessions/deliveries.ts';
 import { SESSION_NEVER_EXPIRES, type Session, type Will } from '../sessions/session.ts';
 import { Timer } from '../timers.ts';
-import { deliverMessage, deliverToGroup } from './deliver.ts';
+import { deliverAgain, deliverMessage } from './deliver.ts';
 import { countQueued } from './queue.ts';
 import { packSession } from './record.ts';
 import { retainMessage } from './retain.ts';
@@ -84,6 +84,7 @@ export function endSession(shard: Shard, session: Session): void {
   if (session.stored !== 0) {
     shard.store.dropSession(session.stored);
     shard.storedSessions.delete(session.stored);
+    shard.awaitingDurable.delete(session);
   }
   session.stored = 0;
 }
@@ -117,14 +118,8 @@ function handOver(shard: Shard, session: Session): void {
     if (message === NO_MESSAGE || !shard.messages.view(message, view)) continue;
     if (shard.routes.find(view.topic, view.topicFrom, view.topicTo) < 0) continue;
     const route = shard.routes.found;
-    if (route.groups.includes(target.group)) redeliver(shard, message, view, target.group);
+    if (route.groups.includes(target.group)) deliverAgain(shard, message, view, route, target.group);
   }
-}
-
-function redeliver(shard: Shard, message: MessageHandle, view: MessageView, group: number): void {
-  shard.messages.retain(message); // the view borrows until the delivery has made its own copy
-  deliverToGroup(shard, null, view, shard.routes.found, group);
-  shard.messages.release(message);
 }
 
 /** Gives a session its will, or takes it away. */

@@ -33,13 +33,19 @@ export function pump(shard: Shard, session: Session): void {
       const sequence = session.stored === 0 ? 0 : shard.store.sequence;
       answer(shard, connection, PacketType.PUBREL, deliveries.packetId(deliveries.sent), Reason.SUCCESS, sequence);
       deliveries.pass();
-    } else if (deliveries.canSend(connection.sendQuota)) {
+    } else if (deliveries.canSend(connection.sendQuota) && mayLeave(session)) {
       sendNext(shard, session, connection);
     } else {
       break;
     }
   }
   if (!session.loaded && !session.reading && deliveries.count - deliveries.sent < REFILL_BELOW) refill(shard, session);
+}
+
+/** Whether the next delivery may go out as far as the store is concerned: QoS 2 only when it is durable. */
+function mayLeave({ deliveries, stored, durable }: Session): boolean {
+  const offset = deliveries.sent;
+  return stored === 0 || deliveries.qos(offset) !== 2 || deliveries.base + offset < durable.position;
 }
 
 function sendNext(shard: Shard, session: Session, connection: Connection): void {
@@ -103,6 +109,11 @@ export function releaseQueued(shard: Shard, session: Session, message: MessageHa
 
 /** Reads the next deliveries of a stored session into memory. */
 function refill(shard: Shard, session: Session): void {
+  // What goes out counts as sent after a crash only if the store knows by then that the client was connected [MQTT-3.3.1-1].
+  if (session.joined > shard.store.durable) {
+    shard.awaitingDurable.add(session);
+    return;
+  }
   session.reading = true;
   const { deliveries } = session;
   const from = deliveries.base + deliveries.count;

@@ -47,6 +47,7 @@ export async function recover(shard: Shard): Promise<void> {
       if (session === undefined) return;
       session.deliveries.reset(base);
       session.tail = end;
+      session.durable.reset(end);
       // All of it may have been sent, and may not: the acknowledgements that let the window move on need not have become durable. It
       // goes out with DUP [MQTT-3.3.1-1].
       if (wasConnected.get(session)) session.sentBefore = end;

@@ -21,6 +21,8 @@ import type { Shard } from './shard.ts';
 
 /** Nodes of the index visited and messages looked at in one turn: some milliseconds. */
 const STEPS_PER_TURN = 20_000;
+/** Retained messages that may wait in a session's queue. */
+const AHEAD_MAX = 64;
 
 /** The steps that are left in this turn, and the connections that wait for the next one. */
 export class ReplayTurn implements Duty {
@@ -60,8 +62,8 @@ export function sendReplay(shard: Shard, connection: Connection): void {
   const { replay, session } = connection;
   if (replay === null || session === null || connection.state !== ConnectionState.OPEN) return;
   const { deliveries } = session;
-  // Behind a full window they would only pile up: acknowledgements bring the next ones.
-  while (deliveries.sent === deliveries.count && connection.outbox.pendingBytes <= shard.limits.outboxHighBytes) {
+  // Behind a full window they would only pile up: acknowledgements bring the next ones. A few may wait for the store.
+  while (deliveries.count - deliveries.sent < AHEAD_MAX && connection.outbox.pendingBytes <= shard.limits.outboxHighBytes) {
     if (shard.replayTurn.left <= 0) {
       shard.replayTurn.waiting.add(connection);
       return;

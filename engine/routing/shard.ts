@@ -86,6 +86,8 @@ export class Shard {
   readonly connections = new Set<Connection>();
   /** Connections with answers that wait for the store. */
   readonly gated = new Set<Connection>();
+  /** Sessions with messages that wait for the watermark. */
+  readonly awaitingDurable = new Set<Session>();
   stopping = false;
   nextStored = 1;
   /** Sessions that the store keeps, by their number there. */

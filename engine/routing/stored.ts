@@ -7,7 +7,7 @@ import type { Session } from '../sessions/session.ts';
 import type { Duty } from '../sessions/turn.ts';
 import { releaseGated } from './answer.ts';
 import { resumeIfFree } from './pressure.ts';
-import { countQueued } from './queue.ts';
+import { countQueued, pump } from './queue.ts';
 import { retainedGone } from './retain.ts';
 import type { Shard } from './shard.ts';
 
@@ -25,6 +25,7 @@ export function storeListener(shard: Shard): StoreListener {
     },
     durable() {
       releaseGated(shard);
+      if (shard.awaitingDurable.size > 0) sendDurable(shard);
       if (shard.waitingForStore.size > 0 && !shard.store.isBehind) resumePublishers(shard);
     },
     gone(stored, position, bytes, reason) {
@@ -49,6 +50,17 @@ function deliveryGone(shard: Shard, session: Session, position: number, bytes: n
   if (offset < 0) return;
   if (offset >= deliveries.count) countQueued(shard, session, -1, -bytes);
   else if (deliveries.state(offset) !== DeliveryState.DONE) deliveries.setGone(offset);
+}
+
+/** What waited for the watermark goes out. */
+function sendDurable(shard: Shard): void {
+  const { durable } = shard.store;
+  for (const session of shard.awaitingDurable) {
+    const moved = session.durable.moved(durable);
+    const isJoining = session.joined > durable;
+    if (!session.durable.isWaiting && !isJoining) shard.awaitingDurable.delete(session);
+    if (moved || !isJoining) pump(shard, session);
+  }
 }
 
 /** The store is far behind: this publisher is not read from until it has caught up. */

@@ -11,6 +11,7 @@ import { shareFilterFrom } from '../../protocol/topic.ts';
 import type { Connection } from '../sessions/connection.ts';
 import type { Session } from '../sessions/session.ts';
 import { SubscriptionOption } from '../sessions/target.ts';
+import { answerPacket } from './answer.ts';
 import { dropFromTrie, SHARE_PREFIX_BYTES } from './lifecycle.ts';
 import { oweReplay, sendReplay } from './replay.ts';
 import { encodeIdentifiers } from './route.ts';
@@ -49,8 +50,8 @@ export function onSubscribe(
   }
   // MQTT 3.1 §3.9 knows granted QoS only: a refusal can only be told by closing.
   if (connection.level === Level.V31 && reasons.includes(SUBACK_FAILURE)) return -Reason.NOT_AUTHORIZED;
-  const answer = encodeSuback(connection.level, packet.packetId, reasons);
-  connection.outbox.append(answer, 0, answer.length);
+  // A subscription that is confirmed must not be forgotten by a crash: what is acknowledged to publishers from now on is owed to it.
+  answerPacket(shard, connection, encodeSuback(connection.level, packet.packetId, reasons), storedSequence(shard, session));
   sendReplay(shard, connection);
   return 0;
 }
@@ -71,9 +72,13 @@ export function onUnsubscribe(
     if (packet.results[index]! < 0) return reasonOf(packet.results[index]!);
     return unsubscribeOne(shard, session, filter) ? Reason.SUCCESS : Reason.NO_SUBSCRIPTION_EXISTED;
   });
-  const answer = encodeUnsuback(connection.level, packet.packetId, reasons);
-  connection.outbox.append(answer, 0, answer.length);
+  answerPacket(shard, connection, encodeUnsuback(connection.level, packet.packetId, reasons), storedSequence(shard, session));
   return 0;
+}
+
+/** Intent that an answer about a session's subscriptions waits for. */
+function storedSequence(shard: Shard, session: Session): number {
+  return session.stored === 0 ? 0 : shard.store.sequence;
 }
 
 /** Enters one filter; returns the granted QoS or the reason for the refusal. */

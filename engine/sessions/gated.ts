@@ -2,14 +2,17 @@
 // Acknowledgements of one connection that wait for the store: a queue in order of their sequence numbers. An answer leaves when
 // the watermark has reached its number, never before: that is what an acknowledgement means.
 //
-// Each entry is three numbers: sequence, packet type << 16 | packet identifier, reason.
+// Each entry is three numbers: sequence, packet type << 16 | packet identifier, reason. A packet that says more (SUBACK, UNSUBACK) is kept as it
+// is, and its entry has no type.
 import { PacketType, Reason } from '../../protocol/packet.ts';
 
 const FIELDS = 3;
+const NO_TYPE = 0;
 
 export class GatedAnswers {
   #entries = new Float64Array(16 * FIELDS);
   #first = 0;
+  readonly #packets: Uint8Array[] = [];
   count = 0;
   /** Those that end an exchange of the client's: until they leave, its message counts against our Receive Maximum. */
   endings = 0;
@@ -23,6 +26,17 @@ export class GatedAnswers {
     this.#entries[at + 2] = reason;
     this.count++;
     if (isEnding(type, reason)) this.endings++;
+  }
+
+  /** Keeps a whole packet, which the caller gives away. */
+  pushPacket(sequence: number, packet: Uint8Array): void {
+    this.push(sequence, NO_TYPE as PacketType, 0, Reason.SUCCESS);
+    this.#packets.push(packet);
+  }
+
+  /** The oldest answer as a whole packet, null when it is one of numbers. */
+  get packet(): Uint8Array | null {
+    return (this.type as number) === NO_TYPE ? this.#packets[0]! : null;
   }
 
   /** Sequence number of the oldest answer; only valid while `count` > 0. */
@@ -44,6 +58,7 @@ export class GatedAnswers {
 
   shift(): void {
     if (isEnding(this.type, this.reason)) this.endings--;
+    if ((this.type as number) === NO_TYPE) this.#packets.shift();
     this.#first = (this.#first + 1) % (this.#entries.length / FIELDS);
     this.count--;
   }

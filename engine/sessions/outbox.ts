@@ -58,7 +58,10 @@ export class Outbox implements Duty {
 
   /** Lends everything to the link now. */
   endTurn(): void {
-    if (this.#closed) return;
+    if (this.#closed) {
+      this.#drop();
+      return;
+    }
     for (let i = 0; i < this.#full.length; i++) this.#lend(this.#full[i]!, this.#fullEnds[i]!);
     this.#full.length = 0;
     this.#fullEnds.length = 0;
@@ -93,13 +96,19 @@ export class Outbox implements Duty {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    for (const block of this.#full) this.#pool.release(block);
     for (let i = this.#keptFirst; i < this.#kept.length; i++) this.#pool.release(this.#kept[i]!);
+    this.#kept.length = 0;
+    this.#keptFirst = 0;
+    this.#drop();
+  }
+
+  /** Forgets what was written and not lent. */
+  #drop(): void {
+    for (const block of this.#full) this.#pool.release(block);
     if (this.block !== NO_BLOCK) this.#pool.release(this.block);
     this.#full.length = 0;
     this.#fullEnds.length = 0;
-    this.#kept.length = 0;
-    this.#keptFirst = 0;
+    this.#fullBytes = 0;
     this.block = NO_BLOCK;
     this.#end = 0;
     this.pendingBytes = 0;

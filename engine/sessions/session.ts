@@ -5,6 +5,7 @@ import { type MessageSlab, NO_MESSAGE } from '../memory/messages.ts';
 import type { Timer } from '../timers.ts';
 import type { Connection } from './connection.ts';
 import { Deliveries, DeliveryState } from './deliveries.ts';
+import { DurableTail } from './durable-tail.ts';
 import { InboundIdentifiers } from './inbound.ts';
 
 /** Handle of a session: index (24 bits) | generation (6 bits). */
@@ -63,6 +64,10 @@ export class Session {
   readonly deliveries = new Deliveries();
   /** Position of the next delivery. Ahead of the end of `deliveries` while part of the queue lies in the store alone. */
   tail = 0;
+  /** How much of a stored queue is known to be durable, where QoS 2 is in it. */
+  readonly durable = new DurableTail();
+  /** Intent that tells the store that the client is connected. */
+  joined = 0;
   /** Positions below this were sent at some time, or may have been. */
   sentBefore = 0;
   overflow: QueueOverflow = QueueOverflow.REFUSE;

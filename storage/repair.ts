@@ -1,0 +1,196 @@
+// Damage: a value that does not open as it was sealed is set aside as it was found, and its records that are whole go on in values of
+// their own. A broken record never costs its neighbours. What is lost is told by number and size only.
+//
+// Everything here begins by writing what was applied: a repair must not make half of a batch durable.
+import { Figure } from './figures.ts';
+import type { SessionQueue } from './queue.ts';
+import { RecordBuffer } from './records.ts';
+import { expiryKey, RowKind, rowKey, rowNumber } from './rows.ts';
+import { openValue } from './salvage.ts';
+import { sealedFacts } from './sealed.ts';
+import type { Spool } from './spool.ts';
+import { Step } from './step.ts';
+import { GoneReason } from './store.ts';
+
+/** Kinds share the number space of quarantined rows. */
+const KIND_SPAN = 2 ** 40;
+const NOTHING = new Uint8Array(0);
+
+/** What the queues say of a shared message. */
+export interface References {
+  waiting: number;
+  readonly messageBytes: number;
+}
+
+export class Repair {
+  readonly #spool: Spool;
+
+  constructor(spool: Spool) {
+    this.#spool = spool;
+  }
+
+  /** Puts a value of a queue right. False when the disk did not take it: nothing has changed then. */
+  queueValue(queue: SessionQueue, first: number): boolean {
+    const spool = this.#spool;
+    if (!spool.write()) return false;
+    const { session } = queue;
+    const value = this.#copyOf(RowKind.QUEUE, session, first);
+    if (value === null) return true;
+    const records = openValue(spool.ground.vault, value)?.records ?? new RecordBuffer(0);
+    const survivors = new RecordBuffer(records.end);
+    const whole = new Set<number>();
+    for (let at = 0; at < records.end; at += records.length(at)) {
+      const position = records.number(at);
+      if (position < first || position >= queue.end) continue;
+      whole.add(position);
+      if (spool.isOwed(queue, position)) survivors.copy(records, at);
+    }
+    const step = new Step(spool.ground);
+    const done = spool.attempt(step, () => {
+      this.#setAside(step, RowKind.QUEUE, session, first, value);
+      step.sealPieces(RowKind.QUEUE, session, survivors);
+    });
+    if (!done) return false;
+    const lost: number[] = [];
+    for (let position = first, end = this.#firstBehind(queue, first, whole); position < end; position++) {
+      if (!whole.has(position) && spool.isOwed(queue, position)) lost.push(position);
+    }
+    this.#giveUp(queue, lost);
+    this.#tell(value.length, `${lost.length} messages in it are lost`);
+    return true;
+  }
+
+  /** Puts a value of shared messages right; sessions that wait for one that is lost are told when they come to it. */
+  sharedValue(first: number): boolean {
+    const spool = this.#spool;
+    if (!spool.write()) return false;
+    const value = this.#copyOf(RowKind.SHARED, 0, first);
+    if (value === null) return true;
+    const records = openValue(spool.ground.vault, value)?.records ?? new RecordBuffer(0);
+    const step = new Step(spool.ground);
+    let lost: readonly number[] = [];
+    const done = spool.attempt(step, () => {
+      this.#setAside(step, RowKind.SHARED, 0, first, value);
+      lost = spool.shared.planSalvage(step, first, records);
+    });
+    if (!done) return false;
+    spool.shared.salvaged(first, lost);
+    this.#tell(value.length, `${lost.length} messages in it, each of them for several sessions, are lost`);
+    return true;
+  }
+
+  /** Sets a damaged value aside that holds one object; `what` is lost with it. */
+  object(kind: RowKind, session: number, number: number, what: string): void {
+    const spool = this.#spool;
+    const value = this.#copyOf(kind, session, number)!;
+    const step = new Step(spool.ground);
+    if (spool.write()) spool.attempt(step, () => this.#setAside(step, kind, session, number, value));
+    this.#tell(value.length, `${what} is lost`);
+  }
+
+  /** Counts anew how many sessions wait for the shared messages whose counts are damaged. */
+  counts(): void {
+    const { shared, events } = this.#spool;
+    if (shared.damagedCounts.size === 0) return;
+    events.trouble(`${shared.damagedCounts.size} rows of counts in the spool are damaged and are made anew`);
+    this.#spool.figures.add(Figure.QUARANTINED, shared.damagedCounts.size);
+    shared.restore(this.#references());
+  }
+
+  /** Counts what a queue is owed from what is there. */
+  recount(queue: SessionQueue): void {
+    queue.messages = 0;
+    queue.bytes = 0;
+    queue.references = 0;
+    queue.referenceBytes = 0;
+    this.#walk(queue, (records, at) => {
+      queue.messages++;
+      queue.bytes += records.messageBytes(at);
+      if (records.reference(at) < 0) return;
+      queue.references++;
+      queue.referenceBytes += records.messageBytes(at);
+    });
+  }
+
+  /** The positions of a damaged value that cannot be read are finished; the books of the queue are made anew from what is there. */
+  #giveUp(queue: SessionQueue, lost: readonly number[]): void {
+    const spool = this.#spool;
+    const before = queue.bytes;
+    spool.recount(queue, () => {
+      for (const position of lost) queue.finish(position);
+      queue.directories.length = 0;
+      this.recount(queue);
+      queue.stateChanged = true;
+    });
+    for (const [i, position] of lost.entries()) {
+      spool.events.gone(queue.session, position, i === 0 ? before - queue.bytes : 0, GoneReason.DAMAGED);
+    }
+  }
+
+  /** First position behind a value that began at `first`; its records that are whole stand in pieces that do not count. */
+  #firstBehind(queue: SessionQueue, first: number, whole: ReadonlySet<number>): number {
+    const { disk } = this.#spool.ground;
+    const { session } = queue;
+    let behind = queue.end;
+    disk.range(rowKey(RowKind.QUEUE, session, first), rowKey(RowKind.QUEUE, session, queue.end), (key) => {
+      if (whole.has(rowNumber(key))) return true;
+      behind = rowNumber(key);
+      return false;
+    });
+    return behind;
+  }
+
+  /** References of all queues to shared messages, by the message's number. */
+  #references(): Map<number, References> {
+    const references = new Map<number, References>();
+    for (const queue of this.#spool.queues.values()) {
+      if (queue.references === 0) continue;
+      this.#walk(queue, (records, at) => {
+        const number = records.reference(at);
+        if (number < 0) return;
+        const known = references.get(number);
+        if (known === undefined) references.set(number, { waiting: 1, messageBytes: records.messageBytes(at) });
+        else known.waiting++;
+      });
+    }
+    return references;
+  }
+
+  /** Visits every record of a queue that is owed. */
+  #walk(queue: SessionQueue, visit: (records: RecordBuffer, at: number) => void): void {
+    const spool = this.#spool;
+    const { disk, vault } = spool.ground;
+    const { session, pending } = queue;
+    disk.range(rowKey(RowKind.QUEUE, session, 0), rowKey(RowKind.QUEUE, session + 1, 0), (_key, value) => {
+      const records = openValue(vault, value)?.records;
+      for (let at = 0; records !== undefined && at < records.end; at += records.length(at)) {
+        if (spool.isOwed(queue, records.number(at))) visit(records, at);
+      }
+      return true;
+    });
+    for (const offset of pending?.offsets ?? []) if (offset >= 0) visit(pending!.records, offset);
+  }
+
+  #setAside(step: Step, kind: RowKind, session: number, number: number, value: Buffer): void {
+    const { clock, settings, ground } = this.#spool;
+    const facts = sealedFacts(value);
+    const aside = kind * KIND_SPAN + number;
+    const before = ground.disk.get(rowKey(RowKind.QUARANTINE, session, aside));
+    const factsBefore = before === null ? null : sealedFacts(before);
+    if (factsBefore !== null) step.forget(RowKind.QUARANTINE, session, aside, factsBefore);
+    step.remove(rowKey(kind, session, number));
+    if (facts !== null && facts.untilMs !== Infinity) step.remove(expiryKey(facts.untilMs, kind, session, number));
+    step.put(rowKey(RowKind.QUARANTINE, session, aside), value);
+    step.put(expiryKey(clock.wallMs() + settings.retentionMs, RowKind.QUARANTINE, session, aside), NOTHING);
+  }
+
+  #copyOf(kind: RowKind, session: number, number: number): Buffer | null {
+    const value = this.#spool.ground.disk.get(rowKey(kind, session, number));
+    return value === null ? null : Buffer.from(value);
+  }
+
+  #tell(bytes: number, consequence: string): void {
+    this.#spool.figures.add(Figure.QUARANTINED, 1);
+    this.#spool.events.trouble(`a value of ${bytes} bytes in the spool is damaged: ${consequence}`);
+  }
+}

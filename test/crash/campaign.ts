@@ -1,0 +1,344 @@
+// Rounds of load and death on one data directory that lives through all of them, and what must be true at the end: everything arrived, once
+// where that was promised, in order, and nothing is left.
+import { Figure } from '../../storage/figures.ts';
+import { startBroker } from '../broker.ts';
+import { SeededRandom } from '../seeded-random.ts';
+import { Cast, type Player, Temper } from './cast.ts';
+import { Ledger } from './ledger.ts';
+import type { Notices } from './notices.ts';
+import type { Publisher } from './publisher.ts';
+import { remainsOf } from './remains.ts';
+import { Manner, type Subscriber } from './subscriber.ts';
+import { type Exit, Victim } from './victim.ts';
+
+/** How a round ends. */
+export const Ending = {
+  /** SIGKILL in the middle of the load. */
+  KILL: 'kill',
+  /** The same after a moment in which everything was durably at its end. */
+  CALM: 'calm',
+  /** SIGKILL soon after those who were away have come back. */
+  DRAIN: 'drain',
+  /** SIGKILL while it starts, once or twice, before the round. */
+  START: 'start',
+  /** SIGTERM, and it ends in order. */
+  STOP: 'stop',
+  /** SIGTERM, and SIGKILL before it is done. */
+  STOP_KILL: 'stop and kill',
+} as const;
+export type Ending = (typeof Ending)[keyof typeof Ending];
+
+/** Every ending comes early; then they are drawn. */
+const FIRST: readonly Ending[] = [
+  Ending.KILL,
+  Ending.CALM,
+  Ending.DRAIN,
+  Ending.START,
+  Ending.STOP,
+  Ending.KILL,
+  Ending.STOP_KILL,
+  Ending.DRAIN,
+  Ending.CALM,
+  Ending.KILL,
+];
+const DRAWN: readonly Ending[] = [
+  Ending.KILL,
+  Ending.KILL,
+  Ending.KILL,
+  Ending.KILL,
+  Ending.DRAIN,
+  Ending.DRAIN,
+  Ending.CALM,
+  Ending.START,
+  Ending.STOP,
+  Ending.STOP_KILL,
+];
+const LOAD_MS_MAX = 400;
+const DRAIN_MS_MAX = 80;
+const STOP_MS_MAX = 40;
+const QUOTA_MAX = 240;
+const CALM_QUOTA_MAX = 60;
+const GUESTS_MAX = 3;
+const FLAPS_MAX = 5;
+/** What stderr may say of a start that takes long. */
+const PROGRESS = /reading the spool|the spool was read/;
+const FORGOTTEN_MS_MAX = 10_000;
+
+export interface CampaignOptions {
+  readonly folder: string;
+  readonly seed: number;
+  readonly rounds: number;
+  /** Called after each round. */
+  readonly onRound?: (campaign: Campaign) => void;
+}
+
+export class Campaign {
+  readonly ledger = new Ledger();
+  round = 0;
+  ending: Ending = Ending.KILL;
+  bootMs = 0;
+  readonly #options: CampaignOptions;
+  readonly #random: SeededRandom;
+  readonly #cast: Cast;
+  readonly #passing: Promise<unknown>[] = [];
+
+  constructor(options: CampaignOptions) {
+    this.#options = options;
+    this.#random = new SeededRandom(options.seed);
+    this.#cast = new Cast(this.#random, this.ledger);
+  }
+
+  /** Messages that some session waits for, counted per session. */
+  get outstanding(): number {
+    return this.#cast.subscribers.reduce((sum, { plan }) => sum + this.ledger.outstanding(plan.name), 0);
+  }
+
+  /** Runs until all rounds are over or something was wrong; returns what was wrong. */
+  async run(): Promise<readonly string[]> {
+    const { rounds, onRound } = this.#options;
+    const { violations } = this.ledger;
+    try {
+      this.ledger.chapter = 'before the rounds';
+      await this.#begin();
+      while (this.round < rounds && violations.length === 0) {
+        this.ending = FIRST[this.round] ?? this.#draw(DRAWN);
+        this.round++;
+        this.ledger.chapter = `round ${this.round} (${this.ending})`;
+        await this.#playRound();
+        onRound?.(this);
+      }
+      if (violations.length > 0) return violations;
+      this.ledger.chapter = 'at the end';
+      await this.#finish();
+    } finally {
+      this.#cast.cutAll();
+    }
+    return violations;
+  }
+
+  /** Everybody but the guests connects and subscribes; the broker is killed the moment it has confirmed that. */
+  async #begin(): Promise<void> {
+    const { victim, port } = await this.#start();
+    const { players, sources } = this.#cast;
+    await Promise.all(
+      players.map(async ({ subscriber }) => {
+        await subscriber.connect(port, Manner.PROMPT);
+        await subscriber.peer.until('it is subscribed', () => subscriber.isSubscribed);
+      }),
+    );
+    await Promise.all(sources.map(({ sender }) => sender.peer.connect(port)));
+    victim.kill('SIGKILL');
+    await this.#over(victim, { code: null, signal: 'SIGKILL' });
+  }
+
+  async #playRound(): Promise<void> {
+    if (this.ending === Ending.START) {
+      for (let starts = 1 + this.#random.below(2); starts > 0; starts--) await this.#killWhileStarting();
+    }
+    const { victim, port } = await this.#start();
+    if (!(await this.#cast.notices.look(port))) this.ledger.violation('the broker did not give its retained messages');
+    const isCalm = this.ending === Ending.CALM;
+    this.#load(port, isCalm ? CALM_QUOTA_MAX : QUOTA_MAX);
+    if (isCalm) await this.#calmDown(port);
+    else await sleep(this.#random.below(LOAD_MS_MAX));
+    if (this.ending === Ending.DRAIN) {
+      for (const player of this.#cast.players) if (!player.subscriber.peer.isConnected) this.#attend(player, port);
+      await sleep(this.#random.below(DRAIN_MS_MAX));
+    }
+    const isStop = this.ending === Ending.STOP || this.ending === Ending.STOP_KILL;
+    if (isStop) victim.kill('SIGTERM');
+    if (this.ending === Ending.STOP_KILL) await sleep(this.#random.below(STOP_MS_MAX));
+    if (this.ending !== Ending.STOP) victim.kill('SIGKILL');
+    const killed: Exit = { code: null, signal: 'SIGKILL' };
+    const stopped: Exit = { code: 0, signal: null };
+    await this.#over(victim, ...(this.ending === Ending.STOP ? [stopped] : isStop ? [stopped, killed] : [killed]));
+  }
+
+  /** Starts the broker and waits until it serves. */
+  async #start(): Promise<{ victim: Victim; port: number }> {
+    const startedMs = performance.now();
+    const victim = this.#spawn();
+    const port = await victim.port();
+    if (port === 0) {
+      await victim.exited;
+      throw new Error(`${this.ledger.chapter}: the broker did not start:\n${victim.stderr}`);
+    }
+    this.bootMs = performance.now() - startedMs;
+    return { victim, port };
+  }
+
+  #spawn(): Victim {
+    const windowMs = this.#draw([0, 3, 3, 20]);
+    const eraseMs = this.#draw([100, 100, 400, 1_000]);
+    return new Victim(this.#options.folder, [`spool.commit_window_ms=${windowMs}`, `spool.erase_within_ms=${eraseMs}`]);
+  }
+
+  async #killWhileStarting(): Promise<void> {
+    const victim = this.#spawn();
+    // Most of a start is the runtime's own; what matters comes late in it.
+    await sleep(this.bootMs / 2 + this.#random.below(this.bootMs * 0.6));
+    victim.kill('SIGKILL');
+    await this.#over(victim, { code: null, signal: 'SIGKILL' });
+  }
+
+  /** Waits until the process and every line to it are gone, and judges how it ended. */
+  async #over(victim: Victim, ...expected: readonly Exit[]): Promise<void> {
+    const exit = await victim.exited;
+    const { subscribers, sources } = this.#cast;
+    await Promise.all([...subscribers, ...sources.map(({ sender }) => sender)].map(({ peer }) => peer.untilGone()));
+    await Promise.all(this.#passing.splice(0));
+    if (!expected.some(({ code, signal }) => exit.code === code && exit.signal === signal)) {
+      this.ledger.violation(`the broker ended with ${exit.code ?? exit.signal}`);
+    }
+    for (const line of victim.stderr.split('\n'))
+      if (line !== '' && !PROGRESS.test(line)) this.ledger.violation(`it said: ${line}`);
+  }
+
+  /** Everybody whose turn it is connects, and the publishers begin. Returns at once. */
+  #load(port: number, quotaMax: number): void {
+    const { players, guests, sources } = this.#cast;
+    for (const player of players) {
+      if (player.temper !== Temper.RARE || this.#random.below(6) === 0) this.#attend(player, port);
+    }
+    for (const guest of guests) if (this.#random.below(3) === 0) this.#pass(guest.connect(port, Manner.PROMPT));
+    for (const source of sources) this.#pass(source.sender.peer.connect(port));
+    this.#cast.encourage(quotaMax);
+    if (this.#random.below(2) === 0) this.#pass(this.#flapSource(this.#draw(sources), port));
+    if (guests.length < GUESTS_MAX) this.#pass(this.#cast.invite().connect(port, Manner.PROMPT));
+  }
+
+  #attend({ subscriber, temper, manners }: Player, port: number): void {
+    const manner = this.#draw(manners);
+    const isFlapping = temper === Temper.FLAPPING && this.ending !== Ending.CALM;
+    this.#pass(isFlapping ? this.#flap(subscriber, port, manner) : subscriber.connect(port, manner));
+  }
+
+  /** Connects, loses the line after some packets, and connects again at once. */
+  async #flap(subscriber: Subscriber, port: number, manner: Manner): Promise<void> {
+    for (let flaps = this.#random.below(FLAPS_MAX); flaps > 0; flaps--) {
+      if (!(await subscriber.connect(port, manner, 1 + this.#random.below(60)))) return;
+      await subscriber.peer.untilGone();
+      if (!subscriber.hasCut) return; // it was the broker's end
+    }
+    await subscriber.connect(port, manner);
+  }
+
+  /** Cuts the line of a source and connects it again, twice. */
+  async #flapSource({ sender }: Publisher | Notices, port: number): Promise<void> {
+    for (let flaps = 0; flaps < 2; flaps++) {
+      if (!(await sender.peer.until('it is open', () => sender.peer.isOpen))) return;
+      await sleep(this.#random.below(LOAD_MS_MAX / 4));
+      if (!sender.peer.isOpen) return;
+      sender.peer.cut();
+      if (!(await sender.peer.connect(port))) return;
+    }
+  }
+
+  /** Lets everything come to its end, and notes what may not come back; then some load again, or none. */
+  async #calmDown(port: number): Promise<void> {
+    const { ledger } = this;
+    const { sources, publishers, guests } = this.#cast;
+    await Promise.all(this.#passing.splice(0));
+    for (const { sender } of sources)
+      if (!(await sender.untilIdle())) ledger.violation(`${sender.peer.name} has lost the broker`);
+    const present = this.#cast.subscribers.filter(({ peer }) => peer.isOpen);
+    const settle = present.map(({ plan }) => ledger.settling(plan.name));
+    for (const { peer } of present) if (!(await peer.ping())) ledger.violation(`${peer.name} has lost the broker`);
+    if (guests.length === GUESTS_MAX) await this.#bidFarewell(guests.shift()!, port);
+    // Its acknowledgement says that everything before it is durable.
+    const barrier = publishers[0]!;
+    barrier.quota = 1;
+    barrier.sender.fill();
+    await barrier.sender.untilIdle();
+    for (const settled of settle) settled();
+    if (this.#random.below(2) === 0) return;
+    this.#cast.encourage(QUOTA_MAX);
+    await sleep(this.#random.below(LOAD_MS_MAX / 2));
+  }
+
+  /** A guest takes what it is owed and leaves for good. */
+  async #bidFarewell(guest: Subscriber, port: number): Promise<void> {
+    const { name } = guest.plan;
+    guest.peer.cut();
+    if (!(await guest.connect(port, Manner.PROMPT)) || !(await guest.drain())) {
+      this.ledger.violation(`${name} did not get ${this.ledger.outstanding(name)} messages`);
+    }
+    this.ledger.ended(name);
+    await guest.leave(port);
+  }
+
+  /** Drains everything into a broker in this process, and looks at what is left. */
+  async #finish(): Promise<void> {
+    const { ledger } = this;
+    const { folder } = this.#options;
+    const set = [`server.data_dir=${folder}`, 'spool.erase_within_ms=100', 'server.sys_interval_s=0'];
+    const broker = await startBroker(set);
+    const { sources, notices } = this.#cast;
+    for (const { sender } of sources) await sender.peer.connect(broker.tcp);
+    await Promise.all(sources.map(({ sender }) => sender.untilIdle()));
+    await notices.look(broker.tcp);
+    await this.#compare('retained messages', notices.kept, async () => (await broker.inventory()).retained.count);
+    notices.clearAll();
+    await notices.sender.untilIdle();
+    const { subscribers } = this.#cast;
+    await Promise.all(subscribers.map((subscriber) => subscriber.connect(broker.tcp, Manner.PROMPT)));
+    await Promise.all(subscribers.map((subscriber) => subscriber.drain()));
+    ledger.judgeEnd();
+    await this.#judgeEmpty(broker, subscribers.length + sources.length);
+    this.#cast.cutAll();
+    await broker.stop();
+    this.#judgeRemains(subscribers);
+  }
+
+  async #judgeEmpty(broker: Awaited<ReturnType<typeof startBroker>>, sessions: number): Promise<void> {
+    const held = broker.inventory;
+    await this.#compare('queued deliveries', 0, async () => (await held()).queued.deliveries);
+    await this.#compare('bytes of queued deliveries', 0, async () => (await held()).queued.bytes);
+    await this.#compare('deliveries in flight', 0, async () => (await held()).inFlight.deliveries);
+    await this.#compare('messages', 0, async () => (await held()).messages.count);
+    await this.#compare('bytes of messages', 0, async () => (await held()).messages.bytes);
+    await this.#compare('retained messages', 0, async () => (await held()).retained.count);
+    await this.#compare('bytes of retained messages', 0, async () => (await held()).retained.bytes);
+    await this.#compare('damaged values', 0, async () => (await held()).quarantined.count);
+    await this.#compare('sessions', sessions, async () => (await held()).sessions.count);
+    // One for each session and subscription; every other key is destroyed.
+    const { figures } = broker.spool!;
+    const subscriptions = broker.counts().subscriptions;
+    const keysInUse = async () => figures.get(Figure.KEY_SLOTS) - figures.get(Figure.KEY_SLOTS_FREE);
+    await this.#compare('keys in use', sessions + subscriptions, keysInUse);
+  }
+
+  #judgeRemains(subscribers: readonly Subscriber[]): void {
+    const sessions = subscribers.length + this.#cast.sources.length;
+    const subscriptions = subscribers.length + subscribers.filter(({ plan }) => plan.hasOwn).length;
+    const { rows, keysInUse } = remainsOf(this.#options.folder);
+    const expected = { META: 1, STATE: sessions, SESSION: sessions, SUBSCRIPTION: subscriptions };
+    if (JSON.stringify(rows) !== JSON.stringify(expected)) {
+      this.ledger.violation(`the spool has the rows ${JSON.stringify(rows)} instead of ${JSON.stringify(expected)}`);
+    }
+    if (keysInUse !== sessions + subscriptions) this.ledger.violation(`${keysInUse} values have a key of their own`);
+  }
+
+  /** Waits until a count is what it must become. */
+  async #compare(what: string, expected: number, count: () => Promise<number>): Promise<void> {
+    const startedMs = performance.now();
+    let found = await count();
+    while (found !== expected && performance.now() - startedMs < FORGOTTEN_MS_MAX) {
+      await sleep(5);
+      found = await count();
+    }
+    if (found !== expected) this.ledger.violation(`the broker counts ${found} ${what} instead of ${expected}`);
+  }
+
+  #pass(doing: Promise<unknown>): void {
+    this.#passing.push(doing);
+  }
+
+  #draw<T>(among: readonly T[]): T {
+    return among[this.#random.below(among.length)]!;
+  }
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,72 @@
+// What sessions hold beside their queues has its bounds too: nodes of the topic tree, bytes of filters and wills. Being full is told
+// by a reason code, costs nobody what he has, and ends when room is made.
+import { expect, test } from 'vitest';
+import { connect, property, unsubscribe } from '../conformance/bytes.ts';
+import { delivered, expectRefused, published, subscribed, useRig } from '../conformance/rig.ts';
+
+const narrow = useRig([
+  'limits.trie_nodes_max=1024',
+  'limits.trie_subscriptions_max=1024',
+  'limits.subscriptions_per_client_max=1000',
+]);
+const small = useRig(['limits.session_bytes_max=10000', 'limits.sessions_max=100']);
+
+const deepFilter = (index: number) => `${index}/${Array.from({ length: 99 }, () => '+').join('/')}`;
+
+test('filters that find no node in the tree are refused with 0x97 and leave nothing behind', async () => {
+  const client = await narrow.connect(5);
+  const codes = await subscribed(client, { filters: Array.from({ length: 20 }, (_, index) => [deepFilter(index), 1]) });
+  expect(codes).toEqual([...Array.from({ length: 10 }, () => 1), ...Array.from({ length: 10 }, () => 0x97)]);
+  expect(narrow.broker.counts().subscriptions).toBe(10);
+
+  const other = await narrow.connect(5);
+  const filters: [string, number][] = [
+    [deepFilter(30), 0],
+    [deepFilter(0), 0],
+    ['short', 0],
+  ];
+  expect(await subscribed(other, { filters }), 'a path that is there already, and a short one').toEqual([0x97, 0, 0]);
+  await published(await narrow.connect(5), { topic: deepFilter(3).replaceAll('+', 'x'), payload: 'kept' });
+  expect((await delivered(client)).payload).toBe('kept');
+
+  client.send(unsubscribe(5, 2, [deepFilter(5)]));
+  await client.expect('b0 04 00 02 00 00');
+  expect(await subscribed(other, { filters: [[deepFilter(30), 0]] }), 'room was made').toEqual([0]);
+});
+
+test('filters beyond the bytes of all sessions are refused, and every end gives its bytes back', async () => {
+  const name = (index: number) => `${index}`.padStart(1_000, 'x');
+  const filters = Array.from({ length: 12 }, (_, index) => [name(index), 0] as const);
+  const accepted = Array.from({ length: 10 }, () => 0);
+  const first = await small.connect(5);
+  expect(await subscribed(first, { filters })).toEqual([...accepted, 0x97, 0x97]);
+  expect(await subscribed(first, { filters: filters.slice(0, 2) }), 'the same again takes nothing').toEqual([0, 0]);
+
+  const second = await small.connect(5);
+  expect(await subscribed(second, { filters: [['a', 0]] })).toEqual([0x97]);
+  first.send(unsubscribe(5, 2, [name(0)]));
+  await first.expect('b0 04 00 02 00 00');
+  expect(await subscribed(second, { filters: [['a', 0]] })).toEqual([0]);
+  first.drop();
+  await second.expectSilence();
+  expect(await subscribed(second, { filters: filters.slice(0, 9) }), 'the session has ended').toEqual(accepted.slice(1));
+});
+
+test('a will that finds no room refuses the CONNECT; wills that wait hold their room until they are gone', async () => {
+  const will = { topic: 'will', payload: Buffer.alloc(4_000), properties: [property.willDelayS(1_000)] };
+  const lasting = { properties: [property.sessionExpiryS(1_000)], will };
+  for (const clientId of ['one', 'two']) {
+    const client = await small.connect(5, { clientId, ...lasting });
+    client.drop();
+  }
+  const third = await small.open(5);
+  third.send(connect(5, { clientId: 'three', ...lasting }));
+  await expectRefused(third, 0x97);
+  const old = await small.open(4);
+  old.send(connect(4, { clientId: 'old', will: { topic: 'will', payload: Buffer.alloc(4_000) } }));
+  await expectRefused(old, 0x97, 3);
+
+  const again = await small.connect(5, { clientId: 'one', clean: false });
+  await again.expectSilence();
+  await small.connect(5, { clientId: 'three', ...lasting });
+});

@@ -1,0 +1,531 @@
+// One life of a spool, driven directly and checked against the oracle after every step: what it gives to reads, what it says it holds,
+// what is left on the disk after a crash, and whether what was consumed is beyond recovery.
+import { expect } from 'vitest';
+import { MessageView } from '../../protocol/publish.ts';
+import type { Disk } from '../../storage/disk.ts';
+import { allocateFigures, Figures } from '../../storage/figures.ts';
+import { RecordBuffer } from '../../storage/records.ts';
+import { recoverSpool } from '../../storage/recovery.ts';
+import { RowKind, rowKey } from '../../storage/rows.ts';
+import { openValue } from '../../storage/salvage.ts';
+import { RowSealer, sealedFacts, unseal } from '../../storage/sealed.ts';
+import { Spool, type SpoolEvents, type SpoolSettings } from '../../storage/spool.ts';
+import { GoneReason } from '../../storage/store.ts';
+import { Vault } from '../../storage/vault.ts';
+import { SeededRandom } from '../seeded-random.ts';
+import { Killed, MemoryDisk } from './memory-disk.ts';
+import { MemoryKeyFile } from './memory-key-file.ts';
+import { fieldsOf } from './message.ts';
+import { describeDelivery, Oracle, type OracleMessage, type ReadDelivery } from './spool-oracle.ts';
+
+export const RETENTION_MS = 100_000;
+export const ERASE_WITHIN_MS = 1_000;
+const SETTINGS: SpoolSettings = { retentionMs: RETENTION_MS, eraseWithinMs: ERASE_WITHIN_MS, diskFloorBytes: 1_000_000 };
+const WALL_START_MS = 1_767_225_600_000;
+const SLOTS_MIN = 8;
+/** More positions than a life of these tests gives out between two starts, and how many starts the spool keeps apart. */
+const POSITIONS_MAX = 4_000;
+const STARTS_APART = 3;
+/** What a borrowed buffer holds once the loan is over. */
+const LOAN_OVER = 0xee;
+export const SEALED_KINDS: readonly RowKind[] = [
+  RowKind.QUEUE,
+  RowKind.SESSION,
+  RowKind.SUBSCRIPTION,
+  RowKind.SHARED,
+  RowKind.RETAINED,
+  RowKind.QUARANTINE,
+];
+
+/** What the spool said went without an acknowledgement. */
+export interface Gone {
+  readonly session: number;
+  readonly position: number;
+  readonly bytes: number;
+  readonly reason: GoneReason;
+}
+
+/** How a history's disk is opened again after a crash. */
+export type Reopen<SomeDisk extends Disk> = (disk: SomeDisk) => SomeDisk;
+
+export class SpoolHistory<SomeDisk extends Disk = MemoryDisk> {
+  readonly random: SeededRandom;
+  disk: SomeDisk;
+  file: MemoryKeyFile;
+  spool!: Spool;
+  figures!: Figures;
+  vault!: Vault;
+  oracle = new Oracle();
+  /** What would survive a crash now. */
+  durable = new Oracle();
+  nowMs = 0;
+  started = 0;
+  nextSession = 1;
+  readonly troubles: string[] = [];
+  readonly damaged: Gone[] = [];
+  readonly #reopen: Reopen<SomeDisk>;
+  /** Positions that were given out, by session and start: clients may know their packet identifiers. */
+  readonly #used = new Map<number, { readonly started: number; readonly from: number; to: number }[]>();
+  readonly #dead: Uint8Array[] = [];
+  readonly #alive = new Map<string, Uint8Array>();
+  readonly #keys = new Set<string>();
+  #trimming: { session: number; position: number } | null = null;
+  #lent: Uint8Array | null = null;
+  #open: OracleMessage | null = null;
+  #changed = false;
+  /** What has expired goes without being asked for. */
+  #starting = false;
+
+  constructor(seed: number, makeDisk: (random: SeededRandom) => SomeDisk, reopen: Reopen<SomeDisk>) {
+    this.random = new SeededRandom(seed);
+    this.#reopen = reopen;
+    this.disk = makeDisk(this.random);
+    this.file = new MemoryKeyFile(this.random);
+    this.#build((file, random) => Vault.create(file, null, random, SLOTS_MIN));
+    this.#recover([this.oracle], true);
+  }
+
+  get wallMs(): number {
+    return WALL_START_MS + this.nowMs;
+  }
+
+  // Intents.
+
+  putSession(session: number, record: string): void {
+    this.spool.putSession(session, Buffer.from(record), this.random.below(2) === 0);
+    this.#settled();
+    const known = this.oracle.sessions.get(session);
+    if (known !== undefined) known.record = record;
+    else
+      this.oracle.sessions.set(session, {
+        record,
+        subscriptions: new Map(),
+        deliveries: new Map(),
+        inbound: new Set(),
+        next: 0,
+      });
+    this.nextSession = Math.max(this.nextSession, session + 1);
+  }
+
+  dropSession(session: number): void {
+    this.spool.dropSession(session);
+    this.#settled();
+    this.oracle.sessions.delete(session);
+    this.#used.delete(session);
+  }
+
+  putSubscription(session: number, number: number, filter: string): void {
+    this.spool.putSubscription(session, number, Buffer.from(filter), number * 3, number + 100);
+    this.#settled();
+    this.oracle.sessions.get(session)?.subscriptions.set(number, `${filter} ${number * 3} ${number + 100}`);
+  }
+
+  dropSubscription(session: number, number: number): void {
+    this.spool.dropSubscription(session, number);
+    this.#settled();
+    this.oracle.sessions.get(session)?.subscriptions.delete(number);
+  }
+
+  /** Begins a message of three parts of these sizes; `addDelivery` owes it. */
+  putMessage(topicBytes: number, propertyBytes: number, payloadBytes: number, expiresAtMs: number): void {
+    const bytes = Buffer.from(this.random.bytes(5 + topicBytes + propertyBytes + payloadBytes));
+    this.spool.putMessage(bytes, 5, topicBytes, propertyBytes, payloadBytes, expiresAtMs);
+    this.#settled();
+    this.#lent = bytes;
+    const untilMs = Math.min(expiresAtMs, this.wallMs + RETENTION_MS);
+    const text = bytes.subarray(5).toString('latin1');
+    this.#open = { text, untilMs, expiresAtMs: expiresAtMs === Infinity ? Infinity : untilMs };
+  }
+
+  addDelivery(session: number, bits: number, ids: Uint8Array): void {
+    const known = this.oracle.sessions.get(session);
+    const position = known?.next ?? 0;
+    this.spool.addDelivery(session, position, bits, ids);
+    this.#changed = true;
+    if (known === undefined) return;
+    known.deliveries.set(position, { message: this.#open!, bits, ids: Buffer.from(ids).toString('hex') });
+    known.next++;
+    const used = this.#used.get(session) ?? [];
+    this.#used.set(session, used);
+    const last = used.at(-1);
+    if (last?.started === this.started) last.to = known.next;
+    else used.push({ started: this.started, from: position, to: known.next });
+  }
+
+  /** An intent between two deliveries of one message: those that follow hold a copy of their own. */
+  interrupt(): void {
+    this.spool.skip();
+    this.#open = { ...this.#open! };
+  }
+
+  markReceived(session: number, position: number): void {
+    this.spool.markReceived(session, position);
+    this.#settled();
+    const deliveries = this.oracle.sessions.get(session)?.deliveries;
+    const delivery = deliveries?.get(position);
+    if (delivery !== undefined) deliveries!.set(position, { ...delivery, message: null });
+  }
+
+  dropDelivery(session: number, position: number): void {
+    this.spool.dropDelivery(session, position);
+    this.#settled();
+    this.oracle.sessions.get(session)?.deliveries.delete(position);
+  }
+
+  trim(session: number, from: number): void {
+    const position = this.oracle.oldest(session, from, this.wallMs);
+    this.#trimming = { session, position };
+    this.spool.trim(session, from);
+    this.#settled();
+    expect(this.#trimming, 'a trim lets the oldest message go').toEqual(position < 0 ? { session, position } : null);
+    this.#trimming = null;
+  }
+
+  addInbound(session: number, packetId: number): void {
+    this.spool.addInbound(session, packetId);
+    this.#settled();
+    this.oracle.sessions.get(session)?.inbound.add(packetId);
+  }
+
+  dropInbound(session: number, packetId: number): void {
+    this.spool.dropInbound(session, packetId);
+    this.#settled();
+    this.oracle.sessions.get(session)?.inbound.delete(packetId);
+  }
+
+  putRetained(number: number, topic: string, payload: string, untilMs: number): void {
+    const bytes = Buffer.from(topic + payload);
+    const [topicBytes, payloadBytes] = [topic.length, payload.length];
+    const content = { bytes, from: 0, topicBytes, propertyBytes: 0, payloadBytes, sinceMs: this.wallMs, untilMs };
+    this.spool.putRetained(number, { ...content, expires: untilMs !== Infinity }, 4);
+    this.#settled();
+    bytes.fill(LOAN_OVER);
+    this.oracle.retained.set(number, { text: topic + payload, untilMs, expiresAtMs: untilMs });
+  }
+
+  dropRetained(number: number): void {
+    this.spool.dropRetained(number);
+    this.#settled();
+    this.oracle.retained.delete(number);
+  }
+
+  // What the thread does between intents.
+
+  pass(ms: number): void {
+    this.nowMs += ms;
+  }
+
+  settle(): void {
+    this.spool.settle();
+    this.#settled();
+  }
+
+  /** Ends a batch; false when the disk did not take it. */
+  commit(): boolean {
+    this.settle();
+    const done = this.spool.publishIfClean() || this.spool.commit();
+    this.noteDurable();
+    return done;
+  }
+
+  erase(): void {
+    this.settle();
+    this.spool.eraser.run(true);
+    this.noteDurable();
+  }
+
+  /** Takes over what is durable by now. */
+  noteDurable(): void {
+    if (!this.#changed || this.spool.hasChanges || this.figures.durable !== this.spool.applied) return;
+    this.durable = this.oracle.clone();
+    this.#changed = false;
+  }
+
+  /** Ends the process without a word, and starts it again on what is durable. */
+  crash(): void {
+    const expected = [this.durable, this.oracle];
+    this.file = this.file.crashed();
+    this.#restart(expected, false);
+  }
+
+  stop(): void {
+    this.settle();
+    this.spool.stop();
+    this.noteDurable();
+    this.file = this.file.reopened();
+    this.#restart([this.oracle], true);
+  }
+
+  /** Runs `act`, in which the process may be killed by its doubles; then it starts again. */
+  killedIn(act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      if (!(error instanceof Killed)) throw error;
+    }
+    this.crash();
+  }
+
+  #restart(expected: readonly Oracle[], clean: boolean): void {
+    const texts = expected.map((oracle) => oracle.describe(this.wallMs));
+    this.disk = this.#reopen(this.disk);
+    // The start dies too, now and then, and the next one goes on from there.
+    if (this.random.below(4) === 0 && this.disk instanceof MemoryDisk) {
+      const dieAt = this.random.below(6);
+      this.file.outcome = () => (this.file.calls > dieAt ? 'killed' : 'done');
+      try {
+        this.#build((file, random) => Vault.open(file, null, random, SLOTS_MIN));
+        recoverSpool(this.spool, silentVisitor);
+      } catch (error) {
+        if (!(error instanceof Killed)) throw error;
+      }
+      this.file = this.file.crashed();
+      this.disk = this.#reopen(this.disk);
+    }
+    this.#build((file, random) => Vault.open(file, null, random, SLOTS_MIN));
+    this.#recover(expected, clean, texts);
+  }
+
+  #build(openVault: (file: MemoryKeyFile, random: (bytes: number) => Uint8Array) => Vault): void {
+    const random = (bytes: number) => this.random.bytes(bytes);
+    this.vault = openVault(this.file, random);
+    this.figures = new Figures(allocateFigures());
+    this.#lent = null;
+    this.#open = null;
+    const ground = { disk: this.disk, vault: this.vault, sealer: new RowSealer(this.vault, random), random };
+    const clock = { wallMs: () => this.wallMs, monotonicMs: () => this.nowMs };
+    this.spool = new Spool(ground, SETTINGS, clock, this.figures, this.#events, ++this.started);
+    if (this.disk instanceof MemoryDisk) this.disk.written = (key, value) => this.#written(key, value);
+  }
+
+  readonly #events: SpoolEvents = {
+    gone: (session, position, bytes, reason) => this.#gone({ session, position, bytes, reason }),
+    retainedGone: (number) => {
+      if (this.#starting) return;
+      const message = this.oracle.retained.get(number)!;
+      expect(message.untilMs, `retained message ${number} goes before its time`).toBeLessThanOrEqual(this.wallMs);
+      this.oracle.retained.delete(number);
+      this.#changed = true;
+    },
+    trouble: (message) => {
+      this.troubles.push(message);
+    },
+  };
+
+  #gone(gone: Gone): void {
+    if (this.#starting && gone.reason === GoneReason.EXPIRED) return;
+    const { session, position, bytes, reason } = gone;
+    const deliveries = this.oracle.sessions.get(session)?.deliveries;
+    const message = deliveries?.get(position)?.message;
+    if (reason === GoneReason.DAMAGED) {
+      this.damaged.push(gone);
+      deliveries?.delete(position);
+      this.#changed = true;
+      return;
+    }
+    if (message === undefined || message === null)
+      throw new Error(`delivery ${session}/${position} goes (${reason}) and was not there`);
+    expect(bytes, 'bytes that went').toBe(message.text.length);
+    if (reason === GoneReason.EXPIRED) expect(message.untilMs, 'it goes before its time').toBeLessThanOrEqual(this.wallMs);
+    else {
+      expect(this.#trimming).toEqual({ session, position });
+      this.#trimming = null;
+    }
+    deliveries!.delete(position);
+    this.#changed = true;
+  }
+
+  /** Starts on what the disk holds, which must be one of `expected`. */
+  #recover(expected: readonly Oracle[], clean: boolean, texts = expected.map((oracle) => oracle.describe(this.wallMs))): void {
+    const found = new Oracle();
+    const told = new Map<number, { base: number; end: number; messages: number; bytes: number }>();
+    recoverSpool(this.spool, {
+      session: (number, record) => {
+        const inner = { subscriptions: new Map(), deliveries: new Map(), inbound: new Set<number>(), next: 0 };
+        found.sessions.set(number, { record: Buffer.from(record).toString(), ...inner });
+      },
+      subscription: (session, number, filter, options, identifier) => {
+        found.sessions.get(session)!.subscriptions.set(number, `${Buffer.from(filter)} ${options} ${identifier}`);
+      },
+      deliveries: (session, base, end, messages, bytes) => {
+        found.sessions.get(session)!.next = end;
+        told.set(session, { base, end, messages, bytes });
+      },
+      inbound: (session, packetId) => {
+        found.sessions.get(session)!.inbound.add(packetId);
+      },
+      retained: (number, view) => {
+        const { topic, payload, expiresAtMs } = fieldsOf(view);
+        found.retained.set(number, { text: topic + payload, untilMs: expiresAtMs, expiresAtMs });
+      },
+    });
+    for (const [number, session] of found.sessions) {
+      for (const { position, text, bits, ids, expiresAtMs } of this.read(number, 0, Infinity)) {
+        const message = text === null ? null : { text, untilMs: Infinity, expiresAtMs };
+        session.deliveries.set(position, { message, bits, ids });
+      }
+    }
+    const text = found.describe(this.wallMs);
+    const which = texts.lastIndexOf(text);
+    if (which < 0) expect(text, 'a start finds what was durable').toBe(texts[0]);
+    const oracle = expected[which]!.clone();
+    for (const [number, { base, end, messages, bytes }] of told) {
+      const session = oracle.sessions.get(number)!;
+      const first = session.deliveries.keys().next();
+      expect(base).toBeLessThanOrEqual(first.done ? end : first.value);
+      if (clean) expect(end, 'after a clean stop the queue goes on where it was').toBe(session.next);
+      for (const { started, from, to } of this.#used.get(number) ?? []) {
+        if (this.started - started >= STARTS_APART) continue;
+        expect(end >= to || end + POSITIONS_MAX <= from, 'positions are given out again').toBe(true);
+      }
+      const isTimeless = [...session.deliveries.values()].every(({ message }) => (message?.untilMs ?? Infinity) > this.wallMs);
+      if (isTimeless) expect({ messages, bytes }).toEqual(oracle.owed(number));
+      session.next = end;
+    }
+    for (const number of [...this.#used.keys()]) if (!told.has(number)) this.#used.delete(number);
+    this.nextSession = Math.max(0, ...told.keys()) + 1;
+    this.oracle = oracle;
+    this.#changed = true;
+    // The first run of the eraser lets go of what has expired: whether it was there or not is the same from here on.
+    this.#starting = true;
+    this.erase();
+    this.#starting = false;
+    this.oracle.dropExpired(this.wallMs);
+    this.#changed = true;
+    this.noteDurable();
+  }
+
+  // Checks.
+
+  /** Reads a session's queue; a text with a view of each delivery. */
+  read(session: number, from: number, limit: number, room = Infinity): ReadDelivery[] {
+    const found: ReadDelivery[] = [];
+    const next = this.spool.read(session, from, limit, (position, bits, ids, view) => {
+      if (found.length >= room) return false;
+      found.push(readDelivery(position, bits, ids, view));
+      return true;
+    });
+    const last = found.at(-1)?.position ?? -1;
+    expect(next).toBeGreaterThan(last);
+    this.lastNext = next;
+    return found;
+  }
+
+  lastNext = 0;
+
+  /** A read gives what the oracle says, and its end passes over nothing. */
+  checkRead(session: number, from: number, limit: number, room = Infinity): void {
+    this.settle();
+    const given = this.read(session, from, limit, room).map(describeDelivery);
+    const expected = this.oracle.read(session, from, Math.min(limit, room), this.wallMs);
+    expect(given.join('\n'), `read of ${session} from ${from}`).toBe(expected.map(describeDelivery).join('\n'));
+    const passed = this.oracle.read(session, from, Infinity, this.wallMs).filter(({ position }) => position < this.lastNext);
+    expect(passed.length, 'deliveries that the end of a read passes over').toBe(given.length);
+  }
+
+  /** The books are right, and so is every queue. */
+  check(): void {
+    this.settle();
+    expect(this.spool.held()).toEqual(this.oracle.held());
+    for (const session of this.oracle.sessions.keys()) {
+      const { messages, bytes } = this.spool.queues.get(session)!;
+      expect({ messages, bytes }).toEqual(this.oracle.owed(session));
+    }
+  }
+
+  checkReads(): void {
+    for (const session of this.oracle.sessions.keys()) this.checkRead(session, 0, Infinity);
+  }
+
+  /**
+   * After a commit and a run of the eraser: the disk holds what is owed and nothing else, every other slot is free, and no key
+   * opens what is not held any more.
+   */
+  checkErased(): void {
+    const owed = new Map([...this.oracle.sessions].map(([number, { deliveries }]) => [number, deliveries]));
+    const texts = new Set([...this.oracle.messages()].map(({ text }) => text));
+    const live = new Set<string>();
+    let sealed = 0;
+    for (const kind of SEALED_KINDS) {
+      this.disk.range(rowKey(kind, 0, 0), rowKey((kind + 1) as RowKind, 0, 0), (key, value) => {
+        sealed++;
+        live.add(Buffer.from(value).toString('latin1'));
+        if (kind !== RowKind.QUEUE && kind !== RowKind.SHARED) return true;
+        const session = Buffer.from(key).readUInt32BE(1);
+        const records = openValue(this.vault, value)?.records ?? new RecordBuffer(0);
+        for (let at = 0; at < records.end; at += records.length(at)) {
+          const view = new MessageView();
+          const number = records.number(at);
+          if (kind === RowKind.QUEUE) {
+            const message = owed.get(session)?.get(number)?.message ?? null;
+            expect(message, `delivery ${session}/${number} is on the disk and not owed`).not.toBeNull();
+          } else {
+            records.view(at, view);
+            expect(texts.has(textOf(view)), `shared message ${number} is on the disk and nobody waits for it`).toBe(true);
+          }
+        }
+        return true;
+      });
+    }
+    expect(this.vault.freeSlots + sealed, 'slots').toBe(this.vault.slots);
+    const thief = Vault.open(this.file, null, (bytes) => this.random.bytes(bytes), SLOTS_MIN);
+    for (const [name, value] of this.#alive) {
+      if (live.has(name)) continue;
+      this.#alive.delete(name);
+      this.#dead.push(value);
+    }
+    for (const value of this.#dead.splice(0)) expect(unseal(thief, value)?.whole ?? false, 'a forgotten value opens').toBe(false);
+  }
+
+  /** Rows of a kind. */
+  rows(kind: RowKind): number {
+    let rows = 0;
+    this.disk.range(Buffer.of(kind), Buffer.of(kind + 1), () => {
+      rows++;
+      return true;
+    });
+    return rows;
+  }
+
+  /** Every value that was sealed, by a key that sealed nothing before. */
+  #written(key: Uint8Array, value: Uint8Array): void {
+    if (!SEALED_KINDS.includes(key[0] as RowKind)) return;
+    const name = Buffer.from(value).toString('latin1');
+    if (this.#alive.has(name)) return; // moved
+    const facts = sealedFacts(value);
+    if (facts === null) return;
+    const secret = this.vault.keyOf(facts.slot).toString('hex');
+    expect(this.#keys.has(secret), 'a key seals twice').toBe(false);
+    this.#keys.add(secret);
+    this.#alive.set(name, Uint8Array.from(value));
+  }
+
+  /** The spool has let go of what it borrowed. */
+  #settled(): void {
+    this.#changed = true;
+    this.#lent?.fill(LOAN_OVER);
+    this.#lent = null;
+  }
+}
+
+const silentVisitor = {
+  session() {},
+  subscription() {},
+  deliveries() {},
+  inbound() {},
+  retained() {},
+};
+
+function readDelivery(position: number, bits: number, ids: Uint8Array, view: MessageView | null): ReadDelivery {
+  const text = view === null ? null : textOf(view);
+  return { position, bits, ids: Buffer.from(ids).toString('hex'), text, expiresAtMs: view?.expiresAtMs ?? Infinity };
+}
+
+function textOf(view: MessageView): string {
+  const parts = [
+    view.topic.subarray(view.topicFrom, view.topicTo),
+    view.properties.subarray(view.propertiesFrom, view.propertiesTo),
+    view.payload.subarray(view.payloadFrom, view.payloadTo),
+  ];
+  return Buffer.concat(parts).toString('latin1');
+}

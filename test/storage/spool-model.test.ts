@@ -1,0 +1,122 @@
+// The spool against the oracle over thousands of random lives, with crashes at every kind of moment. A failure names its seed:
+//   LETHE_SEED=123 npx vitest run --config test/vitest.config.ts test/storage/spool-model.test.ts
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import type { Disk } from '../../storage/disk.ts';
+import { LmdbDisk } from '../../storage/lmdb-disk.ts';
+import { RowKind } from '../../storage/rows.ts';
+import { MemoryDisk, Outcome } from './memory-disk.ts';
+import { SpoolHistory } from './spool-history.ts';
+import { consumeEverything, INTENTS, READS, type Steps, TIME, takeStep } from './spool-steps.ts';
+
+const HISTORIES = 2_000;
+const LMDB_HISTORIES = 60;
+const STEPS_MAX = 90;
+const folder = mkdtempSync(join(tmpdir(), 'lethe-spool-'));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const THREAD: Steps = [
+  [12, (history) => expect(history.commit()).toBe(true)],
+  [3, (history) => history.spool.publishIfClean()],
+  [5, (history) => erase(history)],
+  [2, (history) => history.crash()],
+  [1, (history) => history.stop()],
+];
+
+function erase(history: SpoolHistory<Disk>): void {
+  history.erase();
+  history.checkErased();
+}
+
+/** The process dies inside a commit, an eraser's run or a stop. */
+const KILLS: Steps = [[3, (history) => kill(history as unknown as SpoolHistory)]];
+
+function kill(history: SpoolHistory): void {
+  const { random, disk, file } = history;
+  const after = random.below(4);
+  if (random.below(2) === 0) {
+    const outcome = random.below(2) === 0 ? Outcome.KILLED : Outcome.KILLED_AFTER;
+    disk.outcome = () => (disk.steps > before + after ? outcome : Outcome.DONE);
+  } else {
+    const calls = file.calls;
+    file.outcome = () => (file.calls > calls + after ? 'killed' : 'done');
+  }
+  const before = disk.steps;
+  const act = random.below(3);
+  history.killedIn(() => {
+    history.settle();
+    if (act === 0) history.commit();
+    else if (act === 1) history.erase();
+    else history.spool.stop();
+  });
+}
+
+function live<SomeDisk extends Disk>(history: SpoolHistory<SomeDisk>, steps: Steps): void {
+  const some = history as unknown as SpoolHistory<Disk>;
+  for (let left = 10 + history.random.below(STEPS_MAX); left > 0; left--) {
+    takeStep(some, steps);
+    some.check();
+  }
+  some.checkReads();
+  consumeEverything(some);
+  expect(some.commit()).toBe(true);
+  erase(some);
+  for (const kind of [RowKind.QUEUE, RowKind.SHARED, RowKind.COUNTS, RowKind.RETAINED, RowKind.EXPIRY, RowKind.QUARANTINE]) {
+    expect(some.rows(kind), `rows of kind ${kind} when everything is consumed`).toBe(0);
+  }
+  for (const session of some.oracle.sessions.keys()) some.dropSession(session);
+  expect(some.commit()).toBe(true);
+  erase(some);
+  expect(some.vault.freeSlots).toBe(some.vault.slots);
+  for (let kind = RowKind.STATE as number; kind <= RowKind.QUARANTINE; kind++) expect(some.rows(kind as RowKind)).toBe(0);
+  expect(some.troubles).toEqual([]);
+}
+
+/** Runs `one` with seeds from the environment or in order; a failure says which. */
+function withSeeds(count: number, one: (seed: number) => void): void {
+  const given = process.env['LETHE_SEED'];
+  const seeds = given === undefined ? Array.from({ length: count }, (_, i) => i + 1) : [Number(given)];
+  for (const seed of seeds) {
+    try {
+      one(seed);
+    } catch (cause) {
+      throw new Error(`history with LETHE_SEED=${seed}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+    }
+  }
+}
+
+describe('the spool does what the oracle does', () => {
+  test(`${HISTORIES} lives over a disk in memory`, () => {
+    const steps = [...INTENTS, ...READS, ...TIME, ...THREAD, ...KILLS];
+    withSeeds(HISTORIES, (seed) => {
+      live(
+        new SpoolHistory(
+          seed,
+          (random) => new MemoryDisk(random),
+          (disk) => disk.reopened(),
+        ),
+        steps,
+      );
+    });
+  });
+
+  test(`${LMDB_HISTORIES} lives over LMDB`, () => {
+    const steps = [...INTENTS, ...READS, ...TIME, ...THREAD];
+    withSeeds(LMDB_HISTORIES, (seed) => {
+      const own = mkdtempSync(join(folder, 'lmdb-'));
+      const history = new SpoolHistory(
+        seed,
+        () => new LmdbDisk(own),
+        (disk) => {
+          disk.close();
+          return new LmdbDisk(own);
+        },
+      );
+      live(history, steps);
+      history.disk.close();
+      rmSync(own, { recursive: true, force: true });
+    });
+  });
+});
