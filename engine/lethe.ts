@@ -110,6 +110,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     overflows: new Map(config.listeners.map(({ name, queueOverflow }) => [name, queueOverflow])),
   });
   store.listener = storeListener(shard);
+  store.expire(clock.wallMs()); // sets its clock: what is stored before the first interval is over must have a time too
   let listeners: readonly Listener[];
   try {
     await (spool === null ? recover(shard) : Promise.race([recover(shard), spool.died]));

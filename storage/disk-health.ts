@@ -2,6 +2,7 @@
 // changes; the figures' STATE says it to the engine, which refuses what could not be kept.
 import { type Disk, DiskError, DiskFault } from './disk.ts';
 import { Figure, type Figures, SpoolState } from './figures.ts';
+import { MetaRow, RowKind, rowKey } from './rows.ts';
 import type { SpoolClock, SpoolEvents, SpoolSettings } from './spool.ts';
 
 const LOOK_MS = 1_000;
@@ -12,6 +13,7 @@ const LOOK_MS = 1_000;
 const COMPACT_FILE_BYTES_MIN = 16 * 1_048_576;
 const COMPACT_USED_BYTES_MAX = 512 * 1_048_576;
 const COMPACT_LOOK_MS = 5_000;
+const PROBE = new Uint8Array(8);
 
 export class DiskHealth {
   readonly #disk: Disk;
@@ -20,6 +22,7 @@ export class DiskHealth {
   readonly #figures: Figures;
   readonly #events: SpoolEvents;
   #lookedAtMs = -Infinity;
+  #probedAtMs = -Infinity;
   #compactAtMs = -Infinity;
   /** Below the floor that the settings give. */
   #isLow = false;
@@ -43,6 +46,23 @@ export class DiskHealth {
       this.#full('the disk is down to its floor: QoS 1 and 2 messages for persistent sessions are refused');
     if (!isLow && this.#isLow) this.#good('the disk has room again');
     this.#isLow = isLow;
+  }
+
+  /**
+   * Asks a disk that was full whether it has room again, once a second: for a time in which nothing else waits to be written, since
+   * nothing else would find out then.
+   */
+  probe(): void {
+    const nowMs = this.#clock.monotonicMs();
+    if (this.#figures.state !== SpoolState.FULL || this.#isLow || nowMs - this.#probedAtMs < LOOK_MS) return;
+    this.#probedAtMs = nowMs;
+    try {
+      this.#disk.transact((writer) => writer.put(rowKey(RowKind.META, 0, MetaRow.PROBE), PROBE));
+    } catch (error) {
+      this.failed(error);
+      return;
+    }
+    this.succeeded();
   }
 
   /** The disk took a step. */

@@ -20,6 +20,7 @@ const RUNS_PER_BOUND = 4;
 const STEP_BYTES_MAX = 8 * 1_048_576;
 /** Values that are looked at for expiry in one run. */
 const DUE_MAX = 10_000;
+const EXPIRY_END = Buffer.of(RowKind.EXPIRY + 1);
 
 export class Eraser {
   readonly #spool: Spool;
@@ -28,6 +29,8 @@ export class Eraser {
   #nextRunMs = 0;
   /** When the oldest of what is not erased yet was consumed; Infinity when all is. */
   #sinceMs = Infinity;
+  /** Whether the last look for what has expired saw something that will. */
+  #mayExpire = true;
   readonly #survivors = new RecordBuffer(PLAIN_BYTES_TARGET);
 
   constructor(spool: Spool) {
@@ -51,11 +54,11 @@ export class Eraser {
     this.consumed();
   }
 
-  /** Time in ms until the next run, Infinity when there is nothing to erase, or no disk to do it on. */
+  /** Time in ms until the next run, Infinity when there is nothing to erase or to expire, or no disk to do it on. */
   dueInMs(): number {
-    return this.#sinceMs === Infinity || this.#spool.figures.state === SpoolState.BROKEN
-      ? Infinity
-      : Math.max(0, this.#nextRunMs - this.#spool.clock.monotonicMs());
+    const isIdle = this.#sinceMs === Infinity && !this.#mayExpire;
+    if (isIdle || this.#spool.figures.state === SpoolState.BROKEN) return Infinity;
+    return Math.max(0, this.#nextRunMs - this.#spool.clock.monotonicMs());
   }
 
   /** Forgets what is due; `now` whatever the time. */
@@ -66,7 +69,7 @@ export class Eraser {
     if (figures.state === SpoolState.BROKEN || (!now && startedMs < this.#nextRunMs)) return;
     this.#nextRunMs = startedMs + settings.eraseWithinMs / RUNS_PER_BOUND;
     this.#spool.repair.counts();
-    this.#expire();
+    if (!this.#expire()) this.#nextRunMs = startedMs;
     if (this.#sinceMs === Infinity) return;
     const sinceMs = this.#sinceMs;
     // What is taken out of a value must be durably acknowledged first.
@@ -78,35 +81,41 @@ export class Eraser {
     if (lagMs > figures.get(Figure.ERASURE_LAG_MAX_MS)) figures.set(Figure.ERASURE_LAG_MAX_MS, lagMs);
   }
 
-  /** Removes every row of a session's queue. */
+  /** Removes every row of a session's queue, and what was set aside of it. */
   planDrop(step: Step, queue: SessionQueue): void {
     const { session } = queue;
     this.#touched.delete(queue);
-    this.#spool.ground.disk.range(rowKey(RowKind.QUEUE, session, 0), rowKey(RowKind.QUEUE, session + 1, 0), (key, value) => {
-      const facts = sealedFacts(value);
-      if (facts === null) step.remove(Buffer.from(key));
-      else step.forget(RowKind.QUEUE, session, rowNumber(key), facts);
-      return true;
-    });
+    for (const kind of [RowKind.QUEUE, RowKind.QUARANTINE]) {
+      this.#spool.ground.disk.range(rowKey(kind, session, 0), rowKey(kind, session + 1, 0), (key, value) => {
+        const facts = sealedFacts(value);
+        if (facts === null) step.remove(Buffer.from(key));
+        else step.forget(kind, session, rowNumber(key), facts);
+        return true;
+      });
+    }
     step.remove(rowKey(RowKind.STATE, session, 0));
   }
 
-  /** Lets go of what has expired by now. */
-  #expire(): void {
+  /** Lets go of what has expired by now. False when that is more than one run takes. */
+  #expire(): boolean {
     const spool = this.#spool;
     const nowMs = spool.clock.wallMs();
     const due: Due[] = [];
-    spool.ground.disk.range(expiryKey(0, 0 as RowKind, 0, 0), expiryKey(nowMs + 1, 0 as RowKind, 0, 0), (key) => {
-      due.push(readExpiryKey(key));
-      return due.length < DUE_MAX;
+    this.#mayExpire = false;
+    spool.ground.disk.range(expiryKey(0, 0 as RowKind, 0, 0), EXPIRY_END, (key) => {
+      this.#mayExpire = true;
+      const one = readExpiryKey(key);
+      if (one.untilMs <= nowMs) due.push(one);
+      return one.untilMs <= nowMs && due.length < DUE_MAX;
     });
-    if (due.length === 0) return;
+    if (due.length === 0) return true;
     const orphans = new Step(spool.ground);
     for (const one of due) {
       if (!this.#expireOne(one, nowMs, orphans)) orphans.remove(expiryKey(one.untilMs, one.kind, one.session, one.number));
     }
     spool.apply(orphans);
     this.consumed();
+    return due.length < DUE_MAX;
   }
 
   /** False when the entry names nothing any more. */

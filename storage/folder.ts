@@ -15,23 +15,22 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { diskError } from './disk.ts';
+import { DiskError, diskError } from './disk.ts';
 import { DATA_FILE, LmdbDisk, syncFolder } from './lmdb-disk.ts';
-import { RowKind, rowKey } from './rows.ts';
+import { MetaRow, RowKind, rowKey } from './rows.ts';
 import { RowSealer } from './sealed.ts';
-import { type Ground, readNumbers, Step } from './step.ts';
+import { FORMAT, noteStart, readStarts } from './starts.ts';
+import type { Ground } from './step.ts';
 import { type KeyFile, type RandomBytes, Vault, VaultError } from './vault.ts';
 
 export const KEYS_FILE = 'spool.keys';
-/** Format of what this version writes. A later version that changes it reads older ones and rewrites them in one step at start. */
-export const FORMAT = 1;
 
 /** The data directory cannot be used; nothing was changed in it. The message says what to do. */
 export class FolderError extends Error {}
 
 export interface OpenedFolder {
   readonly ground: Ground;
-  /** Starts of the store, this one included. */
+  /** Number of this start (starts.ts). */
   readonly started: number;
 }
 
@@ -52,15 +51,11 @@ export function openFolder(folder: string, master: Uint8Array | null, random: Ra
   const disk = openDisk(folder);
   const ground: Ground = { disk, vault, sealer: new RowSealer(vault, random), random };
   try {
-    const started = readMeta(ground, folder) + 1;
-    const step = new Step(ground);
-    step.putNumbers(RowKind.META, 0, 0, [FORMAT, started]);
-    step.apply();
-    return { ground, started };
+    return { ground, started: noteStart(ground, readMeta(ground, folder)) };
   } catch (error) {
     disk.close();
     vault.close();
-    throw error;
+    throw error instanceof DiskError ? new FolderError(`${folder}: ${error.message}; see to the disk and start again`) : error;
   }
 }
 
@@ -122,9 +117,9 @@ function openDisk(folder: string): LmdbDisk {
   }
 }
 
-/** Starts so far. */
+/** Number of the last start, 0 when there was none. */
 function readMeta(ground: Ground, folder: string): number {
-  if (ground.disk.get(rowKey(RowKind.META, 0, 0)) === null) {
+  if (ground.disk.get(rowKey(RowKind.META, 0, MetaRow.STARTS)) === null) {
     let isEmpty = true;
     ground.disk.range(Buffer.of(0), Buffer.of(0xff), () => {
       isEmpty = false;
@@ -132,15 +127,15 @@ function readMeta(ground: Ground, folder: string): number {
     });
     if (isEmpty) return 0;
   }
-  const meta = readNumbers(ground, RowKind.META, 0, 0);
+  const meta = readStarts(ground);
   if (meta === null)
     throw new FolderError(`${folder}: ${KEYS_FILE} does not belong to ${DATA_FILE}; restore the pair that was saved together`);
-  if (meta[0]! > FORMAT) {
+  if (meta.format > FORMAT) {
     throw new FolderError(
-      `${folder}: the spool has format ${meta[0]}, this version reads up to ${FORMAT}; use the version that wrote it, or a later one`,
+      `${folder}: the spool has format ${meta.format}, this version reads up to ${FORMAT}; use the version that wrote it, or a later one`,
     );
   }
-  return meta[1]!;
+  return meta.started;
 }
 
 /** The key file on a real disk. */

@@ -1,6 +1,6 @@
 // What the spool knows of one session's queue: counters and cursors, whatever its length, and what came since the last commit.
 //
-//     base              tail                 end                reserved
+//     base              pending              end                reserved
 //      |  sealed values  |  since the commit  |                  |
 //
 // Positions below base are finished; `finished` holds those behind it. A position that was received (PUBREC) has no message any more
@@ -42,7 +42,6 @@ export class SessionQueue {
   readonly session: number;
   base = 0;
   end = 0;
-  tail = 0;
   reserved = 0;
   /** Messages that are owed and kept, and their bytes. */
   messages = 0;
@@ -68,7 +67,7 @@ export class SessionQueue {
     this.session = session;
   }
 
-  /** A queue as its row tells it; `started` counts the starts of the store. Null when the row is broken. */
+  /** A queue as its row tells it; `started` is the number of this start. Null when the row is broken. */
   static recover(ground: Ground, session: number, started: number): SessionQueue | null {
     const row = readNumbers(ground, RowKind.STATE, session, 0);
     if (row === null || row.length < FIXED_NUMBERS) return null;
@@ -77,7 +76,6 @@ export class SessionQueue {
     if (row.length !== counts.reduce((sum, count) => sum + count, FIXED_NUMBERS)) return null;
     const queue = new SessionQueue(session);
     queue.base = base!;
-    queue.tail = tail!;
     queue.messages = messages!;
     queue.bytes = bytes!;
     queue.references = references!;
@@ -91,12 +89,12 @@ export class SessionQueue {
     queue.received = take(counts[1]!);
     queue.inbound = take(counts[2]!);
     queue.touchedTo = Math.max(base!, queue.finished?.end ?? 0, queue.received?.end ?? 0) - 1;
-    // After a clean stop nothing is reserved.
-    const skipped = reserved === tail ? 0 : ((started - startedThen! - 1) % RESERVES_SKIPPED) * RESERVE;
-    queue.end = reserved! + skipped;
+    // A row that an end in order has written reserves nothing: it is exact for the start behind it, and for no other one.
+    const starts = started - startedThen! - (reserved === tail ? 0 : 1);
+    queue.end = reserved! + (Math.max(0, starts) % RESERVES_SKIPPED) * RESERVE;
     queue.reserved = queue.end;
     queue.#pass(tail!);
-    queue.isExact = queue.end === tail;
+    queue.isExact = reserved === tail && startedThen === started;
     return queue;
   }
 
@@ -120,12 +118,8 @@ export class SessionQueue {
     if (position > this.end) {
       this.finished ??= new Ranges();
       this.finished.addRange(this.end, position);
-      this.tail = Math.max(this.tail, this.pending === null ? position : this.tail);
     }
-    if (this.pending === null) {
-      this.tail = position;
-      this.pending = new PendingDeliveries(position);
-    }
+    this.pending ??= new PendingDeliveries(position);
     while (this.pending.first + this.pending.offsets.length < position) this.pending.offsets.push(-1);
     this.end = position + 1;
     if (this.end > this.reserved - RESERVE / 2) this.stateChanged = true;
@@ -212,7 +206,6 @@ export class SessionQueue {
   committed(): void {
     this.stateChanged = false;
     this.isExact = false;
-    this.tail = this.end;
     this.reserved = this.end + RESERVE;
     this.releasePending();
   }
@@ -222,7 +215,6 @@ export class SessionQueue {
     const { pending } = this;
     if (pending === null) return;
     this.pending = null;
-    this.tail = this.end;
     if (spare.length >= SPARE_MAX || pending.records.bytes.length > PENDING_BYTES_KEPT_MAX) return;
     pending.records.clear();
     spare.push(pending.records);
@@ -288,7 +280,6 @@ export class SessionQueue {
       this.finished ??= new Ranges();
       this.finished.addRange(from, this.end);
     }
-    this.tail = this.end;
     this.#advance();
   }
 

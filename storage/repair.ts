@@ -174,14 +174,16 @@ export class Repair {
   #setAside(step: Step, kind: RowKind, session: number, number: number, value: Buffer): void {
     const { clock, settings, ground } = this.#spool;
     const facts = sealedFacts(value);
-    const aside = kind * KIND_SPAN + number;
-    const before = ground.disk.get(rowKey(RowKind.QUARANTINE, session, aside));
+    // What is set aside of a session goes when the session ends; its own record is kept beyond that.
+    const owner = kind === RowKind.SESSION ? 0 : session;
+    const aside = kind * KIND_SPAN + (kind === RowKind.SESSION ? session : number);
+    const before = ground.disk.get(rowKey(RowKind.QUARANTINE, owner, aside));
     const factsBefore = before === null ? null : sealedFacts(before);
-    if (factsBefore !== null) step.forget(RowKind.QUARANTINE, session, aside, factsBefore);
+    if (factsBefore !== null) step.forget(RowKind.QUARANTINE, owner, aside, factsBefore);
     step.remove(rowKey(kind, session, number));
     if (facts !== null && facts.untilMs !== Infinity) step.remove(expiryKey(facts.untilMs, kind, session, number));
-    step.put(rowKey(RowKind.QUARANTINE, session, aside), value);
-    step.put(expiryKey(clock.wallMs() + settings.retentionMs, RowKind.QUARANTINE, session, aside), NOTHING);
+    step.put(rowKey(RowKind.QUARANTINE, owner, aside), value);
+    step.put(expiryKey(clock.wallMs() + settings.retentionMs, RowKind.QUARANTINE, owner, aside), NOTHING);
   }
 
   #copyOf(kind: RowKind, session: number, number: number): Buffer | null {

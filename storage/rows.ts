@@ -26,6 +26,8 @@ export type RowKind = (typeof RowKind)[keyof typeof RowKind];
 export const MetaRow = {
   /** Format and count of starts. */
   STARTS: 0,
+  /** The start that ended in order; not there while the store is in use. */
+  ENDED: 3,
   /** Numbers below it may have been given to shared messages. */
   SHARED_NUMBERS: 1,
   /** Written to see whether the disk has room again. */

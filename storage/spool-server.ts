@@ -6,6 +6,7 @@
 import type { MessageView } from '../protocol/publish.ts';
 import { type Doorbell, Sleep } from './doorbell.ts';
 
+import { SpoolState } from './figures.ts';
 import { Intent, LARGE_BYTES, messageBytes, Operand, RECORD_FIXED_BYTES, Report, writeMessage } from './intents.ts';
 import { takeInventory } from './inventory.ts';
 import type { RecordContent } from './records.ts';
@@ -37,6 +38,7 @@ const BATCH_BYTES_MAX = 4 * 1_048_576;
 /** Below so many intents in one look the engine is not busy: the thread lets itself be woken inside the window. */
 const BUSY_INTENTS = 64;
 const IDLE_MS = 1_000;
+const READS_RETRY_MS = 1;
 /** No intent for so long: there is time for housekeeping. */
 const QUIET_MS = 1_000;
 /** Room that an answer leaves in the reports for what cannot wait. */
@@ -109,6 +111,7 @@ export class SpoolServer {
     if (taken > 0 && this.#batchSinceMs === Infinity) this.#batchSinceMs = nowMs;
     if (this.#batchSinceMs !== Infinity) this.#endBatch(spool, nowMs);
     spool.health.look();
+    if (spool.figures.state === SpoolState.FULL && !spool.hasChanges) spool.health.probe();
     spool.eraser.run(false);
     if (taken > 0) this.#busyAtMs = nowMs;
     else if (nowMs - this.#busyAtMs >= QUIET_MS && !spool.hasChanges) spool.health.compactIfWasteful();
@@ -117,7 +120,9 @@ export class SpoolServer {
     this.sleep = isBusy ? Sleep.DEEP : Sleep.LIGHT;
     const windowMs =
       this.#batchSinceMs === Infinity ? IDLE_MS : this.#settings.commitWindowMs - (clock.monotonicMs() - this.#batchSinceMs);
-    return Math.max(0, Math.min(windowMs, spool.eraser.dueInMs(), IDLE_MS));
+    // Reads that found no room in the reports are tried again: nobody rings when the engine has made some.
+    const readsMs = this.#reads.length > 0 ? READS_RETRY_MS : IDLE_MS;
+    return Math.max(0, Math.min(windowMs, spool.eraser.dueInMs(), readsMs));
   }
 
   #endBatch(spool: Spool, nowMs: number): void {
@@ -144,8 +149,8 @@ export class SpoolServer {
       this.#apply(spool, intents.from);
     }
     if (taken === 0) return 0;
-    // What the message under way borrows lies in the ring.
-    spool.settle();
+    // What the message under way borrows lies in the ring, and more of its deliveries may come.
+    spool.keepContent();
     intents.release();
     this.#link.roomMade();
     return taken;

@@ -53,6 +53,10 @@ export class SpoolStore implements Store {
   #wasGood = true;
   #closed = false;
   #flushAsked = false;
+  /** What was written since the last message began goes together with it. */
+  #inMessage = false;
+  /** Something was asked for that the thread should not let lie. */
+  #urgent = false;
   readonly #reads = new Map<number, DeliverySink>();
   #visitor: RecoveryVisitor | null = null;
   #recovered: (() => void) | null = null;
@@ -112,6 +116,7 @@ export class SpoolStore implements Store {
     if (intents.hasUnpublished) intents.publish();
     if (this.isRefusing) return fault(Reason.QUOTA_EXCEEDED);
     this.#writeMessage(Intent.PUT_MESSAGE, 0, message);
+    this.#inMessage = true;
     this.#message++;
     return this.#message;
   }
@@ -155,17 +160,23 @@ export class SpoolStore implements Store {
   }
 
   flush(): void {
-    const { intents, threadBell } = this.#link;
+    const { intents, threadBell, figures } = this.#link;
     this.#flushAsked = false;
+    this.#inMessage = false;
     intents.publish();
-    threadBell.ring();
+    if (!this.#urgent) {
+      threadBell.ring();
+      return;
+    }
+    this.#urgent = false;
+    figures.askUrgently();
+    threadBell.ringUrgently();
   }
 
   /** Passes on what the thread should not let lie. */
   flushUrgently(): void {
+    this.#urgent = true;
     this.flush();
-    this.#link.figures.askUrgently();
-    this.#link.threadBell.ringUrgently();
   }
 
   read(session: number, from: number, limit: number, sink: DeliverySink): void {
@@ -174,7 +185,9 @@ export class SpoolStore implements Store {
     const at = this.#ask(Intent.READ, session, from);
     this.#link.intents.words[at + Operand.A] = limit;
     this.#link.intents.words[at + Operand.B] = id;
-    this.flushUrgently();
+    this.#urgent = true;
+    // Inside a message nothing is passed on: half of it must not become durable without the rest.
+    if (!this.#inMessage) this.flush();
   }
 
   recover(visitor: RecoveryVisitor): Promise<void> {

@@ -12,6 +12,7 @@ import { DiskHealth } from './disk-health.ts';
 import { Eraser } from './eraser.ts';
 import { Figure, type Figures, SpoolState } from './figures.ts';
 import { Objects } from './objects.ts';
+import { OpenMessage } from './open-message.ts';
 import { SessionQueue } from './queue.ts';
 import { Ranges } from './ranges.ts';
 import { Reading } from './reading.ts';
@@ -21,6 +22,7 @@ import { RowKind, rowKey, rowNumber } from './rows.ts';
 import { openValue } from './salvage.ts';
 import { sealedFacts } from './sealed.ts';
 import { SharedMessages } from './shared.ts';
+import { planEnd } from './starts.ts';
 import { type Ground, Step } from './step.ts';
 import { GoneReason, type Held } from './store.ts';
 
@@ -49,14 +51,6 @@ export interface SpoolEvents {
 /** One delivery that a read found; `view` is borrowed for the call, null when the message was received. False: no room, stop here. */
 export type ReadVisitor = (position: number, bits: number, ids: Uint8Array, view: MessageView | null) => boolean;
 
-interface OpenMessage {
-  content: MutableContent;
-  readonly adds: { session: number; position: number; bits: number; ids: Uint8Array }[];
-  isOpen: boolean;
-}
-
-type MutableContent = { -readonly [K in keyof RecordContent]: RecordContent[K] };
-
 const DIRECTORIES_MAX = 8;
 const RETRY_MS = 500;
 
@@ -72,7 +66,7 @@ export class Spool {
   readonly eraser: Eraser;
   readonly repair: Repair;
   readonly health: DiskHealth;
-  /** Starts of the store, this one included. */
+  /** Number of this start of the store. */
   readonly started: number;
   /** Deliveries owed to all sessions, and their bytes; those among them that share a message. */
   #retained = 0;
@@ -81,7 +75,7 @@ export class Spool {
   readonly #dirty = new Set<SessionQueue>();
   /** Sessions that go with the next commit. */
   readonly #dropped: SessionQueue[] = [];
-  readonly #open: OpenMessage;
+  readonly #open = new OpenMessage();
   readonly #retainedRecords = new RecordBuffer(1_024);
   #applied = 0;
   #retryAtMs = -Infinity;
@@ -105,7 +99,6 @@ export class Spool {
     this.eraser = new Eraser(this);
     this.repair = new Repair(this);
     this.health = new DiskHealth(ground.disk, settings, clock, figures, events);
-    this.#open = { content: emptyContent(), adds: [], isOpen: false };
   }
 
   /** Intents applied so far. */
@@ -194,46 +187,45 @@ export class Spool {
     expiresAtMs: number,
   ): void {
     this.#begin();
-    const { content } = this.#open;
-    content.bytes = bytes;
-    content.from = from;
-    content.topicBytes = topicBytes;
-    content.propertyBytes = propertyBytes;
-    content.payloadBytes = payloadBytes;
-    content.sinceMs = this.clock.wallMs();
-    content.untilMs = Math.min(expiresAtMs, content.sinceMs + this.settings.retentionMs);
-    content.expires = expiresAtMs !== Infinity;
-    this.#open.isOpen = true;
+    const open = this.#open;
+    open.begin(bytes, from, topicBytes, propertyBytes, payloadBytes);
+    open.sinceMs = this.clock.wallMs();
+    open.untilMs = Math.min(expiresAtMs, open.sinceMs + this.settings.retentionMs);
+    open.expires = expiresAtMs !== Infinity;
   }
 
+  /** Owes the message put last to a session, also when another intent has come between: it goes on with a copy of its own then. */
   addDelivery(session: number, position: number, bits: number, ids: Uint8Array): void {
     this.#applied++;
-    // Another intent may have come between two deliveries of one message: it goes on with what it holds.
-    this.#open.isOpen = true;
-    this.#open.adds.push({ session, position, bits, ids });
+    this.#open.additions.push({ session, position, bits, ids });
   }
 
   /** Books the message under way: alone in the queue of the one session that waits for it, or shared. */
   settle(): void {
-    const { adds, content } = this.#open;
-    if (!this.#open.isOpen) return;
-    this.#open.isOpen = false;
-    const live = adds.length === 1 ? adds : adds.filter(({ session }) => this.queues.has(session));
+    const open = this.#open;
+    const { additions } = open;
+    if (additions.length === 0) return;
+    const live = additions.length === 1 ? additions : additions.filter(({ session }) => this.queues.has(session));
     if (live.length === 1) {
       const { session, position, bits, ids } = live[0]!;
       const queue = this.queues.get(session);
-      if (queue !== undefined) this.#placed(queue, queue.place(position).append(position, bits, ids, 0, ids.length, content));
+      if (queue !== undefined) this.#placed(queue, queue.place(position).append(position, bits, ids, 0, ids.length, open));
     } else if (live.length > 1) {
-      const number = this.shared.hold(content, 0, live.length);
-      const bytes = content.topicBytes + content.propertyBytes + content.payloadBytes;
-      const { sinceMs, untilMs } = content;
+      const number = this.shared.hold(open, 0, live.length);
+      const { messageBytes, sinceMs, untilMs } = open;
       for (const { session, position, bits, ids } of live) {
         const queue = this.queues.get(session)!;
         const records = queue.place(position);
-        this.#placed(queue, records.appendReference(position, bits, ids, 0, ids.length, number, bytes, sinceMs, untilMs));
+        this.#placed(queue, records.appendReference(position, bits, ids, 0, ids.length, number, messageBytes, sinceMs, untilMs));
       }
     }
-    adds.length = 0;
+    additions.length = 0;
+  }
+
+  /** Ends what was borrowed. */
+  keepContent(): void {
+    this.settle();
+    this.#open.keep();
   }
 
   markReceived(session: number, position: number): void {
@@ -418,10 +410,12 @@ export class Spool {
   /** Writes the rows so that the next start goes on exactly here. */
   stop(): void {
     this.settle();
+    if (!this.commit()) return;
     this.eraser.run(true);
     if (!this.commit()) return;
     const step = new Step(this.ground);
     for (const queue of this.queues.values()) if (!queue.isExact) queue.planStop(step, this.started);
+    planEnd(step, this.started);
     this.apply(step);
   }
 
@@ -463,7 +457,7 @@ export class Spool {
 
   #begin(): void {
     this.#applied++;
-    if (this.#open.isOpen) this.settle();
+    if (this.#open.additions.length > 0) this.settle();
   }
 
   #placed(queue: SessionQueue, offset: number): void {
@@ -590,7 +584,3 @@ export class Spool {
 /** Bytes before the filter in a subscription's value. */
 export const SUBSCRIPTION_FIXED_BYTES = 8;
 const NO_BYTES = new Uint8Array(0);
-
-function emptyContent(): MutableContent {
-  return { bytes: NO_BYTES, from: 0, topicBytes: 0, propertyBytes: 0, payloadBytes: 0, sinceMs: 0, untilMs: 0, expires: false };
-}

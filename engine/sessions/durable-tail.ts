@@ -29,7 +29,7 @@ export class DurableTail {
   added(position: number, sequence: number): void {
     this.#lastPosition = position;
     this.#lastSequence = sequence;
-    if (this.#awaitedSequence === 0) this.#await();
+    if (this.#awaitedSequence === 0) this.#lookAgain();
   }
 
   /** The watermark stands at `durable`; true when the tail moved. */
@@ -40,12 +40,12 @@ export class DurableTail {
       this.#awaitedSequence = 0;
     } else {
       this.position = this.#awaitedPosition;
-      this.#await();
+      this.#lookAgain();
     }
     return true;
   }
 
-  #await(): void {
+  #lookAgain(): void {
     this.#awaitedPosition = this.#lastPosition;
     this.#awaitedSequence = this.#lastSequence;
   }

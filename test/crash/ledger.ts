@@ -22,7 +22,7 @@ interface Receipts {
   /** By number: deliveries that claimed to be the first. */
   readonly fresh: number[];
   readonly copies: number[];
-  /** Deliveries that were acknowledged to the end, by number and packet identifier. */
+  /** Deliveries that were acknowledged to the end on this line, by number and packet identifier. */
   readonly consumed: Set<number>;
   /** Those of them that are durably forgotten: they may not come again. */
   readonly settled: Set<number>;
@@ -48,6 +48,7 @@ export class Ledger {
   /** Goes before each violation: when it was seen. */
   chapter = '';
   published = 0;
+  acknowledgements = 0;
   delivered = 0;
   redelivered = 0;
   readonly #streams = new Map<string, Stream>();
@@ -100,6 +101,7 @@ export class Ledger {
 
   acknowledged(stream: Stream, number: number): void {
     stream.acknowledged[number] = true;
+    this.acknowledgements++;
   }
 
   /** Judges a delivery. Of a QoS 2 message only what a receiver does not know as the repetition of an open exchange. */
@@ -144,6 +146,11 @@ export class Ledger {
   /** The receiver has acknowledged a delivery to the end. */
   consumed(session: string, topic: string, number: number, packetId: number): void {
     this.#receipts.get(session)?.get(topic)?.consumed.add(deliveryKey(number, packetId));
+  }
+
+  /** The line of a session is gone: the broker may not have heard its last acknowledgements. */
+  lineLost(session: string): void {
+    for (const { consumed } of this.#receipts.get(session)?.values() ?? []) consumed.clear();
   }
 
   /** Notes what a session has consumed; to be called once that is durably forgotten: none of it may come again. */

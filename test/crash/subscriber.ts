@@ -130,6 +130,7 @@ export class Subscriber {
   }
 
   #closed(): void {
+    this.#ledger.lineLost(this.plan.name);
     this.#due = [];
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;

@@ -168,7 +168,10 @@ describe('consumed', () => {
     await sleeper('row', filterOf('row'));
     const from = await publisher();
     const count = 10;
-    for (let i = 0; i < count; i++) await from.publish({ ...message('row'), payload: place.text(`row.payload-${i}`) });
+    // Together, so that they come into one batch and into one value.
+    await Promise.all(
+      Array.from({ length: count }, (_, i) => from.publish({ ...message('row'), payload: place.text(`row.payload-${i}`) })),
+    );
     const client = await connect('row', { holds: true });
     await client.got(count);
     for (let done = 0; done < count; done += 3) {
@@ -184,8 +187,7 @@ describe('consumed', () => {
     const names = ['fan-a', 'fan-b', 'fan-c', 'fan-lags'];
     for (const name of names) await sleeper(name, filterOf('fan'));
     const from = await publisher();
-    await from.publish(message('fan', { payload: place.text('fan.first') }));
-    await from.publish(message('fan', { payload: place.text('fan.second') }));
+    await Promise.all(['fan.first', 'fan.second'].map((name) => from.publish(message('fan', { payload: place.text(name) }))));
     await place.isThere('fan.first', 'fan.second');
     const lags = await connect('fan-lags', { holds: true });
     await lags.got(2);

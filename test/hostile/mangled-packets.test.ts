@@ -18,7 +18,7 @@ import {
   subscribe,
   unsubscribe,
 } from '../conformance/bytes.ts';
-import { type Packet, readReason, splitPacket } from '../conformance/decode.ts';
+import { type Packet, readReason } from '../conformance/decode.ts';
 import { useRig } from '../conformance/rig.ts';
 import { Peer } from './peer.ts';
 import { Witness } from './witness.ts';
@@ -84,7 +84,7 @@ async function judge(level: Level, bytes: Buffer): Promise<void> {
   try {
     void peer.send(Buffer.concat([connect(level, { clientId: rig.name('mangled') }), bytes, pingreq]));
     await peer.until('it is answered or closed', () => {
-      const packets = split(peer.received);
+      const { packets } = peer;
       end = packets.at(-1) ?? null;
       return peer.closed || packets.some(({ type }) => type === PacketType.PINGRESP);
     });
@@ -98,15 +98,6 @@ async function judge(level: Level, bytes: Buffer): Promise<void> {
   if (level !== 5) expect(last?.type, said).not.toBe(PacketType.DISCONNECT);
   else if (bytes[0]! !== 0xe0) expect(last?.type, said).toBe(PacketType.DISCONNECT);
   if (last?.type === PacketType.DISCONNECT) expect(FAULTS, said).toContain(readReason(last).reason);
-}
-
-function split(bytes: Buffer): Packet[] {
-  const packets: Packet[] = [];
-  for (let rest = bytes, next = splitPacket(rest); next !== null; next = splitPacket(rest)) {
-    packets.push(next);
-    rest = rest.subarray(next.bytes.length);
-  }
-  return packets;
 }
 
 async function judgeAll(level: Level, variants: readonly Buffer[]): Promise<void> {
@@ -174,9 +165,9 @@ describe.each<[string, Level]>([
       void peer.send(Buffer.concat([bytes, pingreq]));
       await peer.until(
         'it is answered or closed',
-        () => peer.closed || split(peer.received).some(({ type }) => type === PacketType.PINGRESP),
+        () => peer.closed || peer.packets.some(({ type }) => type === PacketType.PINGRESP),
       );
-      const [first] = split(peer.received);
+      const [first] = peer.packets;
       if (first !== undefined) expect(first.firstByte).toBe(0x20);
       const refused = first !== undefined && first.body[1] !== 0;
       expect(peer.closed || !refused, `refused and open: ${bytes.toString('hex')}`).toBe(true);

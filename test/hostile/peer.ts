@@ -1,5 +1,6 @@
 // A raw socket that decides when it reads: the peer that stalls, floods or never takes its answers. It keeps what it reads as bytes.
 import { connect, type Socket } from 'node:net';
+import { type Packet, splitPacket } from '../conformance/decode.ts';
 import { Watched } from '../end-to-end/watched.ts';
 
 export class Peer extends Watched {
@@ -38,6 +39,17 @@ export class Peer extends Watched {
   /** Everything that was read. */
   get received(): Buffer {
     return Buffer.concat(this.#chunks);
+  }
+
+  /** The complete packets of MQTT among it, over TCP. */
+  get packets(): Packet[] {
+    const packets: Packet[] = [];
+    let rest = this.received;
+    for (let next = splitPacket(rest); next !== null; next = splitPacket(rest)) {
+      packets.push(next);
+      rest = rest.subarray(next.bytes.length);
+    }
+    return packets;
   }
 
   /** Resolves when node's own buffer has room again, or never while the broker does not read. */

@@ -152,23 +152,31 @@ describe('a reader that never acknowledges', () => {
   );
 
   test('acknowledging all but the first message opens the window only so far', async () => {
+    const SPAN = 32_768;
+    const BATCH = 512;
     const topic = rig.name('gap');
     const reader = await rig.connect(5);
     await subscribed(reader, { filters: [[topic, 1]] });
     const publisher = await rig.connect(5);
+    const publishes = (from: number, count: number) =>
+      publisher.send(
+        ...Array.from({ length: count }, (_, at) => publish(5, { topic, qos: 1, packetId: ((from + at) % 60_000) + 1 })),
+      );
     let first = 0;
-    // Identifiers are positions: 32,768 behind one that is still open, the broker waits rather than use one twice.
-    let taken = 0;
-    for (; ; taken++) {
-      publisher.send(publish(5, { topic, qos: 1, packetId: (taken % 60_000) + 1 }));
-      const { reason } = readAcknowledgement(await publisher.nextPacket());
-      if (reason !== 0) break;
-      if (taken >= 32_768) continue;
-      const { packetId } = await delivered(reader);
-      if (taken === 0) first = packetId;
-      else reader.send(puback(packetId));
+    for (let from = 0; from < SPAN; from += BATCH) {
+      publishes(from, BATCH);
+      for (let at = 0; at < BATCH; at++) {
+        expect(readAcknowledgement(await publisher.nextPacket()).reason).toBe(0);
+        const { packetId } = await delivered(reader);
+        if (from + at === 0) first = packetId;
+        else reader.send(puback(packetId));
+      }
     }
-    expect(taken).toBe(32_768 + QUEUED);
+    // Identifiers are positions: that far behind one that is still open, the broker waits rather than use one twice.
+    publishes(SPAN, QUEUED + 1);
+    const reasons: number[] = [];
+    while (reasons.length <= QUEUED) reasons.push(readAcknowledgement(await publisher.nextPacket()).reason);
+    expect(reasons).toEqual([...Array.from({ length: QUEUED }, () => 0), 0x97]);
     await reader.expectSilence();
     reader.send(puback(first));
     for (let left = 0; left < QUEUED; left++) reader.send(puback((await delivered(reader)).packetId));

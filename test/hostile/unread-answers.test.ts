@@ -94,6 +94,14 @@ describe.skipIf(!tellsResident)('a client that does not read', () => {
     },
   );
 
+  test('that is not heard any more is still held to its keep alive', async () => {
+    const peer = await Peer.open(served.port('tcp'));
+    await say(peer, connect(5, { clientId: 'silenced', keepAliveS: 1 }));
+    // It is paused and so sees no close: a write waits until the connection is cut, and fails then.
+    while (!(await peer.fails(chunkOf(pingreq))));
+    await witness.isServed();
+  });
+
   test.each(QUESTIONS)('%s over WebSocket: it is ended', async (_name, one) => {
     const peer = await openWeb(served.port('ws'));
     await say(peer, frame(connect(5, { clientId: 'unread-web' })));

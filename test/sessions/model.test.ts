@@ -3,12 +3,17 @@
 // model.ts and client.ts; what must be left at the end, in world.ts.
 import fc from 'fast-check';
 import { test } from 'vitest';
+import { LOADED_MAX } from '../../engine/routing/queue.ts';
+import { SESSION_NEVER_EXPIRES } from '../../engine/sessions/session.ts';
 import { Level } from '../../protocol/packet.ts';
 import { check } from '../check.ts';
-import { histories, overCrashing, overLagging, overMemory, play, type Weights } from './history.ts';
+import { histories, overCrashing, overLagging, overMemory, play, type Step, type Weights } from './history.ts';
 import { World, type WorldOptions } from './world.ts';
 
-const RUNS = Number(process.env['RUNS'] ?? 1_000);
+/** Histories for each store; LETHE_RUNS asks for more. */
+const RUNS = Number(process.env['LETHE_RUNS'] ?? 800);
+/** More than the engine loads of one session. */
+const QUEUE = LOADED_MAX + 1_000;
 const level = fc.constantFrom(Level.V31, Level.V311, Level.V5, Level.V5);
 
 function worlds(store: WorldOptions['store']): fc.Arbitrary<WorldOptions> {
@@ -39,3 +44,45 @@ test('holds over a store that is durable at once', () => holds('memory', overMem
 test('holds over a store that lags behind', () => holds('lagging', overLagging));
 
 test('holds when the process dies and what was durable comes back', () => holds('lagging', overCrashing));
+
+test('holds for a queue that is longer than what is kept in memory', () => {
+  const all = { client: 0, clean: false, expiryS: SESSION_NEVER_EXPIRES, receiveMaximum: 3, topicAliasMaximum: 0 } as const;
+  const publish = { topic: 't/0', count: 2, padding: 0, expiryS: 0, usesAlias: false } as const;
+  const prelude: Step[] = [
+    { do: 'connect', rounds: 3, ...all },
+    { do: 'subscribe', rounds: 2, client: 0, filter: 't/0', qos: 2 },
+    { do: 'cut', rounds: 2, client: 0 },
+    { do: 'connect', rounds: 3, ...all, client: 1 },
+    { do: 'commit', rounds: 1, cuts: 1_000 },
+  ];
+  const filling = Array.from({ length: QUEUE / 4 }, (): Step[] => [
+    { do: 'publish', rounds: 2, client: 1, qos: 1, ...publish },
+    { do: 'publish', rounds: 2, client: 1, qos: 2, ...publish },
+    { do: 'commit', rounds: 4, cuts: 1_000 },
+    { do: 'commit', rounds: 3, cuts: 1_000 },
+  ]).flat();
+  const back: Step[] = [
+    { do: 'connect', rounds: 2, ...all },
+    { do: 'answerReads', rounds: 50 },
+  ];
+  const end = fc.constantFrom<Step[]>(
+    { do: 'cut', rounds: 2, client: 0 },
+    { do: 'crash', rounds: 2 },
+    { do: 'connect', rounds: 2, ...all },
+  );
+  return check(
+    fc.asyncProperty(
+      fc.constantFrom('memory', 'lagging'),
+      fc.boolean(),
+      fc.array(end, { maxLength: 3 }),
+      async (store, readsLater, ends) => {
+        const world = new World({ levels: [Level.V5, Level.V5], store, readsLater, narrow: false, seed: 1, splits: false });
+        await play(world, [...prelude, ...filling]);
+        for (const one of ends) await play(world, [...back, one]);
+        world.drain(false);
+        world.finish();
+      },
+    ),
+    3,
+  );
+});

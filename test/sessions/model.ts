@@ -51,7 +51,9 @@ export class ModelSession {
   /** Number in the broker's store, 0 for none. */
   stored = 0;
   readonly subscriptions = new Map<string, number>();
-  owed: Owed[] = [];
+  readonly owed: Owed[] = [];
+  /** Everything that is owed before this one is done. */
+  base = 0;
   /** QoS 2 messages from the client that it has not released. */
   inbound = new Map<number, Message>();
   /** The last QoS 2 message from the client with each packet identifier. */
@@ -236,7 +238,9 @@ export class Model {
   }
 
   #inFlight(session: ModelSession, packetId: number): Owed[] {
-    return session.owed.filter((owed) => owed.packetId === packetId && owed.state !== 'done');
+    const { owed } = session;
+    while (session.base < owed.length && owed[session.base]!.state === 'done') session.base++;
+    return owed.slice(session.base).filter((one) => one.packetId === packetId && one.state !== 'done');
   }
 
   // What the broker says.
@@ -401,6 +405,7 @@ export class Model {
     session.unsure = true;
     session.subscriptions.clear();
     for (const [filter, qos] of kept.subscriptions) session.subscriptions.set(filter, qos);
+    session.base = 0;
     for (const [position, owed] of session.owed.entries()) this.#restoreOwed(session, kept, position, owed, known);
     // At QoS 0 nothing is kept; what was not acknowledged may come again.
     for (const message of session.taken.keys()) {

@@ -137,6 +137,10 @@ export class World {
     for (const client of this.clients) if (!client.isOpen) violated(`${client.id} was not accepted`);
     for (const client of this.clients) if (client.hasOutgoing) violated(`${client.id} has messages that were not acknowledged`);
     this.model.judgeQuiet();
+    const { queuedMessages, queuedBytes } = this.shard;
+    if (queuedMessages !== 0 || queuedBytes !== 0)
+      violated(`${queuedMessages} messages of ${queuedBytes} bytes are in the books`);
+    for (const session of this.shard.sessions) if (session.inbound.count > 0) violated(`${session.clientId} holds identifiers`);
   }
 
   /** Every session ends; nothing of it is left anywhere. */

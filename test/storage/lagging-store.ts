@@ -193,11 +193,24 @@ export class LaggingStore implements Store {
       session: (session, record) => visitor.session(session, record),
       subscription: (session, number, filter, options, identifier) =>
         visitor.subscription(session, number, filter, options, identifier),
-      deliveries: (session, base, end, messages, bytes) =>
-        visitor.deliveries(session, base, Math.max(end, this.#reserved(session)), messages, bytes),
+      deliveries: (session, base, end, _messages, bytes) =>
+        visitor.deliveries(session, base, Math.max(end, this.#reserved(session)), this.#kept(session), bytes),
       inbound: (session, packetId) => visitor.inbound(session, packetId),
       retained: (number, message) => visitor.retained(number, message),
     });
+  }
+
+  /** Deliveries of a session whose message is kept. */
+  #kept(session: number): number {
+    let kept = 0;
+    const sink: DeliverySink = {
+      delivery(_position, _bits, _ids, received) {
+        if (!received) kept++;
+      },
+      end() {},
+    };
+    this.#taken.read(session, 0, Number.MAX_SAFE_INTEGER, sink);
+    return kept;
   }
 
   held(): Held {

@@ -44,6 +44,12 @@ export function fieldsOf(view: MessageView): Required<MessageFields> {
   };
 }
 
+/** What a delivery keeps of a message: QoS and retain are those of the delivery. */
+export function contentOf(view: MessageView): Omit<Required<MessageFields>, 'qos' | 'retain'> {
+  const { topic, payload, properties, expiresAtMs } = fieldsOf(view);
+  return { topic, payload, properties, expiresAtMs };
+}
+
 /** As a string in which every byte is a character. */
 export function payloadOf(view: MessageView): string {
   return Buffer.from(cut(view.payload, view.payloadFrom, view.payloadTo)).toString('latin1');

@@ -113,6 +113,13 @@ export class Oracle {
     return -1;
   }
 
+  hasExpired(session: number, nowMs: number): boolean {
+    for (const { message } of this.sessions.get(session)?.deliveries.values() ?? []) {
+      if (message !== null && message.untilMs <= nowMs) return true;
+    }
+    return false;
+  }
+
   dropExpired(nowMs: number): void {
     for (const { deliveries } of this.sessions.values()) {
       for (const [position, { message }] of deliveries) {
@@ -131,7 +138,9 @@ export class Oracle {
       lines.push(` inbound ${[...session.inbound].sort((a, b) => a - b).join()}`);
       for (const delivery of this.read(number, 0, Infinity, nowMs)) lines.push(` ${describeDelivery(delivery)}`);
     }
-    for (const [number, { text }] of [...this.retained].sort(([a], [b]) => a - b)) lines.push(`retained ${number} ${text}`);
+    for (const [number, { text, untilMs }] of [...this.retained].sort(([a], [b]) => a - b)) {
+      if (untilMs > nowMs) lines.push(`retained ${number} ${text}`);
+    }
     return lines.join('\n');
   }
 }

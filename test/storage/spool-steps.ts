@@ -140,3 +140,19 @@ export function consumeEverything(history: SpoolHistory<Disk>): void {
   }
   for (const number of history.oracle.retained.keys()) history.dropRetained(number);
 }
+
+/** Prints every step from here on: for the run that looks into a seed. */
+export function printSteps(history: SpoolHistory<Disk>): void {
+  const methods = Object.getOwnPropertyNames(Object.getPrototypeOf(history)) as (keyof SpoolHistory<Disk>)[];
+  for (const name of methods) {
+    const own = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(history), name)?.value as unknown;
+    if (typeof own !== 'function' || name.startsWith('check') || QUIET.includes(name)) continue;
+    const printed = (...args: unknown[]) => {
+      process.stdout.write(`${history.nowMs} ${name} ${args.map(String).join(' ')}\n`);
+      return (own as (...args: unknown[]) => unknown).apply(history, args);
+    };
+    Object.defineProperty(history, name, { value: printed });
+  }
+}
+
+const QUIET: readonly string[] = ['constructor', 'read', 'rows', 'noteDurable', 'settle'];

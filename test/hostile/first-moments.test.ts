@@ -1,0 +1,48 @@
+// A client that is there before the broker has looked at its clock for the first time: what is promised to it holds like any other promise.
+import { expect, test } from 'vitest';
+import { systemClock } from '../../engine/clock.ts';
+import { MemoryStore } from '../../storage/memory.ts';
+import { startBroker } from '../broker.ts';
+import { connect, property, publish, subscribe } from '../conformance/bytes.ts';
+import { RawClient } from '../conformance/raw-client.ts';
+import { delivered } from '../conformance/rig.ts';
+import { until } from '../network/temporary.ts';
+
+/** Passes fifty times as fast: a round of expiry, once a second, comes every 20 ms. */
+const HASTE = 50;
+const hasty = {
+  ...systemClock,
+  monotonicMs: () => systemClock.monotonicMs() * HASTE,
+  after: (delayMs: number, wake: () => void) => systemClock.after(delayMs / HASTE, wake),
+};
+
+class WatchedStore extends MemoryStore {
+  rounds = 0;
+
+  override expire(wallMs: number): void {
+    this.rounds++;
+    super.expire(wallMs);
+  }
+}
+
+test('a message that is stored in the first moment waits for its receiver', async () => {
+  const store = new WatchedStore(31 * 86_400_000);
+  const broker = await startBroker([], { store, clock: hasty });
+  const [sleeper, publisher] = [await RawClient.connect(broker.tcp, 5), await RawClient.connect(broker.tcp, 5)];
+  const fields = { clientId: 'sleeper', properties: [property.sessionExpiryS(86_400)] };
+  sleeper.send(connect(5, fields), subscribe(5, { filters: [['t', 1]] }));
+  publisher.send(connect(5));
+  await sleeper.expect('20 .. 00 00 *');
+  await sleeper.expect('90 04 00 01 00 01');
+  await publisher.expect('20 .. 00 00 *');
+  publisher.send(publish(5, { topic: 't', payload: 'early', qos: 1 }));
+  await publisher.expect('40 02 00 01');
+  sleeper.drop();
+  const { rounds } = store;
+  await until('two more rounds of expiry are over', () => store.rounds > rounds + 2);
+  const back = await RawClient.connect(broker.tcp, 5);
+  back.send(connect(5, { ...fields, clean: false }));
+  await back.expect('20 .. 01 00 *');
+  expect((await delivered(back)).payload).toBe('early');
+  await broker.stop();
+});
