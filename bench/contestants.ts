@@ -1,27 +1,29 @@
 // The brokers under test: how each is started, pinned to a core, with a TCP and a WebSocket port on loopback, and ended.
-import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { hasEnded, startChild, stopChild, untilListening } from './child-process.ts';
 
-export interface RunningBroker {
-  readonly pid: number;
+export interface Ports {
   readonly tcp: number;
   readonly ws: number;
+}
+
+export interface RunningBroker extends Ports {
+  readonly pid: number;
   stop(): Promise<void>;
 }
 
 export interface Contestant {
   readonly name: string;
   readonly version: string;
-  /** Starts it on the cores of a list such as 0 or 0,1; null: anywhere. */
-  start(cores: string | null): Promise<RunningBroker>;
+  /** Starts it on the cores of a list such as 0 or 0,1 (null: anywhere), on free ports unless told which. */
+  start(cores: string | null, ports?: Ports): Promise<RunningBroker>;
 }
 
 const READY_TIMEOUT_MS = 10_000;
-const STOP_TIMEOUT_MS = 5_000;
-const POLL_MS = 20;
 /** Debian puts it where a user's PATH does not look. */
 const MOSQUITTO_PATHS = ['/usr/sbin/mosquitto', '/usr/local/sbin/mosquitto', '/opt/homebrew/sbin/mosquitto'];
 
@@ -31,19 +33,15 @@ export function lethe(main: string, name: string, flags: readonly string[] = [])
   return {
     name,
     version,
-    async start(cores) {
-      const child = spawnPinned(
-        cores,
-        process.execPath,
-        [main, 'serve', '--port', '0', '--ws-port', '0', '--ready-json', ...flags],
-        'pipe',
-      );
+    async start(cores, { tcp: port, ws: wsPort } = { tcp: 0, ws: 0 }) {
+      const own = ['--port', String(port), '--ws-port', String(wsPort), '--ready-json'];
+      const child = spawnPinned(cores, process.execPath, [main, 'serve', ...own, ...flags], 'pipe');
       const line = await firstLine(child).catch(async (error: unknown) => {
-        await stop(child);
+        await stopChild(child);
         throw error;
       });
       const { tcp, ws } = JSON.parse(line) as { tcp: number; ws: number };
-      return { pid: child.pid!, tcp, ws, stop: () => stop(child) };
+      return { pid: child.pid!, tcp, ws, stop: () => stopChild(child) };
     },
   };
 }
@@ -59,8 +57,8 @@ export function mosquitto(dataFolder: string | null = null): Contestant | null {
   return {
     name: 'mosquitto',
     version: version ?? 'mosquitto',
-    async start(cores) {
-      const [tcp, ws] = [await freePort(), await freePort()];
+    async start(cores, ports) {
+      const { tcp, ws } = ports ?? { tcp: await freePort(), ws: await freePort() };
       const folder = mkdtempSync(join(tmpdir(), 'lethe-bench-'));
       const file = join(folder, 'mosquitto.conf');
       const listeners = `listener ${tcp} 127.0.0.1\nlistener ${ws} 127.0.0.1\nprotocol websockets\n`;
@@ -73,7 +71,7 @@ export function mosquitto(dataFolder: string | null = null): Contestant | null {
       writeFileSync(file, `${settings}${listeners}`);
       const child = spawnPinned(cores, path, ['-c', file], 'ignore');
       const end = async (): Promise<void> => {
-        await stop(child);
+        await stopChild(child);
         rmSync(folder, { recursive: true, force: true });
       };
       try {
@@ -101,17 +99,9 @@ export function pinSelf(core: number): void {
 // taskset becomes the command, so the child's pid is the broker's.
 function spawnPinned(cores: string | null, command: string, args: readonly string[], stdout: 'pipe' | 'ignore'): ChildProcess {
   const line = cores === null ? [command, ...args] : ['taskset', '-c', cores, command, ...args];
-  const child = spawn(line[0]!, line.slice(1), { stdio: ['ignore', stdout, 'inherit'] });
-  alive.add(child);
-  child.once('exit', () => alive.delete(child));
-  return child;
+  return startChild(line[0]!, line.slice(1), { stdio: ['ignore', stdout, 'inherit'] });
 }
 
-/** Brokers that run: none outlives this process. */
-const alive = new Set<ChildProcess>();
-process.on('exit', () => {
-  for (const child of alive) child.kill('SIGKILL');
-});
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1));
 
 function firstLine(child: ChildProcess): Promise<string> {
@@ -134,34 +124,8 @@ function firstLine(child: ChildProcess): Promise<string> {
 }
 
 async function listening(port: number, child: ChildProcess): Promise<void> {
-  const deadline = performance.now() + READY_TIMEOUT_MS;
-  while (!(await accepts(port))) {
-    if (child.exitCode !== null || performance.now() > deadline) throw new Error('bench: the broker was not ready in time');
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
-}
-
-function accepts(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
-}
-
-function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
-    child.once('exit', () => {
-      clearTimeout(timer);
-      resolve();
-    });
-    child.kill('SIGTERM');
-  });
+  if (!(await untilListening('127.0.0.1', port, READY_TIMEOUT_MS, () => !hasEnded(child))))
+    throw new Error('bench: the broker was not ready in time');
 }
 
 function freePort(): Promise<number> {

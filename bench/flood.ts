@@ -2,13 +2,16 @@
 //
 // The broker has core 0 to itself and the load core 1. Each round starts every broker anew, one after the other, so that what
 // disturbs the machine disturbs all of them; the table gives medians over the rounds. The loop is closed (raw/publisher.ts) and every message
-// is accounted for (raw/receiver.ts): a row with losses says so.
-import { availableParallelism, cpus, loadavg, release, totalmem, type } from 'node:os';
+// is accounted for (raw/subscriber.ts): a row with losses says so.
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
-import { type Contestant, canPin, lethe, mosquitto, pinSelf } from './contestants.ts';
+import { type Contestant, canPin, lethe, mosquitto, pinSelf, type RunningBroker } from './contestants.ts';
+import { localPlan, publisherGroup, subscriberGroup } from './plan/local-plan.ts';
+import type { Plan } from './plan/plan.ts';
 import { type ProcessCost, processCost } from './process-cost.ts';
-import { type FloodAccount, type FloodPlan, flood } from './raw/flood.ts';
-import { WireKind } from './raw/wire.ts';
+import { settleAccounts } from './result/accounts.ts';
+import { describeMachine, thisMachine } from './result/machine.ts';
+import { run } from './run.ts';
 
 const BROKER_CORE = 0;
 const LOAD_CORE = 1;
@@ -18,28 +21,46 @@ const MiB = 1_048_576;
 interface Row {
   readonly key: string;
   readonly title: string;
-  readonly plan: Pick<FloodPlan, 'wire' | 'qos' | 'publishers' | 'topics' | 'receivers' | 'window'>;
+  readonly transport: 'tcp' | 'ws';
+  readonly qos: 0 | 1;
+  readonly publishers: number;
+  /** Topics that each publisher takes in turn, message by message. */
+  readonly topics: number;
+  /** Subscribers of each publisher's topics. */
+  readonly receivers: number;
+  /** Messages that each publisher is ahead at most. */
+  readonly window: number;
 }
 
-/** Ahead by at most 16,384 packets of 48 bytes: under every mark at which a broker holds back or drops. */
-const FLOOD_WINDOW = { messages: 16_384, burst: 2_048, least: 1_024 };
-/** Mosquitto sends 20 unacknowledged messages to a client, so a pair has no more on its way. */
-const PAIR_WINDOW = { messages: 20, burst: 20, least: 1 };
+interface Times {
+  readonly warmUpS: number;
+  readonly measureS: number;
+}
 
-const QOS0 = { qos: 0, publishers: 1, topics: 1, receivers: 1, window: FLOOD_WINDOW } as const;
-const { TCP, WS } = WireKind;
+/** 16,384 packets of 48 bytes are under every mark at which a broker holds back or drops. */
+const FLOOD = { qos: 0, publishers: 1, topics: 1, receivers: 1, window: 16_384 } as const;
+/** Mosquitto sends 20 unacknowledged messages to a client, so a pair has no more on its way. */
+const PAIRS = { ...FLOOD, qos: 1, publishers: 50, window: 20 } as const;
 
 const rows: readonly Row[] = [
-  { key: 'tcp', title: 'QoS 0, tcp, 1 to 1', plan: { ...QOS0, wire: TCP } },
-  { key: 'topics', title: 'the same, 100 topics', plan: { ...QOS0, wire: TCP, topics: 100 } },
-  { key: 'tcp10', title: 'QoS 0, tcp, 1 to 10', plan: { ...QOS0, wire: TCP, receivers: 10 } },
-  { key: 'ws', title: 'QoS 0, ws, 1 to 1', plan: { ...QOS0, wire: WS } },
-  { key: 'ws10', title: 'QoS 0, ws, 1 to 10', plan: { ...QOS0, wire: WS, receivers: 10 } },
-  { key: 'qos1', title: 'QoS 1, tcp, 50 pairs', plan: { ...QOS0, wire: TCP, qos: 1, publishers: 50, window: PAIR_WINDOW } },
+  { key: 'tcp', title: 'QoS 0, tcp, 1 to 1', ...FLOOD, transport: 'tcp' },
+  { key: 'topics', title: 'the same, 100 topics', ...FLOOD, transport: 'tcp', topics: 100 },
+  { key: 'tcp10', title: 'QoS 0, tcp, 1 to 10', ...FLOOD, transport: 'tcp', receivers: 10 },
+  { key: 'ws', title: 'QoS 0, ws, 1 to 1', ...FLOOD, transport: 'ws' },
+  { key: 'ws10', title: 'QoS 0, ws, 1 to 10', ...FLOOD, transport: 'ws', receivers: 10 },
+  { key: 'qos1', title: 'QoS 1, tcp, 50 pairs', ...PAIRS, transport: 'tcp' },
 ];
 
-interface Sample extends FloodAccount {
+interface Sample {
+  /** Deliveries between the marks, and the time between them. */
+  readonly deliveries: number;
+  readonly seconds: number;
   readonly perSecond: number;
+  /** Over the whole flood, all receivers together. */
+  readonly lost: number;
+  readonly behind: number;
+  /** Share of its core that the load used between the marks, 0 to 1. */
+  readonly loadBusy: number;
   /** CPU of the broker between the marks; null where /proc does not tell. */
   readonly cpu: { readonly userS: number; readonly systemS: number } | null;
   readonly residentBytes: number;
@@ -74,7 +95,7 @@ async function main(): Promise<void> {
   const wanted = flags.rows?.split(',') ?? rows.map(({ key }) => key);
   const unknown = wanted.find((key) => !rows.some((row) => row.key === key));
   if (unknown !== undefined) throw new Error(`bench: no row '${unknown}'\n${help}`);
-  const times = { warmUpMs: positive(flags['warm-up']) * 1_000, measureMs: positive(flags.seconds) * 1_000 };
+  const times = { warmUpS: positive(flags['warm-up']), measureS: positive(flags.seconds) };
   const peer = flags['no-mosquitto'] ? null : mosquitto();
   const contestants = [
     lethe(new URL('../engine/cli/main.js', import.meta.url).pathname, 'lethe'),
@@ -108,49 +129,70 @@ function positive(text: string): number {
   return value;
 }
 
-async function measure(
-  contestant: Contestant,
-  row: Row,
-  times: Pick<FloodPlan, 'warmUpMs' | 'measureMs'>,
-  pinned: boolean,
-): Promise<Sample> {
+async function measure(contestant: Contestant, row: Row, times: Times, pinned: boolean): Promise<Sample> {
   const broker = await contestant.start(pinned ? String(BROKER_CORE) : null);
   try {
-    const costs: (ProcessCost | null)[] = [];
-    const plan: FloodPlan = { ...row.plan, ...times, payloadBytes: PAYLOAD_BYTES };
-    const account = await flood(plan.wire === WireKind.TCP ? broker.tcp : broker.ws, plan, () =>
-      costs.push(processCost(broker.pid)),
-    );
-    const [before, after] = costs;
-    return {
-      ...account,
-      perSecond: account.deliveries / account.seconds,
-      cpu:
-        before == null || after == null ? null : { userS: after.userS - before.userS, systemS: after.systemS - before.systemS },
-      residentBytes: after?.residentBytes ?? 0,
-    };
+    return await flood(broker, row, times);
   } finally {
     await broker.stop();
   }
 }
 
+async function flood(broker: RunningBroker, row: Row, times: Times): Promise<Sample> {
+  const costs: (ProcessCost | null)[] = [];
+  const own: number[] = [];
+  const outcome = await run(planOf(broker, row, times), {
+    stage: (name) => {
+      if (name !== 'measured') return;
+      costs.push(processCost(broker.pid));
+      const { user, system } = process.cpuUsage();
+      own.push((user + system) / 1e6);
+    },
+  });
+  const { received, seconds } = outcome.stages.find(({ stage }) => stage.name === 'measured')!;
+  const { lost, duplicated, outOfOrder, corrupt } = settleAccounts(outcome);
+  if (corrupt > 0) throw new Error(`bench: ${corrupt} messages came corrupt`);
+  const [before, after] = costs;
+  return {
+    deliveries: received,
+    seconds,
+    perSecond: received / seconds,
+    lost,
+    behind: duplicated + outOfOrder,
+    loadBusy: (own[1]! - own[0]!) / seconds,
+    cpu: before == null || after == null ? null : { userS: after.userS - before.userS, systemS: after.systemS - before.systemS },
+    residentBytes: after?.residentBytes ?? 0,
+  };
+}
+
+function planOf({ tcp, ws }: RunningBroker, row: Row, { warmUpS, measureS }: Times): Plan {
+  const { transport, qos, publishers, topics, receivers, window } = row;
+  const [topic, filter] = topics === 1 ? ['flood/%i', 'flood/%i'] : ['flood/%i/%t', 'flood/%i/+'];
+  return localPlan({
+    port: transport === 'tcp' ? tcp : ws,
+    broker: { transport },
+    publishers: [publisherGroup({ count: publishers, topic, topics, qos, window, payloadBytes: PAYLOAD_BYTES })],
+    subscribers: Array.from({ length: receivers }, () => subscriberGroup({ count: publishers, filter, qos })),
+    warmUpS,
+    durationS: measureS,
+  });
+}
+
 function describe(
   contestants: readonly Contestant[],
   pinned: boolean,
-  { warmUpMs, measureMs }: Pick<FloodPlan, 'warmUpMs' | 'measureMs'>,
+  { warmUpS, measureS }: Times,
   say: (line: string) => void,
 ): void {
-  const [cpu] = cpus();
+  const machine = thisMachine();
   const where = pinned
     ? `broker on core ${BROKER_CORE}, load on core ${LOAD_CORE}`
     : 'nothing is pinned (no taskset, or one core)';
   say(`${contestants.map(({ name, version }) => (version.startsWith(name) ? version : `${name}: ${version}`)).join('; ')}`);
+  say(describeMachine(machine));
+  say(`${where}; load average at the start ${machine.loadAverage.toFixed(2)}`);
   say(
-    `node ${process.version}, ${type()} ${release()}, ${cpus().length} x ${cpu?.model.trim() ?? 'unknown CPU'}, ${Math.round(totalmem() / 2 ** 30)} GiB`,
-  );
-  say(`${where}; load average at the start ${loadavg()[0]!.toFixed(2)}`);
-  say(
-    `payload ${PAYLOAD_BYTES} bytes; QoS 0 window ${FLOOD_WINDOW.messages} messages, QoS 1 window ${PAIR_WINDOW.messages} a pair; warm-up ${warmUpMs / 1_000} s, measured ${measureMs / 1_000} s a round`,
+    `payload ${PAYLOAD_BYTES} bytes; QoS 0 window ${FLOOD.window} messages, QoS 1 window ${PAIRS.window} a pair; warm-up ${warmUpS} s, measured ${measureS} s a round`,
   );
   say(
     `deliveries a second as medians with the range, and as multiples of the last broker's; CPU of the broker for a million deliveries\n`,

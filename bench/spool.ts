@@ -2,14 +2,33 @@
 // and take what they are owed (drain); a fan-out that is stored once for a hundred sessions; and sessions that keep up, for which next to
 // nothing should be written. Lethe acknowledges what would survive a power cut; Mosquitto beside it what it has in memory, saved once a second.
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { availableParallelism, cpus, loadavg, release, tmpdir, type } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { askOwner } from '../engine/spool/folder-lock.ts';
 import { type Contestant, canPin, lethe, mosquitto, pinSelf, type RunningBroker } from './contestants.ts';
-import { type SpoolPlan, SpoolRun, type StageResult } from './raw/spool-run.ts';
+import { localPlan, publisherGroup, subscriberGroup } from './plan/local-plan.ts';
+import { Course, type Plan } from './plan/plan.ts';
+import { type Account, settleAccounts } from './result/accounts.ts';
+import { describeMachine, thisMachine } from './result/machine.ts';
+import { run } from './run.ts';
 
 const LOAD_CORE = 1;
+const WINDOW = 8_192;
+const PAYLOAD_BYTES = 32;
+
+interface SpoolPlan {
+  readonly publishers: number;
+  readonly sessions: number;
+  /** Every session takes everything; otherwise session i what publisher i sends. */
+  readonly shared: boolean;
+  /** Of all publishers together. */
+  readonly messages: number;
+  /** The sessions are connected while the publishers send. */
+  readonly online: boolean;
+  /** Messages a second of all publishers together; 0: as fast as the window lets them. */
+  readonly rate: number;
+}
 
 interface Row {
   readonly key: string;
@@ -50,8 +69,10 @@ const help = `usage: npm run bench:spool -- [options]
   --no-mosquitto   leave Mosquitto out`;
 
 interface Sample {
-  readonly fill: StageResult;
-  readonly drain: StageResult | null;
+  readonly fillS: number;
+  /** Null when the sessions were connected all the time. */
+  readonly drainS: number | null;
+  readonly account: Account;
   readonly cpuS: readonly [fill: number, drain: number];
   /** CPU of the broker's main thread and of the busiest other one over the whole round. */
   readonly threadsS: readonly [main: number, storage: number];
@@ -85,9 +106,8 @@ async function main(): Promise<void> {
   const unknown = wanted.find((key) => !rows.some((row) => row.key === key));
   if (unknown !== undefined) throw new Error(`bench: no row '${unknown}'\n${help}`);
   const pinned = availableParallelism() > 1 && canPin();
-  console.log(
-    `node ${process.version}, ${type()} ${release()}, ${cpus().length} x ${cpus()[0]?.model.trim()}, load average ${loadavg()[0]!.toFixed(2)}`,
-  );
+  const machine = thisMachine();
+  console.log(`${describeMachine(machine)}, load average ${machine.loadAverage.toFixed(2)}`);
   console.log(
     `${pinned ? `broker on core ${flags.cores}, load on core ${LOAD_CORE}` : 'nothing is pinned'}; QoS 1, 32 bytes; data in ${flags.data}`,
   );
@@ -131,42 +151,65 @@ async function measure(
   if (contestant === null) return null;
   let broker: RunningBroker | null = null;
   try {
-    broker = await contestant.start(cores);
-    const run = new SpoolRun(broker.tcp, plan);
-    await run.subscribe();
-    const before = cpuOf(broker.pid);
-    const fill = await run.fill();
-    const fileMiB = sizeOf(data);
-    const cpuFill = cpuOf(broker.pid).total - before.total;
+    const first = await contestant.start(cores);
+    broker = first;
+    const usage: Usage[] = [];
+    let fileMiB = 0;
     let restartMs: number | null = null;
-    if (restart) {
-      await broker.stop();
-      const startedMs = performance.now();
-      broker = await contestant.start(cores);
-      restartMs = performance.now() - startedMs;
-      run.port = broker.tcp;
-    }
-    const between = cpuOf(broker.pid);
-    const heldMiB = anonymousMiB(broker.pid);
-    const drain = plan.online ? null : await run.drain();
-    const after = cpuOf(broker.pid);
-    await run.end();
+    const outcome = await run(planOf(plan, first.tcp), {
+      stage: (name) => {
+        if (name === 'fill' || name === 'drain' || name === 'measured') usage.push(usageOf(broker!.pid));
+      },
+      whileAway: async () => {
+        fileMiB = sizeOf(data);
+        if (!restart) return;
+        await broker!.stop();
+        const startedMs = performance.now();
+        broker = await contestant.start(cores, first);
+        restartMs = performance.now() - startedMs;
+      },
+    });
     const figures = name === 'lethe' ? ((await askOwner(data, 'figures')) as Record<string, number>) : null;
+    // Begin and end of the fill; of the drain, unless there is none.
+    const [before, filled, away, after] = usage;
+    const last = after ?? filled!;
+    const secondsOf = (stage: string) => outcome.stages.find((own) => own.stage.name === stage)?.seconds ?? null;
     return {
-      fill,
-      drain,
-      cpuS: [cpuFill, after.total - between.total],
-      threadsS: restart ? [after.main, after.other] : [after.main - before.main, after.other - before.other],
-      anonymousMiB: anonymousMiB(broker.pid),
-      fileMiB,
+      fillS: secondsOf('fill') ?? secondsOf('measured')!,
+      drainS: secondsOf('drain'),
+      account: settleAccounts(outcome),
+      cpuS: [filled!.total - before!.total, after === undefined ? 0 : after.total - away!.total],
+      threadsS: restart ? [last.main, last.other] : [last.main - before!.main, last.other - before!.other],
+      anonymousMiB: last.anonymousMiB,
+      fileMiB: away === undefined ? sizeOf(data) : fileMiB,
       restartMs,
-      heldMiB,
+      heldMiB: (away ?? last).anonymousMiB,
       figures,
     };
   } finally {
     await broker?.stop();
     rmSync(data, { recursive: true, force: true });
   }
+}
+
+function planOf({ publishers, sessions, shared, messages, online, rate }: SpoolPlan, port: number): Plan {
+  return localPlan({
+    port,
+    course: online ? Course.TRAFFIC : Course.PERSISTENT,
+    clients: { clean: false },
+    publishers: [
+      publisherGroup({
+        count: publishers,
+        topic: 'spool/%i',
+        qos: 1,
+        payloadBytes: PAYLOAD_BYTES,
+        rate,
+        window: WINDOW,
+        limit: messages,
+      }),
+    ],
+    subscribers: [subscriberGroup({ count: sessions, filter: shared ? 'spool/+' : 'spool/%i', qos: 1, away: !online })],
+  });
 }
 
 function contestantOf(name: string, data: string): Contestant | null {
@@ -181,8 +224,15 @@ function contestantOf(name: string, data: string): Contestant | null {
   return lethe(new URL('../engine/cli/main.js', import.meta.url).pathname, 'lethe', flags);
 }
 
-/** CPU seconds of a process: all threads, the main one, the busiest other one. */
-function cpuOf(pid: number): { total: number; main: number; other: number } {
+/** CPU seconds of a process: all threads, the main one, the busiest other one; and its memory. */
+interface Usage {
+  readonly total: number;
+  readonly main: number;
+  readonly other: number;
+  readonly anonymousMiB: number;
+}
+
+function usageOf(pid: number): Usage {
   let total = 0;
   let main = 0;
   let other = 0;
@@ -194,7 +244,7 @@ function cpuOf(pid: number): { total: number; main: number; other: number } {
     if (Number(thread) === pid) main = seconds;
     else other = Math.max(other, seconds);
   }
-  return { total, main, other };
+  return { total, main, other, anonymousMiB: anonymousMiB(pid) };
 }
 
 /** Memory that belongs to the process alone; pages of the data file are the system's to take back. */
@@ -214,10 +264,10 @@ function line(title: string, name: string, plan: SpoolPlan, samples: readonly Sa
   const cells = [
     title.padEnd(28),
     name.padEnd(11),
-    of(({ fill }) => plan.messages / fill.seconds / 1_000)
+    of(({ fillS }) => plan.messages / fillS / 1_000)
       .toFixed(0)
       .padStart(9),
-    (plan.online ? '-' : of(({ drain }) => deliveries / drain!.seconds / 1_000).toFixed(0)).padStart(9),
+    (plan.online ? '-' : of(({ drainS }) => deliveries / drainS! / 1_000).toFixed(0)).padStart(9),
     of(({ cpuS }) => (cpuS[0] / plan.messages) * 1e6)
       .toFixed(2)
       .padStart(8),
@@ -234,8 +284,8 @@ function line(title: string, name: string, plan: SpoolPlan, samples: readonly Sa
     of((sample) => sample.fileMiB)
       .toFixed(0)
       .padStart(10),
-    String(samples.reduce((sum, { fill, drain }) => sum + (plan.online ? fill.lost : drain!.lost), 0)).padStart(6),
-    String(samples.reduce((sum, { fill, drain }) => sum + (plan.online ? fill.behind : drain!.behind), 0)).padStart(8),
+    String(samples.reduce((sum, { account }) => sum + account.lost, 0)).padStart(6),
+    String(samples.reduce((sum, { account }) => sum + account.duplicated + account.outOfOrder, 0)).padStart(8),
   ];
   return cells.join('');
 }

@@ -1,13 +1,14 @@
 // Rounds of load and death on one data directory that lives through all of them, and what must be true at the end: everything arrived, once
 // where that was promised, in order, and nothing is left.
-import { Figure } from '../../storage/figures.ts';
-import { startBroker } from '../broker.ts';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { DATA_FILE } from '../../storage/lmdb-disk.ts';
 import { SeededRandom } from '../seeded-random.ts';
+import { Aftermath } from './aftermath.ts';
 import { Cast, type Player, Temper } from './cast.ts';
 import { Ledger } from './ledger.ts';
 import type { Notices } from './notices.ts';
 import type { Publisher } from './publisher.ts';
-import { remainsOf } from './remains.ts';
 import { Manner, type Subscriber } from './subscriber.ts';
 import { type Exit, Victim } from './victim.ts';
 
@@ -25,6 +26,8 @@ export const Ending = {
   STOP: 'stop',
   /** SIGTERM, and SIGKILL before it is done. */
   STOP_KILL: 'stop and kill',
+  /** SIGKILL while the data file is written anew, after much was stored and consumed. */
+  COMPACT: 'compact',
 } as const;
 export type Ending = (typeof Ending)[keyof typeof Ending];
 
@@ -53,6 +56,12 @@ const DRAWN: readonly Ending[] = [
   Ending.STOP,
   Ending.STOP_KILL,
 ];
+/** Of so many later rounds one is about compaction: it takes long. */
+const COMPACT_ONE_IN = 40;
+const BULK_MESSAGES = 340;
+const COMPACT_MS_MAX = 15_000;
+const COMPACT_KILL_MS_MAX = 40;
+const BOOT_MS_GUESS = 500;
 const LOAD_MS_MAX = 400;
 const DRAIN_MS_MAX = 80;
 const STOP_MS_MAX = 40;
@@ -63,7 +72,6 @@ const GUESTS_MAX = 3;
 const FLAPS_MAX = 5;
 /** What stderr may say of a start that takes long. */
 const PROGRESS = /reading the spool|the spool was read/;
-const FORGOTTEN_MS_MAX = 10_000;
 
 export interface CampaignOptions {
   readonly folder: string;
@@ -77,7 +85,9 @@ export class Campaign {
   readonly ledger = new Ledger();
   round = 0;
   ending: Ending = Ending.KILL;
-  bootMs = 0;
+  /** Rounds that were killed while the data file was written anew. */
+  compactions = 0;
+  bootMs = BOOT_MS_GUESS;
   readonly #options: CampaignOptions;
   readonly #random: SeededRandom;
   readonly #cast: Cast;
@@ -96,13 +106,13 @@ export class Campaign {
 
   /** Runs until all rounds are over or something was wrong; returns what was wrong. */
   async run(): Promise<readonly string[]> {
-    const { rounds, onRound } = this.#options;
+    const { folder, rounds, onRound } = this.#options;
     const { violations } = this.ledger;
     try {
       this.ledger.chapter = 'before the rounds';
       await this.#begin();
       while (this.round < rounds && violations.length === 0) {
-        this.ending = FIRST[this.round] ?? this.#draw(DRAWN);
+        this.ending = FIRST[this.round] ?? (this.#random.below(COMPACT_ONE_IN) === 0 ? Ending.COMPACT : this.#draw(DRAWN));
         this.round++;
         this.ledger.chapter = `round ${this.round} (${this.ending})`;
         await this.#playRound();
@@ -110,19 +120,23 @@ export class Campaign {
       }
       if (violations.length > 0) return violations;
       this.ledger.chapter = 'at the end';
-      await this.#finish();
+      await new Aftermath(folder, this.#cast, this.ledger).judge();
     } finally {
       this.#cast.cutAll();
     }
     return violations;
   }
 
-  /** Everybody but the guests connects and subscribes; the broker is killed the moment it has confirmed that. */
+  /**
+   * The first starts of all are killed. Then everybody but the guests connects and subscribes, and the broker is killed the moment it
+   * has confirmed that.
+   */
   async #begin(): Promise<void> {
+    for (let starts = 0; starts < 2; starts++) await this.#killWhileStarting();
     const { victim, port } = await this.#start();
-    const { players, sources } = this.#cast;
+    const { subscribers, sources } = this.#cast;
     await Promise.all(
-      players.map(async ({ subscriber }) => {
+      subscribers.map(async (subscriber) => {
         await subscriber.connect(port, Manner.PROMPT);
         await subscriber.peer.until('it is subscribed', () => subscriber.isSubscribed);
       }),
@@ -138,6 +152,12 @@ export class Campaign {
     }
     const { victim, port } = await this.#start();
     if (!(await this.#cast.notices.look(port))) this.ledger.violation('the broker did not give its retained messages');
+    if (this.ending === Ending.COMPACT) {
+      await this.#compact(port);
+      victim.kill('SIGKILL');
+      await this.#over(victim, { code: null, signal: 'SIGKILL' });
+      return;
+    }
     const isCalm = this.ending === Ending.CALM;
     this.#load(port, isCalm ? CALM_QUOTA_MAX : QUOTA_MAX);
     if (isCalm) {
@@ -268,6 +288,24 @@ export class Campaign {
     await sleep(this.#random.below(LOAD_MS_MAX / 2));
   }
 
+  /** Much is stored for one session, which takes all of it; returns when the broker is giving the space back. */
+  async #compact(port: number): Promise<void> {
+    const { folder } = this.#options;
+    const [publisher] = this.#cast.publishers;
+    const { bulk } = this.#cast;
+    publisher!.bulk = BULK_MESSAGES;
+    await publisher!.sender.peer.connect(port);
+    await publisher!.sender.untilIdle();
+    if (!(await bulk.connect(port, Manner.PROMPT)) || !(await bulk.drain())) {
+      this.ledger.violation(`the bulk did not arrive: ${this.ledger.outstanding(bulk.plan.name)} messages`);
+    }
+    const startedMs = performance.now();
+    const isUnderWay = () => existsSync(join(folder, `${DATA_FILE}.new`));
+    while (!isUnderWay() && performance.now() - startedMs < COMPACT_MS_MAX) await sleep(1);
+    this.compactions += isUnderWay() ? 1 : 0;
+    await sleep(this.#random.below(COMPACT_KILL_MS_MAX));
+  }
+
   /** A guest takes what it is owed and leaves for good. */
   async #bidFarewell(guest: Subscriber, port: number): Promise<void> {
     const { name } = guest.plan;
@@ -277,70 +315,6 @@ export class Campaign {
     }
     this.ledger.ended(name);
     await guest.leave(port);
-  }
-
-  /** Drains everything into a broker in this process, and looks at what is left. */
-  async #finish(): Promise<void> {
-    const { ledger } = this;
-    const { folder } = this.#options;
-    const set = [`server.data_dir=${folder}`, 'spool.erase_within_ms=100', 'server.sys_interval_s=0'];
-    const broker = await startBroker(set);
-    const { sources, notices } = this.#cast;
-    for (const { sender } of sources) await sender.peer.connect(broker.tcp);
-    await Promise.all(sources.map(({ sender }) => sender.untilIdle()));
-    await notices.look(broker.tcp);
-    await this.#compare('retained messages', notices.kept, async () => (await broker.inventory()).retained.count);
-    notices.clearAll();
-    await notices.sender.untilIdle();
-    const { subscribers } = this.#cast;
-    await Promise.all(subscribers.map((subscriber) => subscriber.connect(broker.tcp, Manner.PROMPT)));
-    await Promise.all(subscribers.map((subscriber) => subscriber.drain()));
-    ledger.judgeEnd();
-    await this.#judgeEmpty(broker, subscribers.length + sources.length);
-    this.#cast.cutAll();
-    await broker.stop();
-    this.#judgeRemains(subscribers);
-  }
-
-  async #judgeEmpty(broker: Awaited<ReturnType<typeof startBroker>>, sessions: number): Promise<void> {
-    const held = broker.inventory;
-    await this.#compare('queued deliveries', 0, async () => (await held()).queued.deliveries);
-    await this.#compare('bytes of queued deliveries', 0, async () => (await held()).queued.bytes);
-    await this.#compare('deliveries in flight', 0, async () => (await held()).inFlight.deliveries);
-    await this.#compare('messages', 0, async () => (await held()).messages.count);
-    await this.#compare('bytes of messages', 0, async () => (await held()).messages.bytes);
-    await this.#compare('retained messages', 0, async () => (await held()).retained.count);
-    await this.#compare('bytes of retained messages', 0, async () => (await held()).retained.bytes);
-    await this.#compare('damaged values', 0, async () => (await held()).quarantined.count);
-    await this.#compare('sessions', sessions, async () => (await held()).sessions.count);
-    // One for each session and subscription; every other key is destroyed.
-    const { figures } = broker.spool!;
-    const subscriptions = broker.counts().subscriptions;
-    const keysInUse = async () => figures.get(Figure.KEY_SLOTS) - figures.get(Figure.KEY_SLOTS_FREE);
-    await this.#compare('keys in use', sessions + subscriptions, keysInUse);
-  }
-
-  #judgeRemains(subscribers: readonly Subscriber[]): void {
-    const sessions = subscribers.length + this.#cast.sources.length;
-    const subscriptions = subscribers.length + subscribers.filter(({ plan }) => plan.hasOwn).length;
-    const { rows, keysInUse } = remainsOf(this.#options.folder);
-    const { META: _, ...held } = rows;
-    const expected = { STATE: sessions, SESSION: sessions, SUBSCRIPTION: subscriptions };
-    if (JSON.stringify(held) !== JSON.stringify(expected)) {
-      this.ledger.violation(`the spool has the rows ${JSON.stringify(held)} instead of ${JSON.stringify(expected)}`);
-    }
-    if (keysInUse !== sessions + subscriptions) this.ledger.violation(`${keysInUse} values have a key of their own`);
-  }
-
-  /** Waits until a count is what it must become. */
-  async #compare(what: string, expected: number, count: () => Promise<number>): Promise<void> {
-    const startedMs = performance.now();
-    let found = await count();
-    while (found !== expected && performance.now() - startedMs < FORGOTTEN_MS_MAX) {
-      await sleep(5);
-      found = await count();
-    }
-    if (found !== expected) this.ledger.violation(`the broker counts ${found} ${what} instead of ${expected}`);
   }
 
   #pass(doing: Promise<unknown>): void {

@@ -4,7 +4,7 @@ import type { Level } from '../conformance/bytes.ts';
 import { SeededRandom } from '../seeded-random.ts';
 import type { Ledger } from './ledger.ts';
 import { Notices } from './notices.ts';
-import { Publisher } from './publisher.ts';
+import { BULK_NAME, Publisher } from './publisher.ts';
 import { Manner, Subscriber, type SubscriberPlan } from './subscriber.ts';
 
 /** How a subscriber takes part in a round. */
@@ -50,8 +50,12 @@ const publishers: readonly (readonly [name: string, level: Level])[] = [
   ['p3', 5],
 ];
 
+const BULK: SubscriberPlan = { name: BULK_NAME, level: 4, shared: null, hasOwn: true, receiveMaximum: 0 };
+
 export class Cast {
   readonly players: Player[];
+  /** Gets much at once, and is away otherwise. */
+  readonly bulk: Subscriber;
   readonly publishers: readonly Publisher[];
   readonly notices: Notices;
   /** Subscribed in the middle of the load, oldest first. */
@@ -66,13 +70,14 @@ export class Cast {
     this.players = roles.map(([plan, temper, manners]) => {
       return { subscriber: new Subscriber(plan, this.#fork(), ledger), temper, manners };
     });
+    this.bulk = new Subscriber(BULK, this.#fork(), ledger);
     const addressees = roles.filter(([{ hasOwn }]) => hasOwn).map(([{ name }]) => name);
     this.publishers = publishers.map(([name, level]) => new Publisher(name, level, addressees, this.#fork(), ledger));
     this.notices = new Notices('notices', 5, this.#fork(), ledger);
   }
 
   get subscribers(): Subscriber[] {
-    return [...this.players.map(({ subscriber }) => subscriber), ...this.guests];
+    return [...this.players.map(({ subscriber }) => subscriber), this.bulk, ...this.guests];
   }
 
   /** Everybody who sends. */
@@ -98,7 +103,7 @@ export class Cast {
   /** Hands out what may be published: something for each source, `most` messages at the most. */
   encourage(most: number): void {
     for (const source of this.sources) {
-      source.quota += this.#random.below(source === this.notices ? Math.ceil(most / 4) : most) + 1;
+      source.quota = this.#random.below(source === this.notices ? Math.ceil(most / 4) : most) + 1;
       source.sender.fill();
     }
   }

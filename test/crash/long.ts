@@ -52,7 +52,9 @@ async function main(): Promise<void> {
     process.exitCode = 1;
     return;
   }
-  console.log(`every promise was kept in ${rounds} rounds, ${seconds()}: ${said(campaign)}`);
+  console.log(
+    `every promise was kept in ${rounds} rounds, ${seconds()}: ${said(campaign)}; ${campaign.compactions} compactions were cut off`,
+  );
   if (!flags.keep) rmSync(folder, { recursive: true });
 }
 

@@ -22,8 +22,8 @@ export type Manner = (typeof Manner)[keyof typeof Manner];
 export interface SubscriberPlan {
   readonly name: string;
   readonly level: Level;
-  /** QoS that it asks for on the topics that all share. */
-  readonly shared: AcknowledgedQos;
+  /** QoS that it asks for on the topics that all share; null when it does not want them. */
+  readonly shared: AcknowledgedQos | null;
   /** Has topics of its own. */
   readonly hasOwn: boolean;
   /** Receive Maximum; 0: none. */
@@ -50,6 +50,8 @@ const USER_PROPERTY = 0x26;
 const IDENTIFIER_NOT_FOUND = 0x92;
 const SHARED_SUBSCRIPTION = 7;
 const OWN_SUBSCRIPTION = 300;
+const SHARED_PACKET = 1;
+const OWN_PACKET = 2;
 const SHUFFLE_MS_MAX = 6;
 
 export class Subscriber {
@@ -82,7 +84,7 @@ export class Subscriber {
   }
 
   get isSubscribed(): boolean {
-    return this.#hasShared && (this.#hasOwn || !this.plan.hasOwn);
+    return (this.#hasShared || this.plan.shared === null) && (this.#hasOwn || !this.plan.hasOwn);
   }
 
   /** Whether it has cut the line itself. */
@@ -117,14 +119,22 @@ export class Subscriber {
     const { name, level, shared, hasOwn } = this.plan;
     if (!sessionPresent && (this.#hasShared || this.#hasOwn)) this.#ledger.violation(`${name} has lost its session`);
     const identified = (identifier: number) => (level === 5 ? [property.subscriptionIdentifier(identifier)] : []);
-    if (!this.#hasShared) {
+    if (shared !== null && !this.#hasShared) {
       this.peer.send(
-        subscribe(level, { packetId: 1, properties: identified(SHARED_SUBSCRIPTION), filters: [[`${ALL_PREFIX}#`, shared]] }),
+        subscribe(level, {
+          packetId: SHARED_PACKET,
+          properties: identified(SHARED_SUBSCRIPTION),
+          filters: [[`${ALL_PREFIX}#`, shared]],
+        }),
       );
     }
     if (hasOwn && !this.#hasOwn) {
       this.peer.send(
-        subscribe(level, { packetId: 2, properties: identified(OWN_SUBSCRIPTION), filters: [[`${OWN_PREFIX}${name}/#`, 2]] }),
+        subscribe(level, {
+          packetId: OWN_PACKET,
+          properties: identified(OWN_SUBSCRIPTION),
+          filters: [[`${OWN_PREFIX}${name}/#`, 2]],
+        }),
       );
     }
   }
@@ -147,11 +157,12 @@ export class Subscriber {
   #subscribed(packet: Packet): void {
     const { name, shared, level } = this.plan;
     const { packetId, codes } = readCodes(packet, level);
-    const isShared = packetId === 1;
-    if (codes[0] !== (isShared ? shared : 2)) this.#ledger.violation(`${name} was granted ${codes.join()}`);
+    const isShared = packetId === SHARED_PACKET;
+    const asked = isShared && shared !== null ? shared : 2;
+    if (codes[0] !== asked) this.#ledger.violation(`${name} was granted ${codes.join()}`);
     if (isShared) this.#hasShared = true;
     else this.#hasOwn = true;
-    this.#ledger.subscribed(name, isShared ? ALL_PREFIX : `${OWN_PREFIX}${name}/`, isShared ? shared : 2);
+    this.#ledger.subscribed(name, isShared ? ALL_PREFIX : `${OWN_PREFIX}${name}/`, asked);
   }
 
   #received(packet: Publish): void {

@@ -74,10 +74,12 @@ class Storm {
     return names;
   }
 
-  /** Everything is received; some is acknowledged, by each session at its own pace, until the broker dies. */
+  /** Everything is received; some of it is acknowledged, by each session at its own pace, and in the middle of that the broker dies. */
   async rage(round: string): Promise<void> {
     const clients = await Promise.all(SESSIONS.map((session) => this.connect(round, session, { holds: true })));
     for (const client of clients) await client.got(OWN + SHARED);
+    for (const client of clients) client.acknowledge(1 + this.#random.below(OWN));
+    while ((await this.#owed()) > SESSIONS.length * (OWN + SHARED - 1)) await new Promise((resolve) => setImmediate(resolve));
     const steps = this.#random.below((2 * (OWN + SHARED)) / STORM_STEP);
     for (let i = 0; i < steps; i++) {
       for (const client of clients) client.acknowledge(this.#random.below(STORM_STEP));
@@ -89,13 +91,19 @@ class Storm {
   /** Connects every session and receives what it is still owed, without acknowledging it. */
   async receive(round: string): Promise<{ clients: Client[]; names: Set<string> }> {
     const clients = await Promise.all(SESSIONS.map((session) => this.connect(round, session, { holds: true })));
-    const { queued } = (await askOwner(this.#place.folder, 'inventory')) as Counted;
+    const owed = await this.#owed();
     const count = () => clients.reduce((sum, { received }) => sum + received.length, 0);
     // Whoever gets the last one sees it.
-    const all = clients.map((client) => client.until('everything that is owed has come', () => count() >= queued.deliveries));
+    const all = clients.map((client) => client.until('everything that is owed has come', () => count() >= owed));
     await Promise.any(all);
     const payloads = clients.flatMap((client) => client.payloads);
     return { clients, names: new Set(payloads.map((payload) => this.#place.canaries.find(Buffer.from(payload))[0]!.name)) };
+  }
+
+  /** Deliveries that the broker has and nobody has acknowledged. */
+  async #owed(): Promise<number> {
+    const { queued } = (await askOwner(this.#place.folder, 'inventory')) as Counted;
+    return queued.deliveries;
   }
 }
 

@@ -11,7 +11,7 @@ import { histories, overCrashing, overLagging, overMemory, play, type Step, type
 import { World, type WorldOptions } from './world.ts';
 
 /** Histories for each store; LETHE_RUNS asks for more. */
-const RUNS = Number(process.env['LETHE_RUNS'] ?? 800);
+const RUNS = Number(process.env['LETHE_RUNS'] ?? 700);
 /** More than the engine loads of one session. */
 const QUEUE = LOADED_MAX + 1_000;
 const level = fc.constantFrom(Level.V31, Level.V311, Level.V5, Level.V5);

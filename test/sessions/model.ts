@@ -420,8 +420,6 @@ export class Model {
     const { message } = owed;
     const delivery = kept.deliveries.get(position);
     if (delivery !== undefined) {
-      // A connection that the store does not know of may have sent it without leaving a trace: DUP may be missing.
-      if (kept.record.disconnectedAtMs !== 0) owed.sentOn = 0;
       owed.state = delivery.message === null ? 'received' : 'owed';
       return;
     }

@@ -82,7 +82,9 @@ export class World {
     for (let rounds = 0; this.#round(); rounds++) if (rounds > ROUNDS_MAX) throw new Error('the rounds do not end');
   }
 
+  /** Lets time pass; the turn that is under way ends first, as it always does. */
   advance(ms: number): void {
+    while (this.clock.endTurn());
     this.clock.advance(ms);
     this.store.expire(this.clock.wallMs());
     this.model.expire();

@@ -24,7 +24,7 @@ export interface StoreTraits {
   readonly histories: number;
 }
 
-const WAIT = { timeout: 20_000, interval: 2 };
+const WAIT = { timeout: 10_000, interval: 2 };
 const PAST_MS = 1_000;
 
 /** What a store held when it was asked to recover. */

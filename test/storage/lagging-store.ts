@@ -41,7 +41,8 @@ export class LaggingStore implements Store {
   /** Sequence numbers up to which intents may become durable, rising. */
   readonly #cuts: number[] = [];
   readonly #survivors: Survivors;
-  readonly #added: { readonly session: number; readonly end: number; readonly sequence: number }[] = [];
+  /** Where queues ended since the last crash; 0 where a session was dropped. */
+  readonly #ends: { readonly session: number; readonly end: number; readonly sequence: number }[] = [];
   readonly #payloads = new Map<number, string>();
   readonly #reads: (() => void)[] = [];
   #listener: StoreListener | null = null;
@@ -95,9 +96,10 @@ export class LaggingStore implements Store {
     this.#reads.length = 0;
     const reserved = new Map(this.#survivors.reserved);
     const durableEnds = new Map(this.#survivors.durableEnds);
-    for (const { session, end, sequence } of this.#added) {
-      reserved.set(session, end);
-      if (sequence <= this.durable) durableEnds.set(session, end);
+    for (const { session, end, sequence } of this.#ends) {
+      const isDurable = sequence <= this.durable;
+      if (isDurable) durableEnds.set(session, end);
+      if (isDurable || end > 0) reserved.set(session, end);
     }
     return new LaggingStore(this.#options, { intents: this.#intents.slice(0, this.durable), reserved, durableEnds });
   }
@@ -118,6 +120,7 @@ export class LaggingStore implements Store {
 
   dropSession(session: number): void {
     this.#take((store) => store.dropSession(session));
+    this.#ends.push({ session, end: 0, sequence: this.sequence });
   }
 
   putSubscription(session: number, number: number, filter: Uint8Array, options: number, identifier: number): void {
@@ -143,7 +146,7 @@ export class LaggingStore implements Store {
   addDelivery(session: number, position: number, message: number, bits: number, subscriptionIds: Uint8Array): void {
     const ids = Uint8Array.from(subscriptionIds);
     this.#take((store) => store.addDelivery(session, position, message, bits, ids));
-    this.#added.push({ session, end: position + 1, sequence: this.sequence });
+    this.#ends.push({ session, end: position + 1, sequence: this.sequence });
     this.#owed.set(`${session} ${this.#payloads.get(message)}`, this.sequence);
   }
 

@@ -10,7 +10,7 @@ import { LmdbDisk } from '../../storage/lmdb-disk.ts';
 import { RowKind } from '../../storage/rows.ts';
 import { MemoryDisk, Outcome } from './memory-disk.ts';
 import { ERASE_WITHIN_MS, SpoolHistory } from './spool-history.ts';
-import { consumeEverything, INTENTS, printSteps, READS, type Steps, TIME, takeStep } from './spool-steps.ts';
+import { consumeEverything, INTENTS, printSteps, READS, type Steps, TIME, takeStep, withSeeds } from './spool-steps.ts';
 
 const HISTORIES = 2_000;
 const LMDB_HISTORIES = 60;
@@ -74,19 +74,6 @@ function live<SomeDisk extends Disk>(history: SpoolHistory<SomeDisk>, steps: Ste
   expect(some.vault.freeSlots).toBe(some.vault.slots);
   for (let kind = RowKind.STATE as number; kind <= RowKind.QUARANTINE; kind++) expect(some.rows(kind as RowKind)).toBe(0);
   expect(some.troubles).toEqual([]);
-}
-
-/** Runs `one` with seeds from the environment or in order; a failure says which. */
-function withSeeds(count: number, one: (seed: number) => void): void {
-  const given = process.env['LETHE_SEED'];
-  const seeds = given === undefined ? Array.from({ length: count }, (_, i) => i + 1) : [Number(given)];
-  for (const seed of seeds) {
-    try {
-      one(seed);
-    } catch (cause) {
-      throw new Error(`history with LETHE_SEED=${seed}: ${cause instanceof Error ? cause.message : cause}`, { cause });
-    }
-  }
 }
 
 describe('the spool does what the oracle does', () => {

@@ -156,3 +156,16 @@ export function printSteps(history: SpoolHistory<Disk>): void {
 }
 
 const QUIET: readonly string[] = ['constructor', 'read', 'rows', 'noteDurable', 'settle'];
+
+/** Runs `one` with seeds from the environment or in order; a failure says which. */
+export function withSeeds(count: number, one: (seed: number) => void): void {
+  const given = process.env['LETHE_SEED'];
+  const seeds = given === undefined ? Array.from({ length: count }, (_, i) => i + 1) : [Number(given)];
+  for (const seed of seeds) {
+    try {
+      one(seed);
+    } catch (cause) {
+      throw new Error(`history with LETHE_SEED=${seed}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+    }
+  }
+}
