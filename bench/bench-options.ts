@@ -107,7 +107,7 @@ export function addBenchOptions(command: Command, kind: Kind): void {
       )
       .option(
         '--settle <seconds>',
-        'how long nothing may come before what is missing counts as lost (default 1s, with --kill-after 5s)',
+        'how long nothing may come before what is missing counts as lost (default 1s; 5s with --kill-after and where sessions are persistent)',
         seconds,
       );
   }

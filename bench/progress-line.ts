@@ -39,8 +39,8 @@ export class ProgressLine {
     const second = this.#second;
     if (second !== null) {
       parts.push(`${showCount(second.connected)} connected`);
-      if (second.sent > 0) parts.push(`${showCount(second.sent)}/s sent`);
-      if (second.received > 0) parts.push(`${showCount(second.received)}/s received`);
+      if (second.sent > 0) parts.push(`${showCount(second.sent / second.spanS)}/s sent`);
+      if (second.received > 0) parts.push(`${showCount(second.received / second.spanS)}/s received`);
       if (second.p50 !== null) parts.push(`p50 ${showMs(second.p50)}, p99 ${showMs(second.p99!)}`);
     }
     // A line that wraps could not be written over.

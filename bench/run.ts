@@ -29,6 +29,8 @@ export interface RunHooks {
 
 export interface StageOutcome {
   readonly stage: Stage;
+  /** Since the beginning of the run. */
+  readonly atS: number;
   readonly seconds: number;
   readonly sent: number;
   readonly acknowledged: number;
@@ -202,6 +204,7 @@ class Run {
     const sum = (key: keyof Sums): number => after.reduce((all, sums, i) => all + sums[key] - before[i]![key], 0);
     this.#stages.push({
       stage,
+      atS: (before[0]!.atUs - this.#startUs) / 1e6,
       // What ended before the mark is over; otherwise it is the mark that ends it, on each thread at its own time.
       seconds: Math.min(sum('atUs') / after.length, endUs - before[0]!.atUs) / 1e6,
       sent: sum('sent'),

@@ -15,6 +15,8 @@ import { run } from './run.ts';
 
 const LOAD_CORE = 1;
 const WINDOW = 8_192;
+/** A drain that rests for so long is over, whatever is missing. */
+const SETTLE_S = 15;
 const PAYLOAD_BYTES = 32;
 
 interface SpoolPlan {
@@ -197,6 +199,7 @@ function planOf({ publishers, sessions, shared, messages, online, rate }: SpoolP
     port,
     course: online ? Course.TRAFFIC : Course.PERSISTENT,
     clients: { clean: false },
+    settleS: SETTLE_S,
     publishers: [
       publisherGroup({
         count: publishers,

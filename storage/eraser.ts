@@ -69,12 +69,13 @@ export class Eraser {
     if (figures.state === SpoolState.BROKEN || (!now && startedMs < this.#nextRunMs)) return;
     this.#nextRunMs = startedMs + settings.eraseWithinMs / RUNS_PER_BOUND;
     this.#spool.repair.counts();
-    if (!this.#expire()) this.#nextRunMs = startedMs;
+    const isAll = this.#expire();
     if (this.#sinceMs === Infinity) return;
     const sinceMs = this.#sinceMs;
     // What is taken out of a value must be durably acknowledged first.
     if (this.#spool.hasChanges && !this.#spool.commit()) return;
     if (!this.#evacuate() || !this.#destroy()) return;
+    if (!isAll) this.#nextRunMs = startedMs;
     this.#sinceMs = this.#touched.size === 0 && this.#doomed.length === 0 ? Infinity : startedMs;
     const lagMs = clock.monotonicMs() - sinceMs;
     figures.set(Figure.ERASURE_LAG_MS, lagMs);

@@ -14,8 +14,8 @@ const KEEP_ALIVE_S = 300;
 const DURATION_S = 10;
 const WARM_UP_S = 1;
 const SETTLE_S = 1;
-/** After a kill, messages may wait for timers of the broker. */
-const SETTLE_AFTER_KILL_S = 5;
+/** After a kill messages may wait for timers of the broker, and in a drain for its disk. */
+const SETTLE_STORED_S = 5;
 const SESSION_EXPIRY_S = 3_600;
 /** Messages on their way to one subscriber, and of all of them together: under every mark at which a broker holds back or drops. */
 const WINDOW_QOS_0 = 16_384;
@@ -53,7 +53,7 @@ export function makePlan(settings: Settings): Plan {
     closed: casting.closed,
     warmUpS: settings.warmUp ?? (limit > 0 ? 0 : (defaults.warmUp ?? WARM_UP_S)),
     durationS: settings.duration ?? (limit > 0 ? 0 : (defaults.duration ?? DURATION_S)),
-    settleS: settings.settle ?? (kills ? SETTLE_AFTER_KILL_S : SETTLE_S),
+    settleS: settings.settle ?? (kills || isPersistent ? SETTLE_STORED_S : SETTLE_S),
     stormEveryS: settings.stormEvery ?? defaults.stormEvery ?? 0,
     kill: killOf(settings),
     // What the run made, it takes away; what it was asked for by -C false stays.

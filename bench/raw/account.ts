@@ -60,6 +60,10 @@ export interface Sums {
 /** What happened since the last one. */
 export interface Interval {
   readonly second: number;
+  /** Whether nothing more comes of this second. */
+  readonly isWhole: boolean;
+  /** Time from the beginning of the second: more than 1 where the thread was too busy to tell in time. */
+  readonly spanS: number;
   readonly sums: Sums;
   readonly connected: number;
   readonly deliveries: TallyCounts;

@@ -78,7 +78,7 @@ export class Load {
         await this.#join('subscribers', false);
         return null;
       case 'mark':
-        return this.#interval().sums;
+        return this.#interval(this.#second(), false).sums;
       case 'owed':
         return this.#owed();
       case 'accounts':
@@ -146,7 +146,7 @@ export class Load {
       const waitMs = Math.max(1, Math.ceil((startUs + (second + 1) * SECOND_US - nowUs()) / 1_000));
       const timer = setTimeout(() => {
         this.#timers.delete(timer);
-        this.#interval(second);
+        this.#interval(second, true);
         for (const publisher of this.#publishers) publisher.forgive();
         this.#keepAlive();
         // Seconds that a busy thread slept through are told as part of the one before.
@@ -207,13 +207,16 @@ export class Load {
     return { atUs: nowUs(), sent, acknowledged, received, receivedBytes };
   }
 
-  #interval(second = this.#second()): Interval {
+  #interval(second: number, isWhole: boolean): Interval {
     const { deliveries, acknowledgements, connects, totals } = this.#ground;
     const before = this.#utilization;
     this.#utilization = performance.eventLoopUtilization();
+    const sums = this.#sums();
     const interval = {
       second,
-      sums: this.#sums(),
+      isWhole,
+      spanS: (sums.atUs - this.#startUs) / SECOND_US - second,
+      sums,
       connected: totals.connected,
       deliveries: deliveries.take(),
       acknowledgements: acknowledgements.take(),

@@ -7,6 +7,8 @@ import { Latencies } from './latencies.ts';
 export interface Second {
   /** From the beginning of the run. */
   readonly second: number;
+  /** Time that it covers: less than 1 at the end of a run. */
+  readonly spanS: number;
   readonly stage: string;
   readonly sent: number;
   readonly acknowledged: number;
@@ -43,6 +45,7 @@ type Counter = 'sent' | 'acknowledged' | 'received';
 /** A second that not every thread has told to its end. */
 interface Open {
   readonly stage: string;
+  spanS: number;
   readonly counts: Record<Counter, number>;
   readonly connected: number[];
   readonly deliveries: Latencies;
@@ -53,7 +56,8 @@ export class Recorder {
   readonly stages: Stage[] = [];
   readonly #told: (second: Second) => void;
   readonly #last: (Pick<Sums, Counter> | undefined)[] = [];
-  readonly #secondOf: number[];
+  /** The last second of each thread that it has told to its end. */
+  readonly #wholeTo: number[];
   readonly #open = new Map<number, Open>();
   /** Histograms to be used again: each holds 200 KB. */
   readonly #spare: Latencies[] = [];
@@ -61,7 +65,7 @@ export class Recorder {
   /** @param told called for each second that is complete */
   constructor(threads: number, told: (second: Second) => void) {
     this.#told = told;
-    this.#secondOf = new Array<number>(threads).fill(-1);
+    this.#wholeTo = new Array<number>(threads).fill(-1);
   }
 
   /** What is told from now on belongs to this stage; `isTail`: the latencies to the one before, so that what comes late is not left out. */
@@ -82,12 +86,14 @@ export class Recorder {
     const second = this.#at(interval.second, stage.name);
     second.deliveries.add(interval.deliveries);
     second.connected[thread] = interval.connected;
+    second.spanS = Math.max(second.spanS, interval.spanS);
     const before = this.#last[thread];
     for (const counter of ['sent', 'acknowledged', 'received'] as const)
       second.counts[counter] += interval.sums[counter] - (before?.[counter] ?? 0);
     this.#last[thread] = interval.sums;
-    this.#secondOf[thread] = interval.second;
-    this.#close(Math.min(...this.#secondOf) - 1);
+    if (!interval.isWhole) return;
+    this.#wholeTo[thread] = interval.second;
+    this.#close(Math.min(...this.#wholeTo));
   }
 
   /** Everything is told: closes what is open. */
@@ -99,19 +105,20 @@ export class Recorder {
     let open = this.#open.get(second);
     if (open === undefined) {
       const counts = { sent: 0, acknowledged: 0, received: 0 };
-      open = { stage, counts, connected: [], deliveries: this.#spare.pop() ?? new Latencies() };
+      open = { stage, spanS: 0, counts, connected: [], deliveries: this.#spare.pop() ?? new Latencies() };
       this.#open.set(second, open);
     }
     return open;
   }
 
-  /** Closes the seconds up to `last`: every thread has told of a later one. */
+  /** Closes the seconds up to `last`, of which every thread has told all. */
   #close(last: number): void {
     for (const number of [...this.#open.keys()].filter((key) => key <= last).sort((a, b) => a - b)) {
-      const { stage, counts, connected, deliveries } = this.#open.get(number)!;
+      const { stage, spanS, counts, connected, deliveries } = this.#open.get(number)!;
       const hasAny = deliveries.count > 0;
       const second = {
         second: number,
+        spanS,
         stage,
         ...counts,
         connected: connected.reduce((sum, count) => sum + count, 0),

@@ -21,15 +21,16 @@ export const reportScript = `
   const axis = (options) => Object.assign({ stroke: colour('quiet'), font: '12px system-ui', grid: { stroke: colour('line'), width: 1 },
     ticks: { stroke: colour('line'), width: 1 } }, options);
 
-  /** Shades the seconds of the stage that the figures are of. */
+  /** Shades the stage that the figures are of. */
   const band = (u) => {
-    const own = result.seconds.filter((second) => second.stage === result.figures.stage);
-    if (own.length === 0) return;
-    const from = u.valToPos(own[0].second, 'x', true);
-    const to = u.valToPos(own[own.length - 1].second + 1, 'x', true);
+    const own = result.stages.find((stage) => stage.name === result.figures.stage);
+    if (own === undefined) return;
+    const inside = (pos) => Math.max(u.bbox.left, Math.min(pos, u.bbox.left + u.bbox.width));
+    const from = inside(u.valToPos(own.atS, 'x', true));
+    const to = inside(u.valToPos(own.atS + own.seconds, 'x', true));
     u.ctx.save();
     u.ctx.fillStyle = colour('band');
-    u.ctx.fillRect(from, u.bbox.top, Math.min(to, u.bbox.left + u.bbox.width) - from, u.bbox.height);
+    u.ctx.fillRect(from, u.bbox.top, to - from, u.bbox.height);
     u.ctx.restore();
   };
 
@@ -42,10 +43,13 @@ export const reportScript = `
     plots.push([plot, area]);
   };
 
-  const seconds = result.seconds;
-  const time = seconds.map((second) => second.second);
+  // What is left of a second at the end says little.
+  const seconds = result.seconds.filter((second) => second.spanS > 0.2);
+  const rate = (key) => seconds.map((second) => second[key] / second.spanS);
+  // In the middle of the second that it is of.
+  const time = seconds.map((second) => second.second + 0.5);
   const column = (key) => seconds.map((second) => second[key]);
-  const overTime = { x: { label: 'second', value: (_, v) => v == null ? '–' : String(v) } };
+  const overTime = { x: { label: 'second', value: (_, v) => v == null ? '–' : String(Math.floor(v)) } };
   const timeAxis = () => axis({ values: (_, splits) => splits.map((v) => Number.isInteger(v) ? v + ' s' : '') });
   const positive = (values) => values.map((value) => value == null ? null : Math.max(value, 0.001));
   const logScales = { x: { time: false }, y: { distr: 3 } };
@@ -54,8 +58,8 @@ export const reportScript = `
     const hasDeliveries = seconds.some((second) => second.received > 0);
     const hasMessages = hasDeliveries || seconds.some((second) => second.sent > 0);
     const throughput = [];
-    if (seconds.some((second) => second.sent > 0)) throughput.push(['sent', 'three', column('sent')]);
-    if (hasDeliveries) throughput.push(['received', 'one', column('received')]);
+    if (seconds.some((second) => second.sent > 0)) throughput.push(['sent', 'three', rate('sent')]);
+    if (hasDeliveries) throughput.push(['received', 'one', rate('received')]);
     if (!hasMessages) throughput.push(['connected', 'one', column('connected')]);
     draw('throughput', [time].concat(throughput.map((row) => row[2])), throughput.map((row) => line(row[0], row[1], count)),
       Object.assign({ uplot: { scales: { x: { time: false }, y: { range: (_, min, max) => [0, max * 1.08 || 1] } },
@@ -70,7 +74,7 @@ export const reportScript = `
     draw('percentiles', [curve.map((point) => -Math.log10(1 - point[0] / 100)), positive(curve.map((point) => point[1]))],
       [Object.assign(line('latency', 'one', ms), { points: { show: false } })],
       { x: { label: 'percentile', value: (_, v) => percent(v) }, uplot: { scales: logScales,
-        axes: [axis({ incrs: [1], values: (_, splits) => splits.map((v) => Number.isInteger(v) ? percent(v) : '') }),
+        axes: [axis({ incrs: [1, 2, 3], space: 76, values: (_, splits) => splits.map((v) => Number.isInteger(v) ? percent(v) : '') }),
           axis({ size: 66, values: (_, splits) => splits.map((v) => v == null ? '' : ms(v)) })] } });
 
     draw('broker', [time, column('cpuCores'), column('residentBytes').map((bytes) => bytes == null ? null : bytes / 1048576)],

@@ -16,8 +16,8 @@ p { margin: 2px 0; overflow-wrap: anywhere; }
 .verdict { position: absolute; right: 16px; top: 30px; padding: 2px 14px; border-radius: 99px; font-weight: 600; border: 1.5px solid; }
 .holds { color: var(--good); } .fails { color: var(--bad); }
 section { background: var(--panel); border: 1px solid var(--line); border-radius: 10px; padding: 14px 16px; margin-bottom: 14px; }
-section.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(128px, 1fr)); gap: 1px; padding: 0; overflow: hidden; background: var(--line); }
-.card { background: var(--panel); padding: 12px 16px; }
+section.cards { display: flex; flex-wrap: wrap; gap: 1px; padding: 0; overflow: hidden; background: var(--line); }
+.card { flex: 1 1 112px; background: var(--panel); padding: 12px 14px; }
 .card b { display: block; font-size: 21px; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .card span { color: var(--quiet); font-size: 13px; }
 .card.alarm b { color: var(--bad); }
@@ -31,6 +31,8 @@ section > .scroll td, section > .scroll th { padding: 5px 14px 5px 0; border-bot
 section > .scroll tr:last-child td { border-bottom: 0; }
 section > .scroll th { color: var(--quiet); font-weight: 500; white-space: nowrap; }
 section > .scroll td:first-child { color: var(--quiet); }
+.numbers td:not(:first-child) { white-space: nowrap; }
+.pairs td:last-child { text-align: right; padding-right: 0; white-space: nowrap; }
 ul { margin: 6px 0 0; padding: 0; list-style: none; }
 li { padding: 3px 0; overflow-wrap: anywhere; }
 `;

@@ -33,8 +33,8 @@ ${plot('latency', 'Latency over time', 'milliseconds, by second')}
 ${plot('percentiles', 'Latency by percentile', `milliseconds, of ${showCount(result.figures.latencyMs?.count ?? 0)} ${result.figures.latencyOf}`)}
 ${plot('broker', 'Broker', 'CPU cores busy, and memory')}
 ${verdicts(result)}
-<section><h2>Account</h2>${table(['', ''], accountRows(result))}</section>
-<section><h2>Stages</h2>${stageTable(result.stages)}</section>
+<section class="pairs"><h2>Account</h2>${table(['', ''], accountRows(result))}</section>
+<section class="numbers"><h2>Stages</h2>${stageTable(result.stages)}</section>
 <section><h2>Conditions</h2>${table(['', ''], conditionRows(result))}</section>
 </main>
 <script type="application/json" id="result">${JSON.stringify(result).replaceAll('<', '\\u003c')}</script>

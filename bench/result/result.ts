@@ -11,6 +11,8 @@ import type { BrokerUse, Usage } from './usage.ts';
 
 export interface StageResult {
   readonly name: string;
+  /** Since the beginning of the run. */
+  readonly atS: number;
   readonly seconds: number;
   readonly sent: number;
   readonly acknowledged: number;

@@ -24,6 +24,7 @@ const TOPICS = 10;
 const WINDOW = 6;
 const PUBLISH = 3;
 const PINGRESP = 13;
+const ANSWER_MS_MAX = 30_000;
 const LARGE_BYTES = 20_000;
 
 export class Notices implements Source<Notice> {
@@ -122,12 +123,13 @@ function nameOf(topicIndex: number): string {
 async function readAll(client: RawClient): Promise<Map<string, string>> {
   const found = new Map<string, string>();
   client.send(connect(5, { clientId: 'reader' }));
-  await client.nextPacket();
+  await client.nextPacket(ANSWER_MS_MAX);
   client.send(subscribe(5, { filters: [['notice/#', 0]] }), pingreq);
-  for (let packet = await client.nextPacket(); packet.type !== PINGRESP; packet = await client.nextPacket()) {
+  for (;;) {
+    const packet = await client.nextPacket(ANSWER_MS_MAX);
+    if (packet.type === PINGRESP) return found;
     if (packet.type !== PUBLISH) continue;
     const { topic, payload } = readPublish(packet, 5);
     found.set(topic, payload);
   }
-  return found;
 }

@@ -148,6 +148,19 @@ test('expires while nothing else is to be done: the eraser looks for it within t
   bare.stop();
 });
 
+test('more has expired than one turn of the eraser takes: the next one follows at once', () => {
+  const count = 10_001;
+  for (let i = 1; i <= count; i++) bare.retain(i, { topic: String(i), payload: 'x', expiresAtMs: bare.nowMs + 1_000 });
+  bare.spool.commit();
+  expect(bare.spool.held().retained).toBe(count);
+  bare.pass(1_000);
+  expect(bare.spool.held().retained).toBe(1);
+  expect(bare.spool.eraser.dueInMs()).toBe(0);
+  bare.pass(0);
+  expect(bare.spool.held().retained).toBe(0);
+  bare.stop();
+});
+
 test('set aside because it was damaged: it goes with its session', () => {
   put('damaged', [[1, 0]]);
   put('whole', [[1, 1]]);

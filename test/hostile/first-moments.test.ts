@@ -1,6 +1,6 @@
 // A client that is there before the broker has looked at its clock for the first time: what is promised to it holds like any other promise.
 import { expect, test } from 'vitest';
-import { systemClock } from '../../engine/clock.ts';
+import { type Clock, systemClock } from '../../engine/clock.ts';
 import { MemoryStore } from '../../storage/memory.ts';
 import { startBroker } from '../broker.ts';
 import { connect, property, publish, subscribe } from '../conformance/bytes.ts';
@@ -10,11 +10,25 @@ import { until } from '../network/temporary.ts';
 
 /** Passes fifty times as fast: a round of expiry, once a second, comes every 20 ms. */
 const HASTE = 50;
-const hasty = {
-  ...systemClock,
-  monotonicMs: () => systemClock.monotonicMs() * HASTE,
-  after: (delayMs: number, wake: () => void) => systemClock.after(delayMs / HASTE, wake),
-};
+
+/** A clock whose alarms are held back until the first moment is over. */
+function hastyClock(): Clock & { letGo(): void } {
+  let held: (() => void)[] | null = [];
+  return {
+    ...systemClock,
+    monotonicMs: () => systemClock.monotonicMs() * HASTE,
+    after: (delayMs, wake) =>
+      systemClock.after(delayMs / HASTE, () => {
+        if (held === null) wake();
+        else held.push(wake);
+      }),
+    letGo() {
+      const wakes = held ?? [];
+      held = null;
+      for (const wake of wakes) wake();
+    },
+  };
+}
 
 class WatchedStore extends MemoryStore {
   rounds = 0;
@@ -27,7 +41,8 @@ class WatchedStore extends MemoryStore {
 
 test('a message that is stored in the first moment waits for its receiver', async () => {
   const store = new WatchedStore(31 * 86_400_000);
-  const broker = await startBroker([], { store, clock: hasty });
+  const clock = hastyClock();
+  const broker = await startBroker([], { store, clock });
   const [sleeper, publisher] = [await RawClient.connect(broker.tcp, 5), await RawClient.connect(broker.tcp, 5)];
   const fields = { clientId: 'sleeper', properties: [property.sessionExpiryS(86_400)] };
   sleeper.send(connect(5, fields), subscribe(5, { filters: [['t', 1]] }));
@@ -38,6 +53,7 @@ test('a message that is stored in the first moment waits for its receiver', asyn
   publisher.send(publish(5, { topic: 't', payload: 'early', qos: 1 }));
   await publisher.expect('40 02 00 01');
   sleeper.drop();
+  clock.letGo();
   const { rounds } = store;
   await until('two more rounds of expiry are over', () => store.rounds > rounds + 2);
   const back = await RawClient.connect(broker.tcp, 5);

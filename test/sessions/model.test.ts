@@ -12,6 +12,8 @@ import { World, type WorldOptions } from './world.ts';
 
 /** Histories for each store; LETHE_RUNS asks for more. */
 const RUNS = Number(process.env['LETHE_RUNS'] ?? 700);
+/** A few seconds on a machine that has nothing else to do. */
+const TIMEOUT_MS = 180_000;
 /** More than the engine loads of one session. */
 const QUEUE = LOADED_MAX + 1_000;
 const level = fc.constantFrom(Level.V31, Level.V311, Level.V5, Level.V5);
@@ -39,11 +41,11 @@ function holds(store: WorldOptions['store'], weights: Weights): Promise<void> {
   );
 }
 
-test('holds over a store that is durable at once', () => holds('memory', overMemory));
+test('holds over a store that is durable at once', () => holds('memory', overMemory), TIMEOUT_MS);
 
-test('holds over a store that lags behind', () => holds('lagging', overLagging));
+test('holds over a store that lags behind', () => holds('lagging', overLagging), TIMEOUT_MS);
 
-test('holds when the process dies and what was durable comes back', () => holds('lagging', overCrashing));
+test('holds when the process dies and what was durable comes back', () => holds('lagging', overCrashing), TIMEOUT_MS);
 
 test('holds for a queue that is longer than what is kept in memory', () => {
   const all = { client: 0, clean: false, expiryS: SESSION_NEVER_EXPIRES, receiveMaximum: 3, topicAliasMaximum: 0 } as const;

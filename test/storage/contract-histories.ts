@@ -2,8 +2,8 @@
 import { expect, test, vi } from 'vitest';
 import type { MessageView } from '../../protocol/publish.ts';
 import { SeededRandom } from '../seeded-random.ts';
-import { type Delivery, type Opened, Recovered, readOnce, settle } from './contract.ts';
 import { bytesOf, contentOf, fieldsOf, messageOf } from './message.ts';
+import { type Delivery, type Opened, Recovered, readOnce, settle, WAIT } from './opened-store.ts';
 
 const SESSIONS = 4;
 const STEPS = 60;
@@ -222,7 +222,7 @@ class History {
 
   async #judgeHeld(): Promise<void> {
     await settle(this.opened);
-    await vi.waitFor(() => expect(this.opened.store.held()).toEqual(this.#naive.held), { timeout: 20_000, interval: 2 });
+    await vi.waitFor(() => expect(this.opened.store.held()).toEqual(this.#naive.held), WAIT);
   }
 
   /** Reads a session in pieces. */

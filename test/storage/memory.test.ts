@@ -1,7 +1,8 @@
 // The store in memory, and the double that lags behind, keep the contract of every store.
 import { MemoryStore } from '../../storage/memory.ts';
-import { describeStore, type Opened } from './contract.ts';
+import { describeStore } from './contract.ts';
 import { LaggingStore } from './lagging-store.ts';
+import type { Opened } from './opened-store.ts';
 
 function memory(store = new MemoryStore()): Opened {
   return { store, restart: async () => memory(store), dispose: () => store.close() };

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openSpool } from '../../engine/spool/open.ts';
-import { describeStore, type Opened } from './contract.ts';
+import { describeStore } from './contract.ts';
+import type { Opened } from './opened-store.ts';
 
 async function spool(folder = mkdtempSync(join(tmpdir(), 'lethe-contract-'))): Promise<Opened> {
   const { store, unlock } = await openSpool({
