@@ -1,6 +1,6 @@
 // The store without a disk: what is put is "durable" at once, and is gone with the object. It is what `--ephemeral` runs on, what
 // the simulator breaks on purpose, and the plainest reading of the contract in store.ts.
-import { copyBytes } from '../protocol/bytes.ts';
+import { copyBytes, ownBytes } from '../protocol/bytes.ts';
 import { MessageView } from '../protocol/publish.ts';
 import {
   type DeliverySink,
@@ -77,7 +77,7 @@ export class MemoryStore implements Store {
   putSession(session: number, record: Uint8Array, hasWill: boolean): void {
     this.sequence++;
     const known = this.#sessions.get(session);
-    const copy = record.slice();
+    const copy = ownBytes(record, 0, record.length);
     if (known !== undefined) {
       known.record = copy;
       known.hasWill = hasWill;
@@ -97,7 +97,7 @@ export class MemoryStore implements Store {
 
   putSubscription(session: number, number: number, filter: Uint8Array, options: number, identifier: number): void {
     this.sequence++;
-    this.#sessions.get(session)?.subscriptions.set(number, { filter: filter.slice(), options, identifier });
+    this.#sessions.get(session)?.subscriptions.set(number, { filter: ownBytes(filter, 0, filter.length), options, identifier });
   }
 
   dropSubscription(session: number, number: number): void {
@@ -208,12 +208,14 @@ export class MemoryStore implements Store {
         visitor.subscription(number, own, filter, options, identifier);
       }
       let base = session.end;
+      let messages = 0;
       let bytes = 0;
       for (const [position, delivery] of session.deliveries) {
+        if (delivery.message !== null) messages++;
         base = Math.min(base, position);
         bytes += delivery.message?.bytes ?? 0;
       }
-      visitor.deliveries(number, base, session.end, session.deliveries.size, bytes);
+      visitor.deliveries(number, base, session.end, messages, bytes);
       for (const packetId of session.inbound) visitor.inbound(number, packetId);
     }
     for (const [number, message] of this.#retained) visitor.retained(number, message.view);

@@ -5,7 +5,7 @@
 // it are durable, and never waits otherwise. Nothing here throws: a store that cannot take an intent says so by a fault
 // (QUOTA_EXCEEDED for a full one), and has then not taken it.
 //
-// Sessions are numbers that the engine gives and never gives twice; deliveries are (session, position), positions grow by one. A message
+// Sessions are numbers that the engine gives, and never twice while a store is open; deliveries are (session, position), positions grow by one. A message
 // is put once and referenced by any number of deliveries; it is dropped with its last reference.
 import type { MessageView } from '../protocol/publish.ts';
 
