@@ -18,7 +18,7 @@ let witness: Witness;
 let peers: Peer[] = [];
 
 beforeAll(async () => {
-  served = await serve('[limits]\nconnect_timeout_ms = 2000\n');
+  served = await serve('[limits]\nconnect_timeout_ms = 5000\n');
   witness = await Witness.open(served.port('tcp'));
   await witness.isServed();
 });
