@@ -248,7 +248,8 @@ function resolve(raw: RawConfig): Config {
       keyCommand: raw.spool.key_command,
     },
     auth: { passwordFile: raw.auth.password_file, aclFile: raw.auth.acl_file },
-    limits,
+    // Nothing is kept longer than the retention, whatever a session asks for.
+    limits: { ...limits, sessionExpiryMaxS: Math.min(limits.sessionExpiryMaxS, raw.spool.max_retention_s) },
     listeners: raw.listener.map((listener) => resolveListener(listener, raw.auth.password_file !== '')),
   };
 }

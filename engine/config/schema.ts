@@ -132,7 +132,7 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'spool.durability': 'durable: acknowledged when it would survive a power cut; relaxed: before that',
   'spool.commit_window_ms': 'how long messages are gathered for one commit; what is consumed meanwhile is never written',
   'spool.erase_within_ms': 'time within which what was consumed is beyond recovery',
-  'spool.max_retention_s': 'longest time that a message or a session is kept',
+  'spool.max_retention_s': 'longest time that a queued message or a session is kept; also the cap of limits.session_expiry_max_s',
   'spool.disk_floor_bytes': 'bytes that the disk must have left before messages are taken; 0: no floor',
   'spool.key_file': 'file with the master key; empty: none',
   'spool.key_env': 'environment variable with the master key; empty: none',
