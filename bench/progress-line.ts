@@ -44,6 +44,6 @@ export class ProgressLine {
       if (second.p50 !== null) parts.push(`p50 ${showMs(second.p50)}, p99 ${showMs(second.p99!)}`);
     }
     // A line that wraps could not be written over.
-    this.#stream.write(`${CLEAR}${parts.join('  ').slice(0, Math.max(20, (this.#stream.columns ?? 80) - 1))}`);
+    this.#stream.write(`${CLEAR}${parts.join('  ').slice(0, Math.max(20, (this.#stream.columns || 80) - 1))}`);
   }
 }

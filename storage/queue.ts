@@ -163,6 +163,11 @@ export class SessionQueue {
   /** Takes the message of a sealed delivery off the books; its value is to be rewritten or removed. */
   touch(position: number, messageBytes: number, isReference: boolean): void {
     this.#count(-1, messageBytes, isReference);
+    this.suspect(position);
+  }
+
+  /** The value that holds a position must be looked at. */
+  suspect(position: number): void {
     this.touchedFrom = Math.min(this.touchedFrom, position);
     this.touchedTo = Math.max(this.touchedTo, position);
     this.stateChanged = true;

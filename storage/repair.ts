@@ -5,9 +5,10 @@
 import { Figure } from './figures.ts';
 import type { SessionQueue } from './queue.ts';
 import { RecordBuffer } from './records.ts';
-import { expiryKey, RowKind, rowKey, rowNumber } from './rows.ts';
+import { expiryKey, MetaRow, RowKind, rowKey, rowNumber } from './rows.ts';
 import { openValue } from './salvage.ts';
 import { sealedFacts } from './sealed.ts';
+import type { Lost } from './shared.ts';
 import type { Spool } from './spool.ts';
 import { Step } from './step.ts';
 import { GoneReason } from './store.ts';
@@ -15,6 +16,7 @@ import { GoneReason } from './store.ts';
 /** Kinds share the number space of quarantined rows. */
 const KIND_SPAN = 2 ** 40;
 const NOTHING = new Uint8Array(0);
+const DOUBTED = Uint8Array.of(1);
 
 /** What the queues say of a shared message. */
 export interface References {
@@ -24,12 +26,18 @@ export interface References {
 
 export class Repair {
   readonly #spool: Spool;
+  readonly #doubted = new Set<SessionQueue>();
+  #doubtsCounts = false;
+  #isDoubtWritten = false;
 
   constructor(spool: Spool) {
     this.#spool = spool;
   }
 
-  /** Puts a value of a queue right. False when the disk did not take it: nothing has changed then. */
+  /**
+   * Puts a value of a queue right. False when the disk did not take it now. What is lost is durably off the books before the
+   * value goes: whenever the process ends, the next start finds either the damage or none.
+   */
   queueValue(queue: SessionQueue, first: number): boolean {
     const spool = this.#spool;
     if (!spool.write()) return false;
@@ -45,19 +53,17 @@ export class Repair {
       whole.add(position);
       if (spool.isOwed(queue, position)) survivors.copy(records, at);
     }
+    const lost = this.#lostOf(queue, first, whole);
+    this.#tell(value.length, `${lost.length} messages in it are lost`);
+    this.#giveUp(queue, lost);
+    // Nobody knows which shared messages the lost ones referred to.
+    if (lost.length > 0 && sealedFacts(value)?.flags !== 0) this.doubtCounts();
+    if (!spool.write()) return false;
     const step = new Step(spool.ground);
-    const done = spool.attempt(step, () => {
+    return spool.attempt(step, () => {
       this.#setAside(step, RowKind.QUEUE, session, first, value);
       step.sealPieces(RowKind.QUEUE, session, survivors);
     });
-    if (!done) return false;
-    const lost: number[] = [];
-    for (let position = first, end = this.#firstBehind(queue, first, whole); position < end; position++) {
-      if (!whole.has(position) && spool.isOwed(queue, position)) lost.push(position);
-    }
-    this.#giveUp(queue, lost);
-    this.#tell(value.length, `${lost.length} messages in it are lost`);
-    return true;
   }
 
   /** Puts a value of shared messages right; sessions that wait for one that is lost are told when they come to it. */
@@ -68,15 +74,37 @@ export class Repair {
     if (value === null) return true;
     const records = openValue(spool.ground.vault, value)?.records ?? new RecordBuffer(0);
     const step = new Step(spool.ground);
-    let lost: readonly number[] = [];
-    const done = spool.attempt(step, () => {
+    let lost: Lost | null = null;
+    const planned = spool.guard(step, () => {
       this.#setAside(step, RowKind.SHARED, 0, first, value);
       lost = spool.shared.planSalvage(step, first, records);
     });
-    if (!done) return false;
+    if (!planned) return false;
+    if (lost === null) this.doubtCounts();
+    const count = lost === null ? 'some' : (lost as Lost).messages;
+    this.#tell(value.length, `${count} messages in it, each of them for several sessions, are lost`);
+    this.plan(step);
+    if (!spool.apply(step)) return false;
+    this.committed();
     spool.shared.salvaged(first, lost);
-    this.#tell(value.length, `${lost.length} messages in it, each of them for several sessions, are lost`);
     return true;
+  }
+
+  /** Writes down that counts are in doubt, until they are certain: whenever the process ends, the next start knows. */
+  plan(step: Step): void {
+    const key = rowKey(RowKind.META, 0, MetaRow.DOUBT);
+    if (this.#doubtsCounts) step.put(key, DOUBTED);
+    else if (this.#isDoubtWritten) step.remove(key);
+  }
+
+  committed(): void {
+    this.#isDoubtWritten = this.#doubtsCounts;
+  }
+
+  recover(): void {
+    if (this.#spool.ground.disk.get(rowKey(RowKind.META, 0, MetaRow.DOUBT)) === null) return;
+    this.#isDoubtWritten = true;
+    this.doubtCounts();
   }
 
   /** Sets a damaged value aside that holds one object; `what` is lost with it. */
@@ -88,13 +116,30 @@ export class Repair {
     this.#tell(value.length, `${what} is lost`);
   }
 
-  /** Counts anew how many sessions wait for the shared messages whose counts are damaged. */
+  /** Counts anew what is not certain: of queues, and how many sessions wait for shared messages. */
   counts(): void {
-    const { shared, events } = this.#spool;
-    if (shared.damagedCounts.size === 0) return;
-    events.trouble(`${shared.damagedCounts.size} rows of counts in the spool are damaged and are made anew`);
-    this.#spool.figures.add(Figure.QUARANTINED, shared.damagedCounts.size);
-    shared.restore(this.#references());
+    const { shared, events, figures } = this.#spool;
+    for (const queue of this.#doubted) if (this.#spool.queues.has(queue.session)) this.#giveUp(queue, []);
+    this.#doubted.clear();
+    const damaged = shared.damagedCounts.size;
+    if (damaged === 0 && !this.#doubtsCounts) return;
+    if (damaged > 0) events.trouble(`${damaged} rows of counts in the spool are damaged and are made anew`);
+    figures.add(Figure.QUARANTINED, damaged);
+    const damagedValues = shared.restore(this.#references(), this.#doubtsCounts);
+    this.#doubtsCounts = false;
+    for (const first of damagedValues) this.sharedValue(first);
+  }
+
+  /** What a queue is owed may not be what its counts say. */
+  doubt(queue: SessionQueue): void {
+    this.#doubted.add(queue);
+    this.doubtCounts();
+  }
+
+  /** A reference may have been lost: the next run of the eraser looks for shared messages that nobody refers to any more. */
+  doubtCounts(): void {
+    this.#doubtsCounts = true;
+    this.#spool.eraser.consumed();
   }
 
   /** Counts what a queue is owed from what is there. */
@@ -127,17 +172,20 @@ export class Repair {
     }
   }
 
-  /** First position behind a value that began at `first`; its records that are whole stand in pieces that do not count. */
-  #firstBehind(queue: SessionQueue, first: number, whole: ReadonlySet<number>): number {
-    const { disk } = this.#spool.ground;
+  /** Positions that are owed and must have stood in a damaged value: they are not among its whole records, and the next value begins behind. */
+  #lostOf(queue: SessionQueue, first: number, whole: ReadonlySet<number>): number[] {
+    const spool = this.#spool;
     const { session } = queue;
-    let behind = queue.end;
-    disk.range(rowKey(RowKind.QUEUE, session, first), rowKey(RowKind.QUEUE, session, queue.end), (key) => {
-      if (whole.has(rowNumber(key))) return true;
-      behind = rowNumber(key);
+    let end = queue.end;
+    spool.ground.disk.range(rowKey(RowKind.QUEUE, session, first + 1), rowKey(RowKind.QUEUE, session, queue.end), (key) => {
+      end = rowNumber(key);
       return false;
     });
-    return behind;
+    const lost: number[] = [];
+    for (let position = first; position < end; position++) {
+      if (!whole.has(position) && spool.isOwed(queue, position)) lost.push(position);
+    }
+    return lost;
   }
 
   /** References of all queues to shared messages, by the message's number. */

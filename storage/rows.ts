@@ -28,6 +28,8 @@ export const MetaRow = {
   STARTS: 0,
   /** The start that ended in order; not there while the store is in use. */
   ENDED: 3,
+  /** There while the counts of shared messages are in doubt. */
+  DOUBT: 4,
   /** Numbers below it may have been given to shared messages. */
   SHARED_NUMBERS: 1,
   /** Written to see whether the disk has room again. */

@@ -41,6 +41,12 @@ interface Counts {
   touched: boolean;
 }
 
+/** Messages that damage has cost. */
+export interface Lost {
+  messages: number;
+  bytes: number;
+}
+
 export class SharedMessages {
   /** Messages held and their bytes, pending ones included. */
   messages = 0;
@@ -66,20 +72,13 @@ export class SharedMessages {
 
   /** Takes over what a start found. */
   recover(): void {
-    const { disk } = this.#ground;
     this.#next = readNumbers(this.#ground, RowKind.META, 0, MetaRow.SHARED_NUMBERS)?.[0] ?? 1;
-    disk.range(rowKey(RowKind.SHARED, 0, 0), rowKey(RowKind.COUNTS, 0, 0), (key, value) => {
-      this.#next = Math.max(this.#next, (sealedFacts(value)?.last ?? rowNumber(key)) + 1);
-      this.damagedCounts.add(rowNumber(key));
-      return true;
+    this.#visitValues((first, value) => {
+      this.#next = Math.max(this.#next, (sealedFacts(value)?.last ?? first) + 1);
+      this.damagedCounts.add(first);
     });
     this.#reserved = this.#next;
-    const firsts: number[] = [];
-    disk.range(rowKey(RowKind.COUNTS, 0, 0), rowKey(RowKind.RETAINED, 0, 0), (key) => {
-      firsts.push(rowNumber(key));
-      return true;
-    });
-    for (const first of firsts) {
+    for (const first of this.#firstsOfCounts()) {
       const counts = this.#readCounts(first);
       if (counts === null) continue;
       if (!this.damagedCounts.delete(first)) counts.waiting.fill(0); // their value is not there
@@ -219,14 +218,14 @@ export class SharedMessages {
     for (const counts of [...this.#counts.values()]) {
       if (!counts.touched) continue;
       const { first } = counts;
+      const value = this.#ground.disk.get(rowKey(RowKind.SHARED, 0, first));
+      const facts = value === null ? null : sealedFacts(value);
       const records = this.#valueOf(first);
-      if (records === DAMAGED) {
+      if (records === DAMAGED || (value !== null && facts === null)) {
         damaged.push(first);
         continue;
       }
       step.remove(rowKey(RowKind.COUNTS, 0, first));
-      const value = this.#ground.disk.get(rowKey(RowKind.SHARED, 0, first));
-      const facts = value === null ? null : sealedFacts(value);
       if (facts === null || records === null) continue;
       step.forget(RowKind.SHARED, 0, first, facts);
       this.#sealSurvivors(step, records, counts);
@@ -240,53 +239,77 @@ export class SharedMessages {
   }
 
   /**
-   * Plans what takes the place of a damaged value: its records that are whole, with their counts. Returns the numbers of those
-   * that somebody waits for and that are lost.
+   * Plans what takes the place of a damaged value: its records that are whole, with their counts. Returns how many and how much of those
+   * that somebody waits for are lost; null when the counts are damaged too, and must be made anew.
    */
-  planSalvage(step: Step, first: number, whole: RecordBuffer): number[] {
-    const counts = this.#counts.get(first) ?? this.#readCounts(first);
+  planSalvage(step: Step, first: number, whole: RecordBuffer): Lost | null {
+    const counts = this.#countsAt(first);
     step.remove(rowKey(RowKind.COUNTS, 0, first));
     this.damagedCounts.delete(first);
     if (counts === null) {
-      // Both are damaged: the counts of what is whole are made anew from the queues.
-      cutPieces(whole, doubling(), (from, to) => {
-        step.sealRecords(RowKind.SHARED, 0, whole, from, to);
-        this.damagedCounts.add(whole.number(from));
-      });
-      return [];
+      step.sealPieces(RowKind.SHARED, 0, whole);
+      return null;
     }
     const found = new Set<number>();
     for (let at = 0; at < whole.end; at += whole.length(at)) found.add(whole.number(at));
     this.#sealSurvivors(step, whole, counts);
-    return counts.numbers.filter((number, i) => counts.waiting[i]! > 0 && !found.has(number));
+    const lost = { messages: 0, bytes: 0 };
+    for (const [i, number] of counts.numbers.entries()) {
+      if (counts.waiting[i]! <= 0 || found.has(number)) continue;
+      lost.messages++;
+      lost.bytes += counts.sizes[i]!;
+    }
+    return lost;
   }
 
   /** The step of `planSalvage` is durable; `lost` are gone. */
-  salvaged(first: number, lost: readonly number[]): void {
-    const counts = this.#counts.get(first) ?? null;
-    for (const number of lost) {
-      this.messages--;
-      this.bytes -= counts?.sizes[indexOf(counts.numbers, number)] ?? 0;
-    }
+  salvaged(first: number, lost: Lost | null): void {
+    this.messages -= lost?.messages ?? 0;
+    this.bytes -= lost?.bytes ?? 0;
     this.#forget(first);
   }
 
-  /** Makes the damaged rows of counts anew from what the queues refer to. */
-  restore(references: ReadonlyMap<number, References>): void {
+  /**
+   * Makes the damaged rows of counts anew from what the queues refer to; `all`: every one. Returns the first numbers of values that are
+   * damaged themselves.
+   */
+  restore(references: ReadonlyMap<number, References>, all: boolean): number[] {
+    const damaged: number[] = [];
+    this.#visitValues((first) => this.damagedCounts.add(first));
+    if (!all) for (const first of this.damagedCounts) if (this.#countsAt(first) !== null) this.damagedCounts.delete(first);
     for (const first of this.damagedCounts) {
-      const value = this.#valueOf(first);
-      if (value === null || value === DAMAGED) continue;
-      const numbers: number[] = [];
-      const sizes: number[] = [];
-      for (let at = 0; at < value.end; at += value.length(at)) {
-        numbers.push(value.number(at));
-        sizes.push(value.messageBytes(at));
+      const known = this.#countsAt(first) ?? this.#numbersOf(this.#valueOf(first));
+      if (known === null) {
+        damaged.push(first);
+        continue;
       }
+      const { numbers, sizes } = known;
       const waiting = numbers.map((number) => references.get(number)?.waiting ?? 0);
       this.#counts.set(first, { first, numbers, sizes, waiting, changed: true, touched: waiting.includes(0) });
     }
     this.damagedCounts.clear();
+    this.#recent = null;
     this.#recount();
+    return damaged;
+  }
+
+  /** Numbers and sizes of the messages in a value; null when it cannot be read. */
+  #numbersOf(value: RecordBuffer | typeof DAMAGED | null): { numbers: number[]; sizes: number[] } | null {
+    if (value === null || value === DAMAGED) return null;
+    const numbers: number[] = [];
+    const sizes: number[] = [];
+    for (let at = 0; at < value.end; at += value.length(at)) {
+      numbers.push(value.number(at));
+      sizes.push(value.messageBytes(at));
+    }
+    return { numbers, sizes };
+  }
+
+  #visitValues(visit: (first: number, value: Uint8Array) => void): void {
+    this.#ground.disk.range(rowKey(RowKind.SHARED, 0, 0), rowKey(RowKind.COUNTS, 0, 0), (key, value) => {
+      visit(rowNumber(key), value);
+      return true;
+    });
   }
 
   /** Counts what is held from what is there. */
@@ -295,14 +318,24 @@ export class SharedMessages {
     this.bytes = 0;
     for (const { offset } of this.#pending.values()) this.bytes += this.#records.messageBytes(offset);
     const firsts = new Set(this.#counts.keys());
-    this.#ground.disk.range(rowKey(RowKind.COUNTS, 0, 0), rowKey(RowKind.RETAINED, 0, 0), (key) => {
-      firsts.add(rowNumber(key));
-      return true;
-    });
+    for (const first of this.#firstsOfCounts()) firsts.add(first);
     for (const first of firsts) {
-      const counts = this.#counts.get(first) ?? this.#readCounts(first);
+      const counts = this.#countsAt(first);
       if (counts !== null) this.#take(counts);
     }
+  }
+
+  #firstsOfCounts(): number[] {
+    const firsts: number[] = [];
+    this.#ground.disk.range(rowKey(RowKind.COUNTS, 0, 0), rowKey(RowKind.RETAINED, 0, 0), (key) => {
+      firsts.push(rowNumber(key));
+      return true;
+    });
+    return firsts;
+  }
+
+  #countsAt(first: number): Counts | null {
+    return this.#counts.get(first) ?? this.#readCounts(first);
   }
 
   /** Takes the messages of a value that somebody waits for on the books. */
@@ -363,6 +396,7 @@ export class SharedMessages {
     const entry = this.#ground.disk.last(rowKey(RowKind.COUNTS, 0, 0), rowKey(RowKind.COUNTS, 0, number + 1));
     if (entry === null) return null;
     const first = rowNumber(entry.key);
+    if (this.#counts.has(first)) return null; // known already, and the number is not there
     const counts = this.#readCounts(first);
     if (counts === null) {
       this.damagedCounts.add(first);

@@ -232,7 +232,7 @@ export class Spool {
     this.#begin();
     const queue = this.queues.get(session);
     if (queue === undefined || queue.isFinished(position) || queue.isReceived(position)) return;
-    if (!this.#takeMessage(queue, position)) return;
+    if (this.#takeMessage(queue, position) < 0) return;
     queue.receive(position);
     this.#dirty.add(queue);
   }
@@ -302,8 +302,8 @@ export class Spool {
 
   /** Lets a delivery go that nobody acknowledged, and says so. */
   letGo(queue: SessionQueue, position: number, reason: GoneReason): void {
-    const before = queue.bytes;
-    if (this.#finish(queue, position)) this.events.gone(queue.session, position, before - queue.bytes, reason);
+    const bytes = this.#finish(queue, position);
+    if (bytes >= 0) this.events.gone(queue.session, position, bytes, reason);
   }
 
   /** The retained message of a number has expired. */
@@ -354,6 +354,7 @@ export class Spool {
       for (const queue of this.#dirty) if (queue.hasChanges) written += queue.plan(step, this.started);
       this.shared.plan(step);
       this.objects.plan(step);
+      this.repair.plan(step);
     });
     if (!done) {
       this.#retryAtMs = nowMs + RETRY_MS;
@@ -368,6 +369,7 @@ export class Spool {
     this.#dropped.length = 0;
     this.shared.committed();
     this.objects.committed();
+    this.repair.committed();
     this.figures.add(Figure.WRITTEN, written);
     return true;
   }
@@ -430,7 +432,7 @@ export class Spool {
       rowKey(RowKind.QUEUE, queue.session, 0),
       rowKey(RowKind.QUEUE, queue.session, position + 1),
     );
-    if (entry === null || (sealedFacts(entry.value)?.last ?? -1) < position) return null;
+    if (entry === null || (sealedFacts(entry.value)?.last ?? Infinity) < position) return null;
     const first = rowNumber(entry.key);
     const opened = openValue(this.ground.vault, entry.value);
     const isDamaged = opened === null || opened.lost > 0;
@@ -467,20 +469,22 @@ export class Spool {
     this.#dirty.add(queue);
   }
 
-  /** False when the position turned out to be gone, which was told. */
-  #finish(queue: SessionQueue, position: number): boolean {
-    if (!queue.isReceived(position) && !this.#takeMessage(queue, position)) return false;
+  /** Returns the bytes that went; -1 when the position turned out to be gone, which was told. */
+  #finish(queue: SessionQueue, position: number): number {
+    const bytes = queue.isReceived(position) ? 0 : this.#takeMessage(queue, position);
+    if (bytes < 0) return bytes;
     queue.finish(position);
     this.#dirty.add(queue);
-    return true;
+    return bytes;
   }
 
-  /** The message of a delivery is not needed any more. False when it turned out to be gone, which was told. */
-  #takeMessage(queue: SessionQueue, position: number): boolean {
+  /** The message of a delivery is not needed any more. Returns its bytes; -1 when it turned out to be gone, which was told. */
+  #takeMessage(queue: SessionQueue, position: number): number {
     const offset = queue.pendingOffset(position);
     // A look into a damaged value puts it right first.
     const found = offset >= 0 ? null : this.locate(queue, position);
-    if (!this.isOwed(queue, position)) return false;
+    if (!this.isOwed(queue, position)) return -1;
+    const bytes = queue.bytes;
     this.#account(queue, -1);
     if (offset >= 0) {
       const { records } = queue.pending!;
@@ -493,9 +497,13 @@ export class Spool {
       queue.touch(position, found.size, found.reference >= 0);
       if (found.reference >= 0) this.shared.release(found.reference, found.size);
       this.eraser.consumed();
+    } else {
+      // Its value cannot be read and not be put right now: the books are made anew once it can.
+      queue.suspect(position);
+      this.repair.doubt(queue);
     }
     this.#account(queue, 1);
-    return true;
+    return bytes - queue.bytes;
   }
 
   /** Takes the counts of a queue on the books of the whole spool, or off them. */
@@ -527,6 +535,7 @@ export class Spool {
     for (const first of firsts) {
       const value = this.ground.disk.get(rowKey(RowKind.QUEUE, session, first));
       const opened = value === null ? null : openValue(this.ground.vault, value);
+      if (opened === null || opened.lost > 0) this.repair.doubtCounts();
       if (opened !== null) this.#releaseFrom(queue, opened.records, 0, opened.records.end);
     }
     const { pending } = queue;

@@ -99,8 +99,8 @@ export class Client {
     this.#wire = wire;
     wire.take = (chunk, from, to) => this.#take(wire, chunk, from, to);
     try {
-      await wire.opened();
-      wire.onLost = (error) => this.#lost(wire, error);
+      await wire.opened((error) => this.#lost(wire, error));
+      if (this.#failure !== null) throw this.#failure;
       const connack = (await this.#ask(wire, this.#connect(clean))) as IConnackPacket;
       this.#ground.connects.record(nowUs() - startedUs, 1);
       if (this.#failure !== null) throw this.#failure;

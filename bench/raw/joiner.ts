@@ -57,8 +57,13 @@ async function open(client: Client, { needsAll, signal }: JoinPlan): Promise<voi
     try {
       return await client.open();
     } catch (error) {
-      if (!needsAll || error instanceof RefusedError || signal.aborted || nowUs() - startedUs > PATIENCE_US) throw error;
+      if (!needsAll || isFinal(error) || signal.aborted || nowUs() - startedUs > PATIENCE_US) throw error;
     }
     await sleep(AGAIN_MS);
   }
+}
+
+/** A refusal, or a certificate that is not to be trusted, will be the same a moment later. */
+function isFinal(error: unknown): boolean {
+  return error instanceof RefusedError || /CERT|TLS|SSL|SIGNATURE/.test((error as NodeJS.ErrnoException).code ?? '');
 }

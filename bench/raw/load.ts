@@ -188,7 +188,9 @@ export class Load {
       return false;
     };
     const arm = (): void => {
-      bell.sleepAsync(look, arm);
+      // A ring that came in between has kept it awake: what it was about is looked for.
+      let sleeps = false;
+      while (!sleeps) sleeps = bell.sleepAsync(look, arm);
     };
     arm();
   }

@@ -28,14 +28,19 @@ export class Round {
     for (let visits = 0; visits < publishers.length; visits++) {
       if (this.#dueUs() > now) return this.#dueUs();
       publishers[this.#next]!.pump();
-      if (++this.#next < publishers.length) continue;
-      this.#next = 0;
-      this.#rounds++;
-      if (publishers.every(isSpent)) return Number.POSITIVE_INFINITY;
+      this.#advance();
+      if (this.#next === 0 && publishers.every(isSpent)) return Number.POSITIVE_INFINITY;
     }
     // Everybody was pumped, and has sent all that was due: what is behind is caught up with.
-    if (this.#dueUs() <= now) this.#rounds = Math.max(this.#rounds, Math.floor((now - this.#firstUs[0]!) / this.everyUs));
+    this.#rounds = Math.max(this.#rounds, Math.floor((now - this.#firstUs[0]!) / this.everyUs) - 1);
+    while (this.#dueUs() <= now) this.#advance();
     return this.#dueUs();
+  }
+
+  #advance(): void {
+    if (++this.#next < this.publishers.length) return;
+    this.#next = 0;
+    this.#rounds++;
   }
 
   #dueUs(): number {

@@ -67,8 +67,8 @@ export class StreamWire implements Wire {
     this.socket.on('close', () => this.lose(new Error('the broker closed the connection')));
   }
 
-  /** Resolves when it can carry MQTT. */
-  opened(): Promise<void> {
+  /** Resolves when it can carry MQTT; from that moment on `onLost` is told of its end. */
+  opened(onLost: (error: Error) => void): Promise<void> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.lose(new Error(`no connection within ${OPEN_TIMEOUT_MS / 1_000} s`));
@@ -76,7 +76,7 @@ export class StreamWire implements Wire {
       }, OPEN_TIMEOUT_MS);
       const settle = (error: Error | null): void => {
         clearTimeout(timer);
-        this.onLost = () => {};
+        this.onLost = onLost;
         if (error === null) resolve();
         else reject(error);
       };
@@ -120,11 +120,16 @@ export class StreamWire implements Wire {
 /** A host of several addresses fails with an error of errors; and what a person can mend is said. */
 function plain(error: Error): Error {
   const first = error instanceof AggregateError ? (error.errors[0] as Error) : error;
-  const { code } = first as NodeJS.ErrnoException;
-  if (code === 'ECONNREFUSED') return new Error('nothing listens there; is the broker running, and is the port right?');
-  if (code === 'ENOTFOUND') return new Error('no such host; check the name');
-  return first;
+  const { code = '' } = first as NodeJS.ErrnoException;
+  const advice = ADVICE[code];
+  return advice === undefined ? first : Object.assign(new Error(advice), { code });
 }
+
+const ADVICE: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'nothing listens there; is the broker running, and is the port right?',
+  ENOTFOUND: 'no such host; check the name',
+  EADDRNOTAVAIL: 'there is no port left to connect from; --ifaddr gives more addresses',
+};
 
 function secureOptions(address: WireAddress) {
   const { host, ca, cert, key, checksName } = address;

@@ -7,6 +7,7 @@ const HIGHEST_US = 2 ** 31;
 const DIGITS = 3;
 /** Points of the curve for each further nine of the percentile. */
 const POINTS_PER_NINE = 8;
+const ROUNDING = 1e-9;
 
 /** In milliseconds. */
 export interface LatencySummary {
@@ -75,7 +76,7 @@ export class Latencies {
     const curve: [number, number][] = [];
     for (let point = 0; ; point++) {
       const beyond = 10 ** (-point / POINTS_PER_NINE);
-      if (beyond * this.count < 1) break;
+      if (beyond * this.count < 1 - ROUNDING) break;
       const percent = 100 * (1 - beyond);
       curve.push([percent, this.percentile(percent)]);
     }

@@ -67,9 +67,12 @@ const DRAIN_MS_MAX = 80;
 const STOP_MS_MAX = 40;
 const QUOTA_MAX = 240;
 const CALM_QUOTA_MAX = 60;
-const FLOWING_MS_MAX = 5_000;
+/** A round that is killed by what was done is killed after less than this. */
+const ACKNOWLEDGED_MAX = 400;
+const ACKNOWLEDGED_MS_MAX = 3_000;
 const GUESTS_MAX = 3;
 const FLAPS_MAX = 5;
+const FLAP_PACKETS_MAX = 60;
 /** What stderr may say of a start that takes long. */
 const PROGRESS = /reading the spool|the spool was read/;
 
@@ -163,8 +166,9 @@ export class Campaign {
     if (isCalm) {
       await this.#calmDown(port);
     } else {
-      if (this.#random.below(5) > 0) await this.#untilFlowing();
-      await sleep(this.#random.below(LOAD_MS_MAX));
+      // In most rounds by what was done, so that a slow machine has a load too; in some by time alone, connecting included.
+      if (this.#random.below(4) > 0) await this.#untilAcknowledged(this.#random.below(ACKNOWLEDGED_MAX));
+      else await sleep(this.#random.below(LOAD_MS_MAX));
     }
     if (this.ending === Ending.DRAIN) {
       for (const player of this.#cast.players) if (!player.subscriber.peer.isConnected) this.#attend(player, port);
@@ -232,11 +236,14 @@ export class Campaign {
     if (guests.length < GUESTS_MAX) this.#pass(this.#cast.invite().connect(port, Manner.PROMPT));
   }
 
-  /** Waits until something was acknowledged: on a busy machine much may pass before the load is one. */
-  async #untilFlowing(): Promise<void> {
-    const { acknowledgements } = this.ledger;
+  /** Waits until so many messages were acknowledged, or there are no more, or it takes too long. */
+  async #untilAcknowledged(count: number): Promise<void> {
+    const { ledger } = this;
+    const { sources } = this.#cast;
+    const enough = ledger.acknowledgements + count;
     const startedMs = performance.now();
-    while (this.ledger.acknowledgements === acknowledgements && performance.now() - startedMs < FLOWING_MS_MAX) await sleep(2);
+    const isOver = () => ledger.acknowledgements >= enough || sources.every(({ isIdle }) => isIdle);
+    while (!isOver() && performance.now() - startedMs < ACKNOWLEDGED_MS_MAX) await sleep(1);
   }
 
   #attend({ subscriber, temper, manners }: Player, port: number): void {
@@ -247,8 +254,9 @@ export class Campaign {
 
   /** Connects, loses the line after some packets, and connects again at once. */
   async #flap(subscriber: Subscriber, port: number, manner: Manner): Promise<void> {
-    for (let flaps = this.#random.below(FLAPS_MAX); flaps > 0; flaps--) {
-      if (!(await subscriber.connect(port, manner, 1 + this.#random.below(60)))) return;
+    const random = this.#fork();
+    for (let flaps = random.below(FLAPS_MAX); flaps > 0; flaps--) {
+      if (!(await subscriber.connect(port, manner, 1 + random.below(FLAP_PACKETS_MAX)))) return;
       await subscriber.peer.untilGone();
       if (!subscriber.hasCut) return; // it was the broker's end
     }
@@ -257,9 +265,10 @@ export class Campaign {
 
   /** Cuts the line of a source and connects it again, twice. */
   async #flapSource({ sender }: Publisher | Notices, port: number): Promise<void> {
+    const random = this.#fork();
     for (let flaps = 0; flaps < 2; flaps++) {
       if (!(await sender.peer.until('it is open', () => sender.peer.isOpen))) return;
-      await sleep(this.#random.below(LOAD_MS_MAX / 4));
+      await sleep(random.below(LOAD_MS_MAX / 4));
       if (!sender.peer.isOpen) return;
       sender.peer.cut();
       if (!(await sender.peer.connect(port))) return;
@@ -319,6 +328,11 @@ export class Campaign {
 
   #pass(doing: Promise<unknown>): void {
     this.#passing.push(doing);
+  }
+
+  /** Chance for what runs beside the round: the plan must not depend on who comes first. */
+  #fork(): SeededRandom {
+    return new SeededRandom(this.#random.below(2 ** 31));
   }
 
   #draw<T>(among: readonly T[]): T {

@@ -235,25 +235,15 @@ describe('a disk that fails', () => {
       const history = makeHistory(seed);
       const crashes: Steps = [[1, (some) => some.crash()]];
       live(history, [...INTENTS, ...READS, ...TRIES, ...crashes], 40);
-      const told = new Map<number, Map<number, Set<string>>>();
-      const note = () => {
-        for (const [number, { deliveries }] of history.oracle.sessions) {
-          const known = told.get(number) ?? new Map<number, Set<string>>();
-          told.set(number, known);
-          for (const [position, { message }] of deliveries) {
-            known.set(position, (known.get(position) ?? new Set()).add(message?.text ?? ''));
-          }
-        }
-      };
-      note();
       history.disk.outcome = () => Outcome.TORN;
-      live(history, [...INTENTS, ...TRIES], 10, note);
+      live(history, [...INTENTS, ...TRIES], 10);
       history.putSession(60, 'something to write');
       history.commit();
       const found = history.restartTorn();
       for (const [number, deliveries] of found) {
         for (const { position, text } of deliveries) {
-          if (text !== null) expect(told.get(number)?.get(position)?.has(text), `session ${number}, ${position}`).toBe(true);
+          if (text !== null)
+            expect(history.ever.has(`${number}/${position}/${text}`), `session ${number}, ${position}`).toBe(true);
         }
         expect(deliveries.map(({ position }) => position)).toEqual(
           deliveries.map(({ position }) => position).sort((a, b) => a - b),
@@ -284,6 +274,7 @@ function damageOne(history: SpoolHistory, kinds: readonly RowKind[]): Hit | null
   if (entries.length === 0) return null;
   const { key, value } = entries[random.below(entries.length)]!;
   const bit = random.below(value.length * 8);
+  history.damages++;
   history.disk.damage(key, (bytes) => {
     bytes[bit >> 3]! ^= 1 << (bit & 7);
   });
@@ -312,7 +303,7 @@ function waitingAtMost({ oracle, durable }: SpoolHistory): number {
 describe('flipped bits', () => {
   const TROUBLES = [
     /^a value of \d+ bytes in the spool is damaged: \d+ messages in it are lost$/,
-    /^a value of \d+ bytes in the spool is damaged: \d+ messages in it, each of them for several sessions, are lost$/,
+    /^a value of \d+ bytes in the spool is damaged: (\d+|some) messages in it, each of them for several sessions, are lost$/,
     /^\d+ rows of counts in the spool are damaged and are made anew$/,
   ];
 
@@ -335,8 +326,12 @@ describe('flipped bits', () => {
       history.checkReads();
       recoverRoom(history);
       history.checkReads();
+      // What the reads have come upon is put right by the next run of the eraser.
+      recoverRoom(history);
       history.check();
-      expect(history.damaged.length).toBeLessThanOrEqual(allowed);
+      // One that was told right before a crash is told again.
+      const lost = new Set(history.damaged.map(({ session, position }) => `${session}/${position}`));
+      expect(lost.size).toBeLessThanOrEqual(allowed);
       for (const said of history.troubles)
         expect(
           TROUBLES.some((pattern) => pattern.test(said)),
@@ -510,6 +505,8 @@ describe('everything at once', () => {
       history.checkReads();
       recoverRoom(history);
       history.checkReads();
+      // What the reads have come upon is put right by the next run of the eraser.
+      recoverRoom(history);
       history.check();
       expect(history.figures.state).toBe(SpoolState.GOOD);
       history.crash();

@@ -37,6 +37,8 @@ export class MemoryDisk implements Disk {
   #keys: string[] = [];
   #values = new Map<string, Buffer>();
   #lent: Uint8Array[] = [];
+  /** What a failing device has made all the same: another process will find it. */
+  #hidden: (() => void)[] = [];
 
   constructor(random: SeededRandom) {
     this.#random = random;
@@ -44,6 +46,7 @@ export class MemoryDisk implements Disk {
 
   /** What another process would find: contents without loans, faults or watchers. */
   reopened(): MemoryDisk {
+    for (const change of this.#hidden.splice(0)) change();
     const disk = new MemoryDisk(this.#random);
     disk.#keys = [...this.#keys];
     disk.#values = new Map(this.#values);
@@ -113,9 +116,10 @@ export class MemoryDisk implements Disk {
     if (outcome === Outcome.FULL) throw new DiskError(DiskFault.FULL, 'no room (double)');
     if (outcome === Outcome.BROKEN) throw new DiskError(DiskFault.BROKEN, 'input/output error (double)');
     if (outcome === Outcome.KILLED) throw new Killed();
-    for (const one of changes) if (outcome !== Outcome.TORN || this.#random.below(2) === 0) one();
+    if (outcome === Outcome.DONE || outcome === Outcome.KILLED_AFTER) for (const one of changes) one();
     if (outcome === Outcome.DONE) return;
     if (outcome === Outcome.KILLED_AFTER) throw new Killed();
+    this.#hidden = outcome === Outcome.TORN ? changes.filter(() => this.#random.below(2) === 0) : changes;
     throw new DiskError(DiskFault.BROKEN, 'input/output error (double)');
   }
 

@@ -144,6 +144,14 @@ export function consumeEverything(history: SpoolHistory<Disk>): void {
 /** Prints every step from here on: for the run that looks into a seed. */
 export function printSteps(history: SpoolHistory<Disk>): void {
   const methods = Object.getOwnPropertyNames(Object.getPrototypeOf(history)) as (keyof SpoolHistory<Disk>)[];
+  history.troubles.push = (...said) => {
+    process.stdout.write(`   ${said.join()}\n`);
+    return Array.prototype.push.apply(history.troubles, said);
+  };
+  history.damaged.push = (...gone) => {
+    process.stdout.write(`   gone ${JSON.stringify(gone)}\n`);
+    return Array.prototype.push.apply(history.damaged, gone);
+  };
   for (const name of methods) {
     const own = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(history), name)?.value as unknown;
     if (typeof own !== 'function' || name.startsWith('check') || QUIET.includes(name)) continue;
@@ -157,10 +165,13 @@ export function printSteps(history: SpoolHistory<Disk>): void {
 
 const QUIET: readonly string[] = ['constructor', 'read', 'rows', 'noteDurable', 'settle'];
 
+/** Times the usual number of lives: for a long run. */
+const LIVES = Number(process.env['LETHE_LIVES'] ?? 1);
+
 /** Runs `one` with seeds from the environment or in order; a failure says which. */
 export function withSeeds(count: number, one: (seed: number) => void): void {
   const given = process.env['LETHE_SEED'];
-  const seeds = given === undefined ? Array.from({ length: count }, (_, i) => i + 1) : [Number(given)];
+  const seeds = given === undefined ? Array.from({ length: count * LIVES }, (_, i) => i + 1) : [Number(given)];
   for (const seed of seeds) {
     try {
       one(seed);
