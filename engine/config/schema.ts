@@ -91,7 +91,7 @@ export const schema = z.strictObject({
       durability: choice(['durable', 'relaxed'], 'durable'),
       commit_window_ms: integer('commit_window_ms', 0, 1_000, 3),
       erase_within_ms: integer('erase_within_ms', 100, 3_600_000, 1_000),
-      max_retention_s: integer('max_retention_s', 1, 4_294_967_294, 31 * 86_400),
+      max_retention_s: integer('max_retention_s', 1, 4_294_967_295, 31 * 86_400),
       disk_floor_bytes: integer('disk_floor_bytes', 0, Number.MAX_SAFE_INTEGER, 67_108_864),
       key_file: text(''),
       key_env: text(''),

@@ -12,7 +12,7 @@ import { serve } from '../end-to-end/served.ts';
 import { residentMiB, tellsResident } from './resident.ts';
 
 const U32_MAX = 0xffff_ffff;
-const rig = useRig([`limits.session_expiry_max_s=${U32_MAX}`]);
+const rig = useRig([`limits.session_expiry_max_s=${U32_MAX}`, `spool.max_retention_s=${U32_MAX}`]);
 
 describe('in packets', () => {
   test('keep alive 65,535 and 0 are kept', async () => {
