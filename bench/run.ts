@@ -151,9 +151,14 @@ class Run {
       await this.#join('publishers');
       return nowUs();
     });
-    await this.#publish();
-    if (warmUpS > 0) await this.#stage('warm-up', () => this.#wait(warmUpS));
+    const warmsUp = warmUpS > 0;
+    if (warmsUp)
+      await this.#stage('warm-up', async () => {
+        await this.#publish();
+        return this.#wait(warmUpS);
+      });
     await this.#stage('measured', async () => {
+      if (!warmsUp) await this.#publish();
       const [endUs] = await Promise.all([this.#publishing(), this.#killing(), this.#storming()]);
       return endUs;
     });

@@ -12,6 +12,7 @@ import {
   readSync,
   renameSync,
   rmSync,
+  statfsSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -24,6 +25,7 @@ import type { Ground } from './step.ts';
 import { type KeyFile, type RandomBytes, Vault, VaultError } from './vault.ts';
 
 export const KEYS_FILE = 'spool.keys';
+const ROOM_BYTES_MIN = 1_048_576;
 
 /** The data directory cannot be used; nothing was changed in it. The message says what to do. */
 export class FolderError extends Error {}
@@ -47,6 +49,7 @@ export function openFolder(folder: string, master: Uint8Array | null, random: Ra
     );
   }
   makeFolder(folder);
+  if (isNew) checkRoom(folder);
   const vault = openVault(folder, master, random, isNew && !hasKeys);
   const disk = openDisk(folder);
   const ground: Ground = { disk, vault, sealer: new RowSealer(vault, random), random };
@@ -84,13 +87,21 @@ function makeFolder(folder: string): void {
   }
 }
 
+/** A new spool needs some pages before it can say that it has no room for them. */
+function checkRoom(folder: string): void {
+  const { bavail, bsize } = statfsSync(folder);
+  if (bavail * bsize < ROOM_BYTES_MIN) throw new FolderError(`${folder}: the disk is full; make room, or give another directory`);
+}
+
 function openVault(folder: string, master: Uint8Array | null, random: RandomBytes, fresh: boolean): Vault {
   const path = join(folder, KEYS_FILE);
   let file: DiskKeyFile | null = null;
   try {
     if (!fresh) {
       file = new DiskKeyFile(path);
-      return Vault.open(file, master, random);
+      const vault = Vault.open(file, master, random);
+      chmodSync(path, 0o600);
+      return vault;
     }
     // Made under another name: a crash must not leave half a key file that the next start would refuse.
     const freshPath = `${path}.new`;

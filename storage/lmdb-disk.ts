@@ -1,14 +1,44 @@
 // LMDB as the spool's disk. Every step is one synchronous transaction that returns after the file was flushed: the caller is a thread
 // of its own. No compression, no lmdb encryption, no shared structures: values arrive sealed.
-import { chmodSync, closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, statfsSync, statSync } from 'node:fs';
+//
+// lmdb must never find the disk full: it writes its words about a failed write past the end of a buffer (lmdb 3.5.6, mdb.c, `last_error`),
+// which can end the process. So each step is measured before it is made. While the file system has plenty, that is all. When it has
+// not, the file is made longer beforehand, with zeros, so that lmdb's own writes find their blocks in place:
+//
+//     0             last page             file size
+//     |  lmdb's pages  |  tail: zeros, room  |
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
-import { type Disk, type DiskWriter, diskError } from './disk.ts';
+import { type Disk, DiskError, DiskFault, type DiskWriter, diskError } from './disk.ts';
 
 export const DATA_FILE = 'spool.mdb';
 /** Address space, not disk: far more than a file may grow to. */
 const MAP_BYTES = 2 ** 40;
 const META_PAGES = 2;
+const PAGE_BYTES = 4_096;
+/** With so much left beyond what a step needs, the file system is not asked twice. */
+const PLENTY_BYTES = 16 * 1_048_576;
+/** Room in the file that only small steps may use: acknowledgements and removals, which give room back. */
+const TAIL_BYTES = 1_048_576;
+const SMALL_STEP_BYTES = 65_536;
+/** What any step needs for branches, the root and lmdb's list of free pages. */
+const STEP_BYTES = 16 * PAGE_BYTES;
+/** Pages that are touched for small rows are no more than this: they stand together. */
+const TOUCHED_PAGES_MAX = 4_096;
+const ZEROS = Buffer.alloc(65_536);
 /** What lmdb's statistics say of pages; the types of the package leave them out. */
 interface PageCounts {
   readonly pageSize: number;
@@ -52,14 +82,31 @@ export class LmdbDisk implements Disk {
 
   transact(change: (writer: DiskWriter) => void): void {
     const environment = this.#environment;
-    const writer: DiskWriter = {
-      put: (key, value) => void environment.putSync(key as Buffer, value as Buffer),
-      remove: (key) => void environment.removeSync(key as Buffer),
-    };
+    // Measured first: lmdb may write pages out while it is still being told of others.
+    const changes: (readonly [key: Uint8Array, value: Uint8Array | null])[] = [];
+    let bytes = 0;
+    let largest = 0;
+    change({
+      put: (key, value) => {
+        changes.push([key, value]);
+        bytes += key.length + value.length;
+        largest = Math.max(largest, value.length);
+      },
+      remove: (key) => void changes.push([key, null]),
+    });
+    let isTight = false;
     try {
-      environment.transactionSync(() => change(writer));
+      isTight = this.#findRoom(bytes, changes.length, largest);
+      environment.transactionSync(() => {
+        for (const [key, value] of changes) {
+          if (value === null) environment.removeSync(key as Buffer);
+          else environment.putSync(key as Buffer, value as Buffer);
+        }
+      });
     } catch (error) {
-      throw diskError('the data file', error);
+      const failed = diskError('the data file', error);
+      // A write of which only a part found room is an input/output error to lmdb.
+      throw isTight ? new DiskError(DiskFault.FULL, failed.message) : failed;
     } finally {
       environment.resetReadTxn();
     }
@@ -68,8 +115,8 @@ export class LmdbDisk implements Disk {
   usage(): { fileBytes: number; freeBytes: number } {
     const stats = this.#environment.getStats() as PageCounts;
     const used = stats.root.treeBranchPageCount + stats.root.treeLeafPageCount + stats.root.overflowPages + META_PAGES;
-    const freeBytes = Math.max(0, stats.lastPageNumber + 1 - used) * stats.pageSize;
-    return { fileBytes: statSync(join(this.#folder, DATA_FILE)).size, freeBytes };
+    const fileBytes = statSync(join(this.#folder, DATA_FILE)).size;
+    return { fileBytes, freeBytes: Math.max(0, fileBytes - used * stats.pageSize) };
   }
 
   availableBytes(): number {
@@ -77,11 +124,45 @@ export class LmdbDisk implements Disk {
     return bavail * bsize;
   }
 
+  /** Sees to it that a step of so many changes finds its pages; returns whether that is close. @throws DiskError when it would not */
+  #findRoom(bytes: number, changes: number, largest: number): boolean {
+    const needed = STEP_BYTES + 2 * bytes + Math.min(changes, TOUCHED_PAGES_MAX) * PAGE_BYTES;
+    if (this.availableBytes() >= needed + PLENTY_BYTES) return false;
+    const { lastPageNumber, pageSize } = this.#environment.getStats() as PageCounts;
+    const { fileBytes, freeBytes } = this.usage();
+    const tail = fileBytes - (lastPageNumber + 1) * pageSize;
+    const isSmall = bytes <= SMALL_STEP_BYTES;
+    if (tail >= needed + (isSmall ? 0 : TAIL_BYTES)) return true;
+    try {
+      this.#lengthen(fileBytes, needed + TAIL_BYTES - tail);
+    } catch (error) {
+      // Pages that hold nothing are as good if there are many, so that some lie in a row, and no value needs many of them.
+      const isSparse = largest <= SMALL_STEP_BYTES && freeBytes - tail >= fileBytes / 4 + 4 * needed + TAIL_BYTES;
+      if (!isSparse && !(isSmall && tail >= needed)) throw error;
+    }
+    return true;
+  }
+
+  /** Makes the file longer by `bytes` of zeros. @throws what the system says when it cannot */
+  #lengthen(fileBytes: number, bytes: number): void {
+    const descriptor = openSync(join(this.#folder, DATA_FILE), 'r+');
+    try {
+      for (let at = fileBytes, end = fileBytes + bytes; at < end; ) {
+        at += writeSync(descriptor, ZEROS, 0, Math.min(ZEROS.length, end - at), at);
+      }
+    } finally {
+      closeSync(descriptor);
+    }
+  }
+
   compact(): void {
     const path = join(this.#folder, DATA_FILE);
     const freshPath = `${path}.new`;
     removeBoth(freshPath);
     try {
+      const { fileBytes, freeBytes } = this.usage();
+      if (this.availableBytes() < 2 * (fileBytes - freeBytes) + PLENTY_BYTES)
+        throw new DiskError(DiskFault.FULL, 'there is no room for a second data file');
       const fresh = this.#open(`${DATA_FILE}.new`);
       fresh.transactionSync(() => {
         for (const { key, value } of this.#environment.getRange({ snapshot: false })) fresh.putSync(key, value);
@@ -114,6 +195,7 @@ export class LmdbDisk implements Disk {
       overlappingSync: false,
       noReadAhead: true,
     };
+    checkHeader(path);
     try {
       const environment = open<Buffer, Buffer>(options as Parameters<typeof open>[0] & { path: string });
       for (const name of [path, `${path}-lock`]) if (existsSync(name)) chmodSync(name, 0o600);
@@ -121,6 +203,33 @@ export class LmdbDisk implements Disk {
     } catch (error) {
       throw diskError('the data file', error);
     }
+  }
+}
+
+/** Magic number and version of a meta page, and where they and the size of a page stand in it. */
+const META_MAGIC = 0xbeef_c0de;
+const META_VERSION = 2;
+const META_AT = 24;
+const PAGE_SIZE_AT = 48;
+const META_BYTES = 64;
+
+/** lmdb ends the process when a file's two meta pages are none: that must be found out before. @throws DiskError */
+function checkHeader(path: string): void {
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  if (size === 0) return; // to be made
+  const descriptor = openSync(path, 'r');
+  try {
+    const meta = Buffer.alloc(META_BYTES);
+    const isMeta = (at: number) => {
+      const found = at + PAGE_BYTES <= size && readSync(descriptor, meta, 0, META_BYTES, at) === META_BYTES;
+      return found && meta.readUInt32LE(META_AT) === META_MAGIC && meta.readUInt32LE(META_AT + 4) === META_VERSION;
+    };
+    if (!isMeta(0) || !isMeta(meta.readUInt32LE(PAGE_SIZE_AT)))
+      throw new DiskError(DiskFault.BROKEN, 'it is no data file of Lethe, or its header is damaged');
+  } catch (error) {
+    throw diskError('the data file', error);
+  } finally {
+    closeSync(descriptor);
   }
 }
 

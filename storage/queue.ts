@@ -55,6 +55,8 @@ export class SessionQueue {
   pending: PendingDeliveries | null = null;
   /** The state row says something else than this. */
   stateChanged = false;
+  /** The reserve should be renewed when nothing else is to be written: sooner would write what may be consumed in a moment. */
+  isReserveDue = false;
   /** After a clean stop the next start would go on right here. */
   isExact = false;
   /** Sealed positions that were finished or received since values were last rewritten. */
@@ -122,7 +124,8 @@ export class SessionQueue {
     this.pending ??= new PendingDeliveries(position);
     while (this.pending.first + this.pending.offsets.length < position) this.pending.offsets.push(-1);
     this.end = position + 1;
-    if (this.end > this.reserved - RESERVE / 2) this.stateChanged = true;
+    if (this.end > this.reserved - RESERVE / 2) this.isReserveDue = true;
+    if (this.end > this.reserved - RESERVE / 8) this.stateChanged = true;
     return this.pending.records;
   }
 
@@ -210,6 +213,7 @@ export class SessionQueue {
 
   committed(): void {
     this.stateChanged = false;
+    this.isReserveDue = false;
     this.isExact = false;
     this.reserved = this.end + RESERVE;
     this.releasePending();

@@ -65,6 +65,8 @@ export class SharedMessages {
   readonly #counts = new Map<number, Counts>();
   #recent: Counts | null = null;
   readonly #values = new Map<number, RecordBuffer>();
+  /** Where the last look found its message: queues refer to shared messages in order, so the next one stands behind it. */
+  #cursor: { readonly records: RecordBuffer; at: number } | null = null;
 
   constructor(ground: Ground) {
     this.#ground = ground;
@@ -137,6 +139,7 @@ export class SharedMessages {
       this.#records.view(pending.offset, view);
       return View.FOUND;
     }
+    if (this.#viewNext(number, view)) return View.FOUND;
     const first = this.#firstOf(number);
     const value = first < 0 ? null : this.#valueOf(first);
     if (value === null) return View.MISSING;
@@ -147,9 +150,24 @@ export class SharedMessages {
     for (let at = 0; at < value.end; at += value.length(at)) {
       if (value.number(at) !== number) continue;
       value.view(at, view);
+      this.#cursor = { records: value, at };
       return View.FOUND;
     }
     return View.MISSING;
+  }
+
+  /** Looks at the message of the cursor and a few behind it. */
+  #viewNext(number: number, view: MessageView): boolean {
+    const cursor = this.#cursor;
+    if (cursor === null) return false;
+    const { records } = cursor;
+    for (let at = cursor.at, tried = 0; at < records.end && tried < CURSOR_STEPS; at += records.length(at), tried++) {
+      if (records.number(at) !== number) continue;
+      records.view(at, view);
+      cursor.at = at;
+      return true;
+    }
+    return false;
   }
 
   /** Writes what came and what was counted down; returns how many messages were written. */
@@ -350,6 +368,7 @@ export class SharedMessages {
   #forget(first: number): void {
     this.#counts.delete(first);
     this.#values.delete(first);
+    this.#cursor = null;
     this.#recent = null;
   }
 
@@ -443,6 +462,7 @@ export class SharedMessages {
 }
 
 const DAMAGED = 'damaged';
+const CURSOR_STEPS = 4;
 const RECORDS_KEPT_BYTES = 4 * 1_048_576;
 
 /** Index of a value in a rising list, -1 when it is not there. */

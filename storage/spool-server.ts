@@ -6,7 +6,7 @@
 import type { MessageView } from '../protocol/publish.ts';
 import { type Doorbell, Sleep } from './doorbell.ts';
 
-import { SpoolState } from './figures.ts';
+import { Figure, SpoolState } from './figures.ts';
 import { Intent, LARGE_BYTES, messageBytes, Operand, RECORD_FIXED_BYTES, Report, writeMessage } from './intents.ts';
 import { takeInventory } from './inventory.ts';
 import type { RecordContent } from './records.ts';
@@ -33,12 +33,19 @@ export interface ServerSettings {
   readonly commitWindowMs: number;
 }
 
+/**
+ * How far the window stretches while most of what it let out was consumed right after it was written: receivers that keep up, but a little
+ * slower than the window. Waiting for them saves their messages the way to the disk.
+ */
+const STRETCH_MAX = 8;
+const SHRINK = 0.25;
 /** A batch of this size does not wait for the window. */
 const BATCH_BYTES_MAX = 4 * 1_048_576;
 /** Below so many intents in one look the engine is not busy: the thread lets itself be woken inside the window. */
 const BUSY_INTENTS = 64;
 const IDLE_MS = 1_000;
 const READS_RETRY_MS = 1;
+const CLEAN_LOOK_MS = 1;
 /** No intent for so long: there is time for housekeeping. */
 const QUIET_MS = 1_000;
 /** Room that an answer leaves in the reports for what cannot wait. */
@@ -62,6 +69,12 @@ export class SpoolServer {
   #closing = false;
   #urgentSeen = 0;
   #busyAtMs = -Infinity;
+  /** The window is this many times the one that is set. */
+  #stretch = 1;
+  /** Deliveries written by the last commit, and consumed before and since. */
+  #writtenBefore = 0;
+  #consumedBefore = 0;
+  #lastWritten = 0;
   /** How deeply the thread should sleep: under load it gathers what comes until its time is up. */
   sleep: Sleep = Sleep.LIGHT;
 
@@ -118,11 +131,12 @@ export class SpoolServer {
     this.#ring();
     const isBusy = taken >= BUSY_INTENTS && this.#batchSinceMs !== Infinity && this.#reads.length === 0;
     this.sleep = isBusy ? Sleep.DEEP : Sleep.LIGHT;
-    const windowMs =
-      this.#batchSinceMs === Infinity ? IDLE_MS : this.#settings.commitWindowMs - (clock.monotonicMs() - this.#batchSinceMs);
+    const windowMs = this.#batchSinceMs === Infinity ? IDLE_MS : this.#windowMs - (clock.monotonicMs() - this.#batchSinceMs);
     // Reads that found no room in the reports are tried again: nobody rings when the engine has made some.
     const readsMs = this.#reads.length > 0 ? READS_RETRY_MS : IDLE_MS;
-    return Math.max(0, Math.min(windowMs, spool.eraser.dueInMs(), readsMs));
+    // While receivers keep up, a moment may come at which nothing is left to write: it must not be slept through.
+    const lookMs = isBusy && this.#stretch > 1 ? CLEAN_LOOK_MS : IDLE_MS;
+    return Math.max(0, Math.min(windowMs, spool.eraser.dueInMs(), readsMs, lookMs));
   }
 
   #endBatch(spool: Spool, nowMs: number): void {
@@ -131,11 +145,28 @@ export class SpoolServer {
       this.#report(Report.DURABLE, 0, 0, 0);
       return;
     }
-    if (nowMs - this.#batchSinceMs < this.#settings.commitWindowMs && spool.pendingBytes < BATCH_BYTES_MAX) return;
+    if (nowMs - this.#batchSinceMs < this.#windowMs && spool.pendingBytes < BATCH_BYTES_MAX) return;
+    this.#adapt(spool);
     const before = spool.figures.state;
     if (spool.commit()) this.#batchSinceMs = Infinity;
     else this.#batchSinceMs = spool.clock.monotonicMs();
     if (this.#batchSinceMs === Infinity || spool.figures.state !== before) this.#report(Report.DURABLE, 0, 0, 0);
+  }
+
+  get #windowMs(): number {
+    return this.#settings.commitWindowMs * this.#stretch;
+  }
+
+  /** Stretches the window when at least half of what the last commit wrote was consumed until this one; else lets it shrink. */
+  #adapt(spool: Spool): void {
+    const written = spool.figures.get(Figure.WRITTEN);
+    const consumed = spool.consumed;
+    const wrote = this.#lastWritten;
+    const tooEarly = wrote > 0 && consumed - this.#consumedBefore >= wrote / 2;
+    this.#stretch = tooEarly ? Math.min(this.#stretch * 2, STRETCH_MAX) : Math.max(1, this.#stretch - SHRINK);
+    this.#consumedBefore = consumed;
+    this.#lastWritten = written - this.#writtenBefore;
+    this.#writtenBefore = written;
   }
 
   #takeIntents(spool: Spool): number {

@@ -101,6 +101,9 @@ export class Spool {
     this.health = new DiskHealth(ground.disk, settings, clock, figures, events);
   }
 
+  /** Sealed deliveries that were finished so far. */
+  consumed = 0;
+
   /** Intents applied so far. */
   get applied(): number {
     return this.#applied;
@@ -494,6 +497,7 @@ export class Spool {
       if (reference >= 0) this.shared.release(reference, size);
       this.figures.add(Figure.ELIDED, 1);
     } else if (found !== null) {
+      this.consumed++;
       queue.touch(position, found.size, found.reference >= 0);
       if (found.reference >= 0) this.shared.release(found.reference, found.size);
       this.eraser.consumed();
@@ -560,9 +564,21 @@ export class Spool {
     this.eraser.consumed();
   }
 
+  /** Whether a queue's reserve is due: its row is to be written. */
+  #renewReserves(): boolean {
+    let any = false;
+    for (const queue of this.#dirty) {
+      if (!queue.isReserveDue) continue;
+      queue.stateChanged = true;
+      any = true;
+    }
+    return any;
+  }
+
   /** Nothing is left to write: what was applied counts as durable. */
   publishIfClean(): boolean {
     if (this.hasChanges) return false;
+    if (this.#renewReserves()) return this.commit();
     for (const queue of this.#dirty) queue.releasePending();
     this.#dirty.clear();
     this.shared.releasePending();

@@ -30,6 +30,8 @@ export function makePlan(settings: Settings): Plan {
   const casting = cast(settings, `bench/${name}`);
   const { defaults, course } = casting;
   const limit = settings.limit ?? defaults.limit ?? 0;
+  // It ends by itself, so that all of it counts.
+  const hasEnd = limit > 0 || (casting.publishers.length > 0 && casting.publishers.every((group) => group.limit !== undefined));
   const kills = settings.killAfter !== undefined;
   const isPersistent = course !== Course.TRAFFIC && course !== Course.CONNECTIONS;
   const keeps = settings.clean === false || kills || isPersistent;
@@ -51,8 +53,8 @@ export function makePlan(settings: Settings): Plan {
     subscribers: subscribersOf(settings, casting),
     idle: casting.idle,
     closed: casting.closed,
-    warmUpS: settings.warmUp ?? (limit > 0 ? 0 : (defaults.warmUp ?? WARM_UP_S)),
-    durationS: settings.duration ?? (limit > 0 ? 0 : (defaults.duration ?? DURATION_S)),
+    warmUpS: settings.warmUp ?? (hasEnd ? 0 : (defaults.warmUp ?? WARM_UP_S)),
+    durationS: settings.duration ?? (hasEnd ? 0 : (defaults.duration ?? DURATION_S)),
     settleS: settings.settle ?? (kills || isPersistent ? SETTLE_STORED_S : SETTLE_S),
     stormEveryS: settings.stormEvery ?? defaults.stormEvery ?? 0,
     kill: killOf(settings),

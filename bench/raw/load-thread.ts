@@ -1,4 +1,4 @@
-// A thread of the load: does what it is told, one command after the other, and tells what happens every second.
+// A thread of the load: does what it is told, one command after the other, and tells what happens every second. Whoever started it ends it.
 import { parentPort, workerData } from 'node:worker_threads';
 import { messageOf } from '../../engine/cli/failure.ts';
 import type { FromThread, LoadData, ToThread } from './account.ts';
@@ -14,10 +14,7 @@ const load = new Load(workerData as LoadData, (interval) => say({ kind: 'interva
 
 port.on('message', ({ number, command }: ToThread) => {
   load.act(command).then(
-    (answer) => {
-      say({ kind: 'answer', number, answer });
-      if (command.do === 'end') port.close();
-    },
+    (answer) => say({ kind: 'answer', number, answer }),
     (error: unknown) => say({ kind: 'failed', number, message: messageOf(error) }),
   );
 });

@@ -35,7 +35,10 @@ export function runOf(word: number): number {
   return word >>> 24;
 }
 
-export function writeHeader(view: DataView, at: number, word: number, number: number, sent: number, bytes: number): void {
+/** @param sentUs time of the clock, of which the low 32 bits are kept, without what is less than a microsecond */
+export function writeHeader(view: DataView, at: number, word: number, number: number, sentUs: number, bytes: number): void {
+  // The check is over what is kept: with the whole time, its sums would now and then be rounded to another microsecond.
+  const sent = sentUs >>> 0;
   view.setUint32(at, word);
   view.setUint32(at + NUMBER_AT, number);
   view.setUint32(at + SENT_AT, sent);

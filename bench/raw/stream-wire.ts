@@ -1,6 +1,6 @@
 // The way to the broker: a stream of MQTT bytes over TCP or TLS; websocket-wire.ts puts frames around them. Plain TCP reads into one
 // buffer that all connections of the thread share, and everything writes what is handed in without a copy.
-import { connect, type Socket } from 'node:net';
+import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectSecure } from 'node:tls';
 
 /** Takes the bytes [from, to) of `chunk`, which is valid for the call only. */
@@ -134,7 +134,8 @@ const ADVICE: Readonly<Record<string, string>> = {
 function secureOptions(address: WireAddress) {
   const { host, ca, cert, key, checksName } = address;
   return {
-    servername: host,
+    // A name, not an address (RFC 6066 §3).
+    ...(isIP(host) === 0 ? { servername: host } : {}),
     ...(ca === null ? {} : { ca }),
     ...(cert === null ? {} : { cert }),
     ...(key === null ? {} : { key }),

@@ -1,7 +1,7 @@
 // One process at a time: a data directory belongs to whoever listens on the socket in it. The kernel ends the claim with the process, however
 // it dies, so there is nothing to clean up after a crash. The same socket answers questions about what the directory holds: one request a
 // connection, a word and a line feed, answered by one line of JSON. Who may enter the directory may ask.
-import { chmodSync, existsSync, mkdirSync, unlinkSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, statSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 
@@ -15,6 +15,11 @@ export class FolderBusyError extends Error {}
 export interface FolderLock {
   /** Answers requests from now on; until then there is no answer. */
   answer(respond: (request: string) => Promise<unknown>): void;
+  /**
+   * Whether the socket is still this one. Two processes that come upon a left-over socket at the same time both take it away
+   * and both listen: the one whose socket lies there in the end has the folder. To be asked before anything is written there.
+   */
+  isHeld(): boolean;
   unlock(): Promise<void>;
 }
 
@@ -40,11 +45,15 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
   }
   let respond: (request: string) => Promise<unknown> = async () => ({ error: 'the broker is starting' });
   const server = await listen(path, folder, (socket) => serve(socket, (request) => respond(request)));
+  const { ino } = statSync(path);
+  const isHeld = () => statSync(path, { throwIfNoEntry: false })?.ino === ino;
   return {
+    isHeld,
     answer(next) {
       respond = next;
     },
-    unlock: () => new Promise((resolve) => server.close(() => resolve())),
+    // Closing takes the socket away, also when it is somebody else's by now.
+    unlock: () => (isHeld() ? new Promise((resolve) => server.close(() => resolve())) : Promise.resolve()),
   };
 }
 

@@ -5,7 +5,7 @@ import { allocateDoorbell, Doorbell } from '../../storage/doorbell.ts';
 import { allocateFigures, Figures } from '../../storage/figures.ts';
 import { allocateRing, RingConsumer, RingProducer } from '../../storage/ring.ts';
 import { SpoolStore } from '../../storage/spool-store.ts';
-import { type FolderLock, lockFolder } from './folder-lock.ts';
+import { FolderBusyError, type FolderLock, lockFolder } from './folder-lock.ts';
 import { findMasterKey, type MasterKeySource } from './master-key.ts';
 import type { SpoolThreadAnswer, SpoolThreadData } from './thread.ts';
 
@@ -77,6 +77,10 @@ async function start(options: SpoolOptions, master: Uint8Array | null, lock: Fol
   if (!answer.open) {
     await worker.terminate();
     throw new Error(answer.message);
+  }
+  if (!lock.isHeld()) {
+    await worker.terminate();
+    throw new FolderBusyError(`${folder}: another lethe took this data directory at the same moment; give each its own --data`);
   }
   worker.removeAllListeners();
   const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));

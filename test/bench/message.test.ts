@@ -60,6 +60,19 @@ describe('payload', () => {
       500,
     ));
 
+  test('carries the microseconds of any time of the clock, and its check is over those', () =>
+    check(
+      fc.property(messages, fc.double({ min: 1, max: 2 ** 45, noNaN: true }), ({ stream, number, bytes }, sentUs) => {
+        // So close under a whole microsecond that a sum may be rounded up to it.
+        for (const time of [sentUs, Math.ceil(sentUs) - 2 ** -12, Math.ceil(sentUs) - 2 ** -8]) {
+          const payload = payloadOf(1, stream, number, time, bytes);
+          expect(isWhole(payload)).toBe(true);
+          expect(readSent(viewOf(payload), 0)).toBe(Math.floor(time) % 2 ** 32);
+        }
+      }),
+      500,
+    ));
+
   test('with any bit changed is not believed', () =>
     check(
       fc.property(messages, fc.nat(), ({ run, stream, number, sent, bytes }, at) => {

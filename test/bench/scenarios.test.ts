@@ -62,7 +62,7 @@ describe.each(brokers)('%s', (_name, port) => {
   });
 
   test.each([1, 3])('fan-in on %i threads', async (threads) => {
-    const measured = await measure({ scenario: 'fan-in', clients: 8, limit: 4_000, qos: 1, window: 5, threads, port: port() });
+    const measured = await measure({ scenario: 'fan-in', clients: 8, limit: 4_000, qos: 1, window: 2, threads, port: port() });
     expectAll(measured, 4_000, 4_000);
   });
 
