@@ -3,7 +3,7 @@
 import { type Disk, DiskError, DiskFault } from './disk.ts';
 import { Figure, type Figures, SpoolState } from './figures.ts';
 import { MetaRow, RowKind, rowKey } from './rows.ts';
-import type { SpoolClock, SpoolEvents, SpoolSettings } from './spool.ts';
+import type { SpoolClock, SpoolEvents, SpoolSettings } from './surroundings.ts';
 
 const LOOK_MS = 1_000;
 /**
@@ -14,6 +14,8 @@ const COMPACT_FILE_BYTES_MIN = 16 * 1_048_576;
 const COMPACT_USED_BYTES_MAX = 512 * 1_048_576;
 const COMPACT_LOOK_MS = 5_000;
 const PROBE = new Uint8Array(8);
+/** A disk that was full has room again from here on, or when half of the file holds nothing. */
+const ROOM_BYTES = 4 * 1_048_576;
 
 export class DiskHealth {
   readonly #disk: Disk;
@@ -65,9 +67,12 @@ export class DiskHealth {
     this.succeeded();
   }
 
-  /** The disk took a step. */
+  /** The disk took a step. One that was full has room when more than that would fit: a small step finds a place for long. */
   succeeded(): void {
-    if (!this.#isLow) this.#good('the spool has room again');
+    if (this.#figures.state !== SpoolState.FULL || this.#isLow) return;
+    const { fileBytes, freeBytes } = this.#disk.usage();
+    if (this.#disk.availableBytes() < ROOM_BYTES && freeBytes < fileBytes / 2) return;
+    this.#good('the spool has room again');
   }
 
   /** The disk did not take a step, or the key file a write. Throws what is no fault of theirs. */

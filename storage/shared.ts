@@ -97,6 +97,10 @@ export class SharedMessages {
     return false;
   }
 
+  get hasPending(): boolean {
+    return this.#pending.size > 0;
+  }
+
   /** Whether a sealed value holds messages that nobody waits for. */
   get isTouched(): boolean {
     for (const counts of this.#counts.values()) if (counts.touched) return true;

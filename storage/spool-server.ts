@@ -12,9 +12,10 @@ import { takeInventory } from './inventory.ts';
 import type { RecordContent } from './records.ts';
 import { recoverSpool } from './recovery.ts';
 import type { RingConsumer, RingProducer } from './ring.ts';
-import type { Spool, SpoolEvents } from './spool.ts';
+import type { Spool } from './spool.ts';
 import { RECEIVED_BIT } from './spool-store.ts';
 import type { GoneReason } from './store.ts';
+import type { SpoolEvents } from './surroundings.ts';
 
 /** The thread's ends of what is shared with the engine. */
 export interface ServerLink {
@@ -145,8 +146,11 @@ export class SpoolServer {
       this.#report(Report.DURABLE, 0, 0, 0);
       return;
     }
-    if (nowMs - this.#batchSinceMs < this.#windowMs && spool.pendingBytes < BATCH_BYTES_MAX) return;
-    this.#adapt(spool);
+    const ageMs = nowMs - this.#batchSinceMs;
+    // In a stretched window a moment without messages is the one to write what else there is.
+    const isMoment = this.#stretch > 1 && ageMs >= this.#settings.commitWindowMs && !spool.hasMessages;
+    if (!isMoment && ageMs < this.#windowMs && spool.pendingBytes < BATCH_BYTES_MAX) return;
+    if (!isMoment) this.#adapt(spool);
     const before = spool.figures.state;
     if (spool.commit()) this.#batchSinceMs = Infinity;
     else this.#batchSinceMs = spool.clock.monotonicMs();

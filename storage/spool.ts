@@ -7,6 +7,7 @@
 //   3. a key is durable before it seals (the vault sees to that).
 // A message that is put and dropped between two commits is never written.
 import type { MessageView } from '../protocol/publish.ts';
+import { Books } from './books.ts';
 import { Directory } from './directory.ts';
 import { DiskHealth } from './disk-health.ts';
 import { Eraser } from './eraser.ts';
@@ -25,28 +26,7 @@ import { SharedMessages } from './shared.ts';
 import { planEnd } from './starts.ts';
 import { type Ground, Step } from './step.ts';
 import { GoneReason, type Held } from './store.ts';
-
-/** What the spool is told about time and how it is set. */
-export interface SpoolSettings {
-  /** Longest time that a message is kept, in ms. */
-  readonly retentionMs: number;
-  /** Time in ms within which what was consumed must be beyond recovery. */
-  readonly eraseWithinMs: number;
-  /** Bytes that the file system must have left before new messages are taken. */
-  readonly diskFloorBytes: number;
-}
-
-export interface SpoolClock {
-  wallMs(): number;
-  monotonicMs(): number;
-}
-
-/** What the spool says of its own accord. */
-export interface SpoolEvents {
-  gone(session: number, position: number, bytes: number, reason: GoneReason): void;
-  retainedGone(number: number): void;
-  trouble(message: string): void;
-}
+import type { SpoolClock, SpoolEvents, SpoolSettings } from './surroundings.ts';
 
 /** One delivery that a read found; `view` is borrowed for the call, null when the message was received. False: no room, stop here. */
 export type ReadVisitor = (position: number, bits: number, ids: Uint8Array, view: MessageView | null) => boolean;
@@ -71,7 +51,7 @@ export class Spool {
   /** Deliveries owed to all sessions, and their bytes; those among them that share a message. */
   #retained = 0;
   #retainedBytes = 0;
-  #owed = { messages: 0, bytes: 0, references: 0, referenceBytes: 0 };
+  readonly #owed = new Books();
   readonly #dirty = new Set<SessionQueue>();
   /** Sessions that go with the next commit. */
   readonly #dropped: SessionQueue[] = [];
@@ -123,7 +103,7 @@ export class Spool {
   /** Takes a queue that a start found. */
   adopt(queue: SessionQueue): void {
     this.queues.set(queue.session, queue);
-    this.#account(queue, 1);
+    this.#owed.account(queue, 1);
     if (queue.stateChanged) this.#dirty.add(queue);
   }
 
@@ -154,7 +134,7 @@ export class Spool {
     const { session } = queue;
     this.objects.remove(RowKind.SESSION, session, 0);
     this.objects.removeSubscriptions(session);
-    this.#account(queue, -1);
+    this.#owed.account(queue, -1);
     this.eraser.consumed();
     this.#releaseReferences(queue);
     this.queues.delete(session);
@@ -332,6 +312,13 @@ export class Spool {
     return false;
   }
 
+  /** Whether a message is among it. */
+  get hasMessages(): boolean {
+    if (this.shared.hasPending) return true;
+    for (const queue of this.#dirty) if (queue.pending !== null && queue.pending.alive > 0) return true;
+    return false;
+  }
+
   /** Bytes that wait to be written, roughly. */
   get pendingBytes(): number {
     let bytes = 0;
@@ -466,9 +453,9 @@ export class Spool {
   }
 
   #placed(queue: SessionQueue, offset: number): void {
-    this.#account(queue, -1);
+    this.#owed.account(queue, -1);
     queue.placed(offset);
-    this.#account(queue, 1);
+    this.#owed.account(queue, 1);
     this.#dirty.add(queue);
   }
 
@@ -488,7 +475,7 @@ export class Spool {
     const found = offset >= 0 ? null : this.locate(queue, position);
     if (!this.isOwed(queue, position)) return -1;
     const bytes = queue.bytes;
-    this.#account(queue, -1);
+    this.#owed.account(queue, -1);
     if (offset >= 0) {
       const { records } = queue.pending!;
       const reference = records.reference(offset);
@@ -506,24 +493,15 @@ export class Spool {
       queue.suspect(position);
       this.repair.doubt(queue);
     }
-    this.#account(queue, 1);
+    this.#owed.account(queue, 1);
     return bytes - queue.bytes;
-  }
-
-  /** Takes the counts of a queue on the books of the whole spool, or off them. */
-  #account(queue: SessionQueue, sign: 1 | -1): void {
-    const owed = this.#owed;
-    owed.messages += sign * queue.messages;
-    owed.bytes += sign * queue.bytes;
-    owed.references += sign * queue.references;
-    owed.referenceBytes += sign * queue.referenceBytes;
   }
 
   /** Counts of a queue changed under repair. */
   recount(queue: SessionQueue, change: () => void): void {
-    this.#account(queue, -1);
+    this.#owed.account(queue, -1);
     change();
-    this.#account(queue, 1);
+    this.#owed.account(queue, 1);
     this.#dirty.add(queue);
   }
 

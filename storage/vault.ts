@@ -9,7 +9,8 @@
 //
 // Invariants: a key seals one value, ever; a slot is either free or named by exactly one value; a slot's key is durable before it is
 // used. At start every slot that no value names is made anew, so what a crash left half done is erased too.
-import { createCipheriv, createDecipheriv, createHash, hkdfSync } from 'node:crypto';
+import { createHash, hkdfSync } from 'node:crypto';
+import { KEY_BYTES, KeyWrap, WRAPPED_BYTES } from './wrap.ts';
 
 const MAGIC = Buffer.from('LETHEKEY');
 const VERSION = 1;
@@ -17,12 +18,9 @@ const FLAG_MASTER = 1;
 const HEADER_BYTES = 76;
 const HEADER_COPIES = [0, 2_048] as const;
 const SLOTS_FROM = 4_096;
-const KEY_BYTES = 32;
-export const SLOT_BYTES = 40;
+export const SLOT_BYTES = WRAPPED_BYTES;
 const SLOTS_MIN = 1_024;
 const SLOTS_MAX = 0x7fff_ffff;
-const WRAP = 'id-aes256-wrap';
-const WRAP_IV = Buffer.alloc(8, 0xa6);
 
 /** A file as the vault needs it: `sync` returns once every earlier write would survive a power cut. All of it may throw DiskError. */
 export interface KeyFile {
@@ -58,7 +56,7 @@ export class Vault {
   readonly hasMaster: boolean;
   readonly #file: KeyFile;
   readonly #random: RandomBytes;
-  readonly #slotKey: Buffer;
+  readonly #wrap: KeyWrap;
   readonly #storeKey: Buffer;
   readonly #slotsMin: number;
   #slots = 0;
@@ -74,7 +72,7 @@ export class Vault {
     this.#slotsMin = slotsMin;
     this.hasMaster = header.hasMaster;
     this.#storeKey = header.storeKey;
-    this.#slotKey = derive(header.storeKey, 'slots');
+    this.#wrap = new KeyWrap(derive(header.storeKey, 'slots'));
     this.#slots = Math.max(0, Math.floor((file.size() - SLOTS_FROM) / SLOT_BYTES));
   }
 
@@ -143,8 +141,7 @@ export class Vault {
   take(): number {
     if (this.#free.length === 0) this.#grow();
     const slot = this.#free.pop()!;
-    if (this.#recent.size >= RECENT_MAX) this.#recent.delete(this.#recent.keys().next().value!);
-    this.#recent.set(slot, this.#freeKeys.pop()!);
+    this.#remember(slot, this.#freeKeys.pop()!);
     return slot;
   }
 
@@ -153,7 +150,13 @@ export class Vault {
     const recent = this.#recent.get(slot);
     if (recent !== undefined) return recent;
     if (slot >= this.#slots) throw new VaultError('broken', `the key file has no slot ${slot}`);
-    return unwrap(this.#slotKey, this.#file.read(SLOTS_FROM + slot * SLOT_BYTES, SLOT_BYTES));
+    // Values that were written together stand in slots side by side, and are read together.
+    const count = Math.min(AHEAD, this.#slots - slot);
+    const keys = this.#wrap.unwrap(this.#file.read(SLOTS_FROM + slot * SLOT_BYTES, count * SLOT_BYTES));
+    for (const [i, key] of keys.entries()) if (key !== null && !this.#recent.has(slot + i)) this.#remember(slot + i, key);
+    const found = keys[0] ?? null;
+    if (found === null) throw new VaultError('broken', 'a key of the spool does not unwrap');
+    return found;
   }
 
   /** Overwrites the keys of `slots` and flushes: after this returns what they sealed cannot be read by anybody. */
@@ -166,26 +169,29 @@ export class Vault {
   close(): void {
     for (const key of this.#freeKeys) key.fill(0);
     for (const key of this.#recent.values()) key.fill(0);
-    this.#slotKey.fill(0);
     this.#storeKey.fill(0);
     this.#file.close();
   }
 
   /** Writes fresh keys into slots, neighbours in one write, and lists them as free once they are durable. */
   #refresh(slots: readonly number[]): void {
-    const keys = slots.map(() => Buffer.from(this.#random(KEY_BYTES)));
+    const drawn = Buffer.from(this.#random(slots.length * KEY_BYTES));
+    const keys = slots.map((_, i) => drawn.subarray(i * KEY_BYTES, (i + 1) * KEY_BYTES));
     const rising = slots.map((_, i) => i).sort((a, b) => slots[a]! - slots[b]!);
     for (let i = 0; i < rising.length; ) {
       const first = slots[rising[i]!]!;
-      const wrapped: Buffer[] = [];
-      for (; i < rising.length && slots[rising[i]!] === first + wrapped.length; i++) {
-        wrapped.push(wrap(this.#slotKey, keys[rising[i]!]!));
-      }
-      this.#file.write(SLOTS_FROM + first * SLOT_BYTES, Buffer.concat(wrapped));
+      const side: Buffer[] = [];
+      for (; i < rising.length && slots[rising[i]!] === first + side.length; i++) side.push(keys[rising[i]!]!);
+      this.#file.write(SLOTS_FROM + first * SLOT_BYTES, this.#wrap.wrap(side));
     }
     this.#file.sync();
     for (const slot of slots) this.#free.push(slot);
     for (const key of keys) this.#freeKeys.push(key);
+  }
+
+  #remember(slot: number, key: Buffer): void {
+    if (this.#recent.size >= RECENT_MAX) this.#recent.delete(this.#recent.keys().next().value!);
+    this.#recent.set(slot, key);
   }
 
   #grow(): void {
@@ -199,6 +205,8 @@ export class Vault {
 
 /** Keys of values that may be read again soon are remembered; the rest is unwrapped when it is needed. */
 const RECENT_MAX = 4_096;
+/** Slots that are read and unwrapped at once. */
+const AHEAD = 16;
 
 function derive(key: Uint8Array, purpose: string): Buffer {
   return Buffer.from(hkdfSync('sha256', key, new Uint8Array(0), `lethe spool v1 ${purpose}`, KEY_BYTES));
@@ -209,21 +217,6 @@ function headerKey(master: Uint8Array | null, salt: Uint8Array): Buffer {
   return Buffer.from(hkdfSync('sha256', master ?? new Uint8Array(0), salt, 'lethe spool v1 header', KEY_BYTES));
 }
 
-function wrap(wrappingKey: Uint8Array, key: Uint8Array): Buffer {
-  const cipher = createCipheriv(WRAP, wrappingKey, WRAP_IV);
-  return Buffer.concat([cipher.update(key), cipher.final()]);
-}
-
-/** @throws VaultError when the wrapped key does not belong to `wrappingKey` */
-function unwrap(wrappingKey: Uint8Array, wrapped: Uint8Array): Buffer {
-  const decipher = createDecipheriv(WRAP, wrappingKey, WRAP_IV);
-  try {
-    return Buffer.concat([decipher.update(wrapped), decipher.final()]);
-  } catch {
-    throw new VaultError('broken', 'a key of the spool does not unwrap');
-  }
-}
-
 function encodeHeader(storeKey: Uint8Array, master: Uint8Array | null, random: RandomBytes): Buffer {
   const header = Buffer.alloc(HEADER_BYTES);
   const salt = random(16);
@@ -231,7 +224,7 @@ function encodeHeader(storeKey: Uint8Array, master: Uint8Array | null, random: R
   header.writeUInt32LE(VERSION, 8);
   header.writeUInt32LE(master === null ? 0 : FLAG_MASTER, 12);
   header.set(salt, 16);
-  wrap(headerKey(master, salt), storeKey).copy(header, 32);
+  new KeyWrap(headerKey(master, salt)).wrap([storeKey]).copy(header, 32);
   header.writeUInt32LE(headerCheck(header), HEADER_BYTES - 4);
   return header;
 }
@@ -258,11 +251,8 @@ function readHeader(file: KeyFile, master: Uint8Array | null): Header {
   for (const copy of copies) {
     const hasMaster = (copy.readUInt32LE(12) & FLAG_MASTER) !== 0;
     if (hasMaster !== (master !== null)) continue;
-    try {
-      return { storeKey: unwrap(headerKey(master, copy.subarray(16, 32)), copy.subarray(32, 72)), hasMaster };
-    } catch {
-      // the other copy may have it
-    }
+    const [storeKey] = new KeyWrap(headerKey(master, copy.subarray(16, 32))).unwrap(copy.subarray(32, 72));
+    if (storeKey) return { storeKey, hasMaster }; // otherwise the other copy may have it
   }
   const wants = copies.some((copy) => (copy.readUInt32LE(12) & FLAG_MASTER) !== 0);
   if (wants && master === null)

@@ -5,9 +5,10 @@ import type { MessageView } from '../../protocol/publish.ts';
 import { allocateFigures, Figures } from '../../storage/figures.ts';
 import { openFolder } from '../../storage/folder.ts';
 import { recoverSpool } from '../../storage/recovery.ts';
-import { Spool, type SpoolSettings } from '../../storage/spool.ts';
+import { Spool } from '../../storage/spool.ts';
 import type { Ground } from '../../storage/step.ts';
 import type { RecoveryVisitor } from '../../storage/store.ts';
+import type { SpoolSettings } from '../../storage/surroundings.ts';
 
 const START_MS = Date.UTC(2026, 0, 1);
 export const DAY_MS = 86_400_000;

@@ -1,43 +1,35 @@
 // One life of a spool, driven directly and checked against the oracle after every step: what it gives to reads, what it says it holds,
 // what is left on the disk after a crash, and whether what was consumed is beyond recovery.
 import { expect } from 'vitest';
-import { MessageView } from '../../protocol/publish.ts';
+import type { MessageView } from '../../protocol/publish.ts';
 import type { Disk } from '../../storage/disk.ts';
 import { allocateFigures, Figures, SpoolState } from '../../storage/figures.ts';
-import { RecordBuffer } from '../../storage/records.ts';
 import { recoverSpool } from '../../storage/recovery.ts';
-import { RowKind, rowKey } from '../../storage/rows.ts';
-import { openValue } from '../../storage/salvage.ts';
-import { RowSealer, sealedFacts, unseal } from '../../storage/sealed.ts';
-import { Spool, type SpoolEvents, type SpoolSettings } from '../../storage/spool.ts';
+import type { RowKind } from '../../storage/rows.ts';
+import { RowSealer } from '../../storage/sealed.ts';
+import { Spool } from '../../storage/spool.ts';
 import { noteStart, readStarts } from '../../storage/starts.ts';
 import { GoneReason } from '../../storage/store.ts';
+import type { SpoolEvents, SpoolSettings } from '../../storage/surroundings.ts';
 import { Vault } from '../../storage/vault.ts';
 import { SeededRandom } from '../seeded-random.ts';
 import { Killed, MemoryDisk } from './memory-disk.ts';
 import { MemoryKeyFile } from './memory-key-file.ts';
 import { fieldsOf } from './message.ts';
-import { describeDelivery, Oracle, type OracleMessage, type ReadDelivery } from './spool-oracle.ts';
+import { must, mustBeSame } from './must.ts';
+import { SealedValues } from './sealed-values.ts';
+import { describeDelivery, Oracle, type OracleMessage, type ReadDelivery, textOf } from './spool-oracle.ts';
 
 export const RETENTION_MS = 100_000;
 export const ERASE_WITHIN_MS = 1_000;
 const SETTINGS: SpoolSettings = { retentionMs: RETENTION_MS, eraseWithinMs: ERASE_WITHIN_MS, diskFloorBytes: 1_000_000 };
 const WALL_START_MS = 1_767_225_600_000;
 const SLOTS_MIN = 8;
-const UNKNOWN = -1;
 /** More positions than a life of these tests gives out between two starts, and how many starts the spool keeps apart. */
 const POSITIONS_MAX = 4_000;
 const STARTS_APART = 3;
 /** What a borrowed buffer holds once the loan is over. */
 const LOAN_OVER = 0xee;
-export const SEALED_KINDS: readonly RowKind[] = [
-  RowKind.QUEUE,
-  RowKind.SESSION,
-  RowKind.SUBSCRIPTION,
-  RowKind.SHARED,
-  RowKind.RETAINED,
-  RowKind.QUARANTINE,
-];
 
 /** What the spool said went without an acknowledgement. */
 export interface Gone {
@@ -72,9 +64,7 @@ export class SpoolHistory<SomeDisk extends Disk = MemoryDisk> {
   readonly #reopen: Reopen<SomeDisk>;
   /** Positions that were given out, by session and start: clients may know their packet identifiers. */
   readonly #used = new Map<number, { readonly started: number; readonly from: number; to: number }[]>();
-  readonly #dead: Uint8Array[] = [];
-  readonly #alive = new Map<string, Uint8Array>();
-  readonly #keys = new Set<string>();
+  readonly #values = new SealedValues();
   #trimming: { session: number; from: number } | null = null;
   #lent: Uint8Array | null = null;
   #open: OracleMessage | null = null;
@@ -338,7 +328,7 @@ export class SpoolHistory<SomeDisk extends Disk = MemoryDisk> {
     const clock = { wallMs: () => this.wallMs, monotonicMs: () => this.nowMs };
     this.started = noteStart(ground, readStarts(ground)?.started ?? 0);
     this.spool = new Spool(ground, SETTINGS, clock, this.figures, this.#events, this.started);
-    if (this.disk instanceof MemoryDisk) this.disk.written = (key, value) => this.#written(key, value);
+    if (this.disk instanceof MemoryDisk) this.disk.written = (key, value) => this.#values.written(this.vault, key, value);
   }
 
   readonly #events: SpoolEvents = {
@@ -510,46 +500,8 @@ export class SpoolHistory<SomeDisk extends Disk = MemoryDisk> {
    * opens what is not held any more.
    */
   checkErased(): void {
-    const owed = new Map([...this.oracle.sessions].map(([number, { deliveries }]) => [number, deliveries]));
-    const texts = new Set([...this.oracle.messages()].map(({ text }) => text));
-    const live = new Set<string>();
-    /** Slots of damaged values, which are kept for a while. */
-    const aside = new Set<number>();
-    let sealed = 0;
-    for (const kind of SEALED_KINDS) {
-      this.disk.range(rowKey(kind, 0, 0), rowKey((kind + 1) as RowKind, 0, 0), (key, value) => {
-        sealed++;
-        live.add(Buffer.from(value).toString('latin1'));
-        if (kind === RowKind.QUARANTINE) aside.add(sealedFacts(value)?.slot ?? UNKNOWN);
-        if (kind !== RowKind.QUEUE && kind !== RowKind.SHARED) return true;
-        const session = Buffer.from(key).readUInt32BE(1);
-        const records = openValue(this.vault, value)?.records ?? new RecordBuffer(0);
-        for (let at = 0; at < records.end; at += records.length(at)) {
-          const view = new MessageView();
-          const number = records.number(at);
-          if (kind === RowKind.QUEUE) {
-            const message = owed.get(session)?.get(number)?.message ?? null;
-            must(message !== null, `delivery ${session}/${number} is on the disk and not owed`);
-          } else {
-            records.view(at, view);
-            must(texts.has(textOf(view)), `shared message ${number} is on the disk and nobody waits for it`);
-          }
-        }
-        return true;
-      });
-    }
-    must(this.vault.freeSlots + sealed === this.vault.slots, 'a slot is neither free nor named by a value');
     const thief = Vault.open(this.file, null, (bytes) => this.random.bytes(bytes), SLOTS_MIN);
-    for (const [name, value] of this.#alive) {
-      if (live.has(name)) continue;
-      this.#alive.delete(name);
-      this.#dead.push(value);
-    }
-    if (aside.has(UNKNOWN)) return;
-    for (const value of this.#dead.splice(0)) {
-      if (aside.has(sealedFacts(value)!.slot)) this.#dead.push(value);
-      else must(unseal(thief, value)?.whole !== true, 'a forgotten value opens');
-    }
+    this.#values.check(this.disk, this.vault, thief, this.oracle);
   }
 
   /** Rows of a kind. */
@@ -560,18 +512,6 @@ export class SpoolHistory<SomeDisk extends Disk = MemoryDisk> {
       return true;
     });
     return rows;
-  }
-
-  /** Every value that was sealed, by a key that sealed nothing before. */
-  #written(key: Uint8Array, value: Uint8Array): void {
-    if (!SEALED_KINDS.includes(key[0] as RowKind) || key[0] === RowKind.QUARANTINE) return;
-    const name = Buffer.from(value).toString('latin1');
-    const facts = sealedFacts(value);
-    if (facts === null) return;
-    const secret = this.vault.keyOf(facts.slot).toString('hex');
-    must(!this.#keys.has(secret), 'a key seals twice');
-    this.#keys.add(secret);
-    this.#alive.set(name, Uint8Array.from(value));
   }
 
   /** The spool has let go of what it borrowed. */
@@ -593,25 +533,4 @@ const silentVisitor = {
 function readDelivery(position: number, bits: number, ids: Uint8Array, view: MessageView | null): ReadDelivery {
   const text = view === null ? null : textOf(view);
   return { position, bits, ids: Buffer.from(ids).toString('hex'), text, expiresAtMs: view?.expiresAtMs ?? Infinity };
-}
-
-function textOf(view: MessageView): string {
-  const parts = [
-    view.topic.subarray(view.topicFrom, view.topicTo),
-    view.properties.subarray(view.propertiesFrom, view.propertiesTo),
-    view.payload.subarray(view.payloadFrom, view.payloadTo),
-  ];
-  return Buffer.concat(parts).toString('latin1');
-}
-
-// Cheaper than the library's, which these lives would call a million times.
-
-function must(condition: boolean, what: string): void {
-  if (!condition) throw new Error(`not so: ${what}`);
-}
-
-function mustBeSame(actual: object, expected: object, what: string): void {
-  const given = Object.values(actual);
-  const wanted = Object.values(expected);
-  if (given.length !== wanted.length || given.some((value, i) => value !== wanted[i])) expect(actual, what).toEqual(expected);
 }

@@ -1,4 +1,5 @@
 // The plainest reading of what a spool holds: maps of what was put and not dropped. No batches, no values, no disk.
+import type { MessageView } from '../../protocol/publish.ts';
 import type { Held } from '../../storage/store.ts';
 
 export interface OracleMessage {
@@ -147,4 +148,14 @@ export class Oracle {
 
 export function describeDelivery({ position, bits, ids, text, expiresAtMs }: ReadDelivery): string {
   return `delivery ${position} ${bits} [${ids}] ${text === null ? 'received' : `<${text}>`} ${expiresAtMs}`;
+}
+
+/** Topic, properties and payload of a message, as the oracle keeps them. */
+export function textOf(view: MessageView): string {
+  const parts = [
+    view.topic.subarray(view.topicFrom, view.topicTo),
+    view.properties.subarray(view.propertiesFrom, view.propertiesTo),
+    view.payload.subarray(view.payloadFrom, view.payloadTo),
+  ];
+  return Buffer.concat(parts).toString('latin1');
 }
