@@ -34,7 +34,11 @@ export function addBenchOptions(command: Command, kind: Kind): void {
   if (publishes || subscribes) {
     command
       .option('-t, --topic <topic>', topicHelp(kind))
-      .option('-q, --qos <qos>', 'quality of service: 0, 1 or 2 (default 0; persistent, reconnect-storm 1)', choice([0, 1, 2]));
+      .option(
+        '-q, --qos <qos>',
+        `quality of service: 0, 1 or 2 (default 0${kind === Kind.RUN ? '; persistent, reconnect-storm 1' : ''})`,
+        choice([0, 1, 2]),
+      );
   }
   if (kind === Kind.RUN) {
     command
@@ -95,7 +99,7 @@ export function addBenchOptions(command: Command, kind: Kind): void {
         'kill the broker (SIGKILL) so long into the run, start it again, and account nevertheless',
         seconds,
       )
-      .option('--restart-command <command>', 'how it is started again (default: as by --start)');
+      .option('--restart-command <command>', 'how it is started again (default: as by --start); with --pid it is left running');
   }
   command.optionsGroup('Run:').option('--duration <seconds>', DURATION_HELP[kind], seconds);
   if (publishes) {

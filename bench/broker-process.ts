@@ -1,10 +1,10 @@
 // The process of the broker under load, where it is on this machine: what it costs, and for runs that want it, its violent end and its
 // return. It kills what the user named or what it started itself, nothing else.
-import type { ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure, messageOf } from '../engine/cli/failure.ts';
 import { hasEnded, startChild, stopChild, untilListening } from './child-process.ts';
-import { type ProcessCost, processCost } from './process-cost.ts';
+import { isRunning, type ProcessCost, processCost } from './process-cost.ts';
 import type { Mortal } from './run.ts';
 
 const READY_TIMEOUT_MS = 30_000;
@@ -21,31 +21,29 @@ interface Place {
 
 export class BrokerProcess implements Mortal {
   readonly #place: Place;
+  /** Whether it ends with the bench; what the user had running goes on when it was started again. */
+  readonly #isOwn: boolean;
   /** Null: unknown since a restart that left no process of ours. */
   #pid: number | null;
-  #child: ChildProcess | null;
+  #child: ChildProcess | null = null;
   /** CPU seconds of those that were killed. */
   #spent = { userS: 0, systemS: 0 };
 
-  private constructor(place: Place, pid: number | null, child: ChildProcess | null) {
+  private constructor(place: Place, pid: number | null, isOwn: boolean) {
     this.#place = place;
     this.#pid = pid;
-    this.#child = child;
+    this.#isOwn = isOwn;
   }
 
   /** One that runs already. */
   static watch(pid: number, place: Place): BrokerProcess {
-    try {
-      process.kill(pid, 0);
-    } catch (error) {
-      throw new Failure(`--pid ${pid}: ${messageOf(error)}`);
-    }
-    return new BrokerProcess(place, pid, null);
+    if (!isRunning(pid)) throw new Failure(`--pid ${pid}: there is no such process`);
+    return new BrokerProcess(place, pid, false);
   }
 
   /** Starts one, and waits until it takes connections. */
   static async start(command: string, place: Place): Promise<BrokerProcess> {
-    const broker = new BrokerProcess(place, null, null);
+    const broker = new BrokerProcess(place, null, true);
     await broker.#start(command);
     return broker;
   }
@@ -81,15 +79,18 @@ export class BrokerProcess implements Mortal {
 
   /** Ends it when the bench started it. */
   async stop(): Promise<void> {
-    if (this.#child !== null) await stopChild(this.#child);
+    if (this.#child !== null && this.#isOwn) await stopChild(this.#child);
   }
 
   async #start(command: string): Promise<void> {
     // The shell becomes a simple command, so that the child's pid is the broker's; a line of shell has to see to that itself.
     const line = SHELL_WORDS.test(command) ? command : `exec ${command}`;
-    const child = startChild('/bin/sh', ['-c', line], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = this.#isOwn
+      ? startChild('/bin/sh', ['-c', line], { stdio: ['ignore', 'ignore', 'pipe'] })
+      : spawn('/bin/sh', ['-c', line], { stdio: 'ignore', detached: true });
+    child.unref();
     let said = '';
-    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       said = (said + text).slice(-SAID_MAX);
     });
     this.#child = child;
@@ -114,13 +115,4 @@ export class BrokerProcess implements Mortal {
       await sleep(POLL_MS);
     }
   }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-  return processCost(pid) !== null || process.platform !== 'linux';
 }

@@ -125,8 +125,13 @@ export class SessionQueue {
     while (this.pending.first + this.pending.offsets.length < position) this.pending.offsets.push(-1);
     this.end = position + 1;
     if (this.end > this.reserved - RESERVE / 2) this.isReserveDue = true;
-    if (this.end > this.reserved - RESERVE / 8) this.stateChanged = true;
+    if (this.isReserveShort) this.stateChanged = true;
     return this.pending.records;
+  }
+
+  /** Positions are about to be used that no row has reserved: one must be written before that. */
+  get isReserveShort(): boolean {
+    return this.end > this.reserved - RESERVE / 8;
   }
 
   placed(offset: number): void {
@@ -241,7 +246,7 @@ export class SessionQueue {
     }
     let from = 0;
     for (let at = 0; at < end; ) {
-      survivors.finish(at);
+      survivors.finish(at, step.checkSeed);
       const next = at + survivors.length(at);
       if (next - from > PLAIN_BYTES_TARGET && at > from) {
         step.sealRecords(RowKind.QUEUE, this.session, survivors, from, at);

@@ -11,7 +11,8 @@
 //   48 content         subscription identifiers, topic, properties, payload
 //
 // A reference stands for a shared message: its content is the message's number (f64), then the subscription identifiers; `payload` says how
-// many bytes the message has. The check finds out which records of a damaged value are whole; against forgery there is the seal.
+// many bytes the message has. The check finds out which records of a damaged value are whole; it begins with a secret of the store, so that a payload that looks like
+// records is not taken for some. Against any other forgery there is the seal.
 import { copyBytes } from '../protocol/bytes.ts';
 import type { MessageView } from '../protocol/publish.ts';
 
@@ -117,9 +118,9 @@ export class RecordBuffer {
     this.end += length;
   }
 
-  /** Writes the check of a finished record. */
-  finish(at: number): void {
-    this.words[at >> 2] = check(this.words, (at >> 2) + 1, (at + this.length(at)) >> 2);
+  /** Writes the check of a finished record; `seed` is the store's own. */
+  finish(at: number, seed: number): void {
+    this.words[at >> 2] = check(this.words, (at >> 2) + 1, (at + this.length(at)) >> 2, seed);
   }
 
   length(at: number): number {
@@ -183,13 +184,13 @@ export class RecordBuffer {
     view.expiresAtMs = (this.#flags(at) & RecordFlag.EXPIRES) === 0 ? Infinity : this.untilMs(at);
   }
 
-  /** Whether a whole record of at most `end - at` bytes begins at `at`. */
-  isWhole(at: number): boolean {
+  /** Whether a whole record of at most `end - at` bytes, finished with `seed`, begins at `at`. */
+  isWhole(at: number, seed: number): boolean {
     if (at + RECORD_BYTES > this.end) return false;
     const word = at >> 2;
     const length = this.words[word + 1]!;
     if (length < RECORD_BYTES || (length & 7) !== 0 || at + length > this.end) return false;
-    if (this.words[word] !== check(this.words, word + 1, (at + length) >> 2)) return false;
+    if (this.words[word] !== check(this.words, word + 1, (at + length) >> 2, seed)) return false;
     if (this.words[word + 9]! < 0 || this.words[word + 10]! < 0 || this.words[word + 11]! < 0) return false;
     const isReference = (this.#flags(at) & RecordFlag.REFERENCE) !== 0;
     const fixed = this.idsFrom(at) - at + this.words[word + 11]!;
@@ -221,8 +222,8 @@ export class RecordBuffer {
 }
 
 /** A mixing hash of 32-bit words (the inner step of MurmurHash2, A. Appleby): finds accidents, not forgeries. */
-function check(words: Int32Array, from: number, to: number): number {
-  let hash = to - from;
+function check(words: Int32Array, from: number, to: number, seed: number): number {
+  let hash = seed ^ (to - from);
   for (let i = from; i < to; i++) {
     const mixed = Math.imul(words[i]!, 0x5bd1e995);
     hash = Math.imul(hash, 0x5bd1e995) ^ Math.imul(mixed ^ (mixed >>> 24), 0x5bd1e995);

@@ -21,7 +21,7 @@ export function openValue(vault: Vault, value: Uint8Array): OpenedValue | null {
   let count = 0;
   // A record may begin at every multiple of 8: a damaged length must not hide the next one.
   for (let at = 0; at < records.end; ) {
-    if (!records.isWhole(at)) {
+    if (!records.isWhole(at, vault.checkSeed)) {
       at += 8;
       continue;
     }

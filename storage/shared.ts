@@ -181,7 +181,7 @@ export class SharedMessages {
     const survivors = new RecordBuffer(PLAIN_BYTES_TARGET);
     const waiting: number[] = [];
     for (const [, { offset, waiting: count }] of this.#pending) {
-      this.#records.finish(offset);
+      this.#records.finish(offset, step.checkSeed);
       survivors.copy(this.#records, offset);
       waiting.push(count);
     }

@@ -149,7 +149,8 @@ export class SpoolServer {
     const ageMs = nowMs - this.#batchSinceMs;
     // In a stretched window a moment without messages is the one to write what else there is.
     const isMoment = this.#stretch > 1 && ageMs >= this.#settings.commitWindowMs && !spool.hasMessages;
-    if (!isMoment && ageMs < this.#windowMs && spool.pendingBytes < BATCH_BYTES_MAX) return;
+    const isYoung = ageMs < this.#windowMs && spool.pendingBytes < BATCH_BYTES_MAX;
+    if (!isMoment && isYoung && !spool.isUrgent) return;
     if (!isMoment) this.#adapt(spool);
     const before = spool.figures.state;
     if (spool.commit()) this.#batchSinceMs = Infinity;

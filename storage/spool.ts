@@ -45,6 +45,8 @@ export class Spool {
   readonly objects: Objects;
   readonly eraser: Eraser;
   readonly repair: Repair;
+  /** Something must be durable soon, whatever the window. */
+  isUrgent = false;
   readonly health: DiskHealth;
   /** Number of this start of the store. */
   readonly started: number;
@@ -265,7 +267,7 @@ export class Spool {
     const records = this.#retainedRecords;
     records.clear();
     const at = records.append(number, bits, NO_BYTES, 0, 0, content);
-    records.finish(at);
+    records.finish(at, this.ground.vault.checkSeed);
     const size = records.messageBytes(at);
     const plain = records.bytes.slice(0, records.end);
     this.objects.put(RowKind.RETAINED, 0, number, plain, content.sinceMs, content.untilMs, size, 0);
@@ -355,6 +357,7 @@ export class Spool {
       else queue.releasePending();
       if (queue.touchedTo >= 0) this.eraser.touched(queue);
     }
+    this.isUrgent = false;
     this.#dirty.clear();
     this.#dropped.length = 0;
     this.shared.committed();
@@ -457,6 +460,7 @@ export class Spool {
     queue.placed(offset);
     this.#owed.account(queue, 1);
     this.#dirty.add(queue);
+    if (queue.isReserveShort) this.isUrgent = true;
   }
 
   /** Returns the bytes that went; -1 when the position turned out to be gone, which was told. */

@@ -34,6 +34,10 @@ export class Step {
     this.#ground = ground;
   }
 
+  get checkSeed(): number {
+    return this.#ground.vault.checkSeed;
+  }
+
   get isEmpty(): boolean {
     return this.#puts.length === 0 && this.#removed.length === 0;
   }

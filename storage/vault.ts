@@ -54,6 +54,8 @@ interface Header {
 export class Vault {
   /** Whether a master key wraps the slots; otherwise the file's mode alone protects them. */
   readonly hasMaster: boolean;
+  /** What the checks of records begin with (records.ts). */
+  readonly checkSeed: number;
   readonly #file: KeyFile;
   readonly #random: RandomBytes;
   readonly #wrap: KeyWrap;
@@ -72,6 +74,7 @@ export class Vault {
     this.#slotsMin = slotsMin;
     this.hasMaster = header.hasMaster;
     this.#storeKey = header.storeKey;
+    this.checkSeed = derive(header.storeKey, 'record checks').readInt32LE(0);
     this.#wrap = new KeyWrap(derive(header.storeKey, 'slots'));
     this.#slots = Math.max(0, Math.floor((file.size() - SLOTS_FROM) / SLOT_BYTES));
   }

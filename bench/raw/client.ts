@@ -55,7 +55,8 @@ export class Client {
   #wire: StreamWire | null = null;
   #framer = new Framer(PACKET_BYTES_MAX);
   #joined = false;
-  #opening = false;
+  /** The connection that `open` is at work on. */
+  #opening: Wire | null = null;
   #ended = false;
   /** Why the connection under way came to nothing. */
   #failure: Error | null = null;
@@ -64,6 +65,8 @@ export class Client {
   #reconnectMs = RECONNECT_MS_MIN;
   #reconnect: NodeJS.Timeout | null = null;
   #spokeUs = 0;
+  /** As asked for, unless the broker says otherwise. */
+  #keepAliveS = 0;
 
   constructor(
     ground: Ground,
@@ -92,11 +95,11 @@ export class Client {
     const { broker } = this.#ground.plan;
     const startedUs = nowUs();
     this.#ended = false;
-    this.#opening = true;
     this.#failure = null;
     this.#framer = new Framer(PACKET_BYTES_MAX);
     const wire = openWire(broker, this.#localAddress);
     this.#wire = wire;
+    this.#opening = wire;
     wire.take = (chunk, from, to) => this.#take(wire, chunk, from, to);
     try {
       await wire.opened((error) => this.#lost(wire, error));
@@ -111,7 +114,7 @@ export class Client {
       wire.destroy();
       throw error;
     } finally {
-      this.#opening = false;
+      if (this.#opening === wire) this.#opening = null;
     }
     this.#reconnectMs = RECONNECT_MS_MIN;
   }
@@ -131,7 +134,7 @@ export class Client {
 
   /** Sends PINGREQ when it is time. */
   keepAlive(now: number): void {
-    const everyUs = this.#ground.plan.clients.keepAliveS * 500_000;
+    const everyUs = this.#keepAliveS * 500_000;
     if (!this.#joined || everyUs === 0 || now - this.#spokeUs < everyUs) return;
     this.#spokeUs = now;
     const wire = this.#wire!;
@@ -143,8 +146,10 @@ export class Client {
     if (this.#reconnect !== null) clearTimeout(this.#reconnect);
     const wire = this.#wire;
     if (wire === null) return;
+    this.#failure = new Error('the connection was given up');
     this.#part(wire);
     how(wire);
+    this.#answer?.reject(this.#failure);
   }
 
   #connect(clean: boolean): Buffer {
@@ -243,6 +248,7 @@ export class Client {
     }
     this.#joined = true;
     this.#spokeUs = nowUs();
+    this.#keepAliveS = connack.properties?.serverKeepAlive ?? this.#ground.plan.clients.keepAliveS;
     this.#ground.totals.connected++;
     this.#role.joined({
       wire,
@@ -273,7 +279,7 @@ export class Client {
     }
     this.#part(wire);
     // While it opens, whoever opens it is told.
-    if (this.#opening) this.#answer?.reject(error);
+    if (this.#opening === wire) this.#answer?.reject(error);
     else if (!this.#ended) this.#comeBack();
   }
 

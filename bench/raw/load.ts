@@ -1,5 +1,6 @@
 // One thread's share of the load: its clients, and what it does with them when it is told to.
 import { performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { allocateDoorbell, Doorbell } from '../../storage/doorbell.ts';
 import { makeRoster, threadOf } from '../plan/roster.ts';
 import type { Answers, Command, Interval, LoadData, Sums, ThreadAccounts, Who } from './account.ts';
@@ -19,6 +20,7 @@ import { streamPacket } from './stream.ts';
 import { Subscriber } from './subscriber.ts';
 
 const GAUGE_EVERY_MS = 10;
+const CLEAN_UP_MS = 10_000;
 const SECOND_US = 1e6;
 
 export class Load {
@@ -288,8 +290,8 @@ export class Load {
     const all = Object.values(this.#clients).flat();
     for (const client of all) client.leave();
     if (!cleansUp || clients.clean) return;
-    // A connection with a clean session that ends takes the old session with it.
-    await Promise.all(all.map((client) => client.open(true).catch(() => {})));
+    // A connection with a clean session that ends takes the old session with it. A broker that is gone is not waited for.
+    await Promise.race([Promise.all(all.map((client) => client.open(true).catch(() => {}))), sleep(CLEAN_UP_MS)]);
     for (const client of all) client.leave();
   }
 }

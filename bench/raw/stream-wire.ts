@@ -48,6 +48,7 @@ export class StreamWire implements Wire {
   onLost: (error: Error) => void = () => {};
   readonly socket: Socket;
   #over = false;
+  #isOpen = false;
 
   /** @param localAddress where the connection comes from; null: as the system decides */
   constructor(address: WireAddress, localAddress: string | null) {
@@ -76,6 +77,7 @@ export class StreamWire implements Wire {
       }, OPEN_TIMEOUT_MS);
       const settle = (error: Error | null): void => {
         clearTimeout(timer);
+        this.#isOpen = true;
         this.onLost = onLost;
         if (error === null) resolve();
         else reject(error);
@@ -105,15 +107,21 @@ export class StreamWire implements Wire {
   }
 
   end(): void {
-    this.#over = true;
+    this.#giveUp();
     this.socket.end();
     this.socket.resume();
     setTimeout(() => this.socket.destroy(), END_TIMEOUT_MS).unref();
   }
 
   destroy(): void {
-    this.#over = true;
+    this.#giveUp();
     this.socket.destroy();
+  }
+
+  /** Nobody is told any more, but whoever waits for it to open. */
+  #giveUp(): void {
+    if (!this.#isOpen) this.lose(new Error('the connection was given up'));
+    this.#over = true;
   }
 }
 

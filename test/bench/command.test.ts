@@ -321,6 +321,33 @@ describe('brokers that it starts', () => {
     expect(kill!.tookS).toBeGreaterThan(0);
   });
 
+  test('a broker of the user is killed by its pid, started again by the command, and left running', async () => {
+    const port = await freePort();
+    const file = temporaryFile(`user root\nlistener ${port} 127.0.0.1\nallow_anonymous true\nlog_dest stderr\n`);
+    const theirs = new Child('mosquitto', ['-c', file]);
+    await theirs.until('mosquitto serves', () => theirs.stderr.includes(' running'));
+    const { exit, stdout } = await bench([
+      ...['run', 'point-to-point', '-q', '1', '-p', String(port), '--rate', '300', '-L', '300', '--json'],
+      ...['--pid', String(theirs.pid), '--kill-after', '300ms', '--restart-command', `mosquitto -c ${file}`],
+      ...['--assert', 'lost<300,sessions_lost<=2,duplicated=0'],
+    ]);
+    const { broker, kill } = resultOf(stdout);
+    try {
+      expect(exit?.code).toBe(0);
+      expect(await theirs.ended()).toEqual({ code: null, signal: 'SIGKILL' });
+      expect(kill).not.toBeNull();
+      expect(broker.pid).not.toBe(theirs.pid);
+      expect(readFileSync(`/proc/${broker.pid}/comm`, 'utf8')).toBe('mosquitto\n');
+    } finally {
+      process.kill(broker.pid!, 'SIGKILL');
+    }
+  });
+
+  test('a pid that is none', async () => {
+    const { exit, stderr } = await bench(['pub', '--pid', '4194000', ...lethe.at]);
+    expect([exit?.code, stderr]).toEqual([1, 'lethe bench: --pid 4194000: there is no such process\n']);
+  });
+
   test('a broker that forgets is found out', async () => {
     const port = await freePort();
     const file = temporaryFile(`user root\nlistener ${port} 127.0.0.1\nallow_anonymous true\npersistence false\nlog_dest none\n`);

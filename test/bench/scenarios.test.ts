@@ -6,6 +6,7 @@ import type { Settings } from '../../bench/plan/settings.ts';
 import { type Account, settleAccounts } from '../../bench/result/accounts.ts';
 import { type Outcome, run } from '../../bench/run.ts';
 import { type Broker, createBroker, loadConfig } from '../../engine/lethe.ts';
+import { startBroker } from '../broker.ts';
 import { useMosquitto } from '../cli/command-line.ts';
 import { certificates, everyTransport } from '../end-to-end/listeners.ts';
 import { temporaryFile } from '../security/temporary.ts';
@@ -135,6 +136,23 @@ describe.each(brokers)('%s', (_name, port) => {
     const { account, outcome } = await measure({ scenario: 'conn', clients: 60, duration: 0.1, threads: 2, port: port() });
     expect(account.failed).toBe(0);
     expect(outcome.stages[0]!.stage.connects.count).toBe(60);
+  });
+});
+
+describe('connections that say nothing are kept alive', () => {
+  test.each(brokers)('%s: with the keep alive that was asked for', async (_name, port) => {
+    const { account } = await measure({ scenario: 'conn', clients: 3, keepalive: 1, duration: 2.5, port: port() });
+    expect(account).toMatchObject({ failed: 0, connectionsLost: 0 });
+  });
+
+  test('with a shorter one that the broker wants', async () => {
+    const strict = await startBroker(['limits.keep_alive_max_s=1']);
+    try {
+      const settings = { scenario: 'conn', clients: 3, version: 5, keepalive: 300, duration: 2.5, port: strict.tcp } as const;
+      expect((await measure(settings)).account).toMatchObject({ failed: 0, connectionsLost: 0 });
+    } finally {
+      await strict.stop();
+    }
   });
 });
 

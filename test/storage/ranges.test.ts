@@ -48,6 +48,10 @@ function expectSame(ranges: Ranges, set: ReadonlySet<number>): void {
   expect(numbers.filter((number) => ranges.has(number))).toEqual(members);
   const absent = (number: number): number => (set.has(number) ? absent(number + 1) : number);
   expect(numbers.map((number) => ranges.firstAbsent(number))).toEqual(numbers.map(absent));
+  for (const from of [0, 7, 20]) {
+    const meets = numbers.map((to) => members.some((member) => member >= from && member < to));
+    expect(numbers.map((to) => ranges.intersects(from, to))).toEqual(meets);
+  }
   // Ranges that touch are one, and the bounds bring the same set back.
   const { bounds } = ranges;
   expect(bounds.every((bound, i) => i === 0 || bound > bounds[i - 1]!)).toBe(true);

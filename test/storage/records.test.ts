@@ -6,6 +6,8 @@ import { RECORD_BYTES, RecordBuffer, type RecordContent } from '../../storage/re
 import { check } from '../check.ts';
 import { fieldsOf } from './message.ts';
 
+const SEED = 0x1234_5678;
+
 interface Message {
   readonly number: number;
   readonly bits: number;
@@ -55,12 +57,12 @@ function append(records: RecordBuffer, one: Message): number {
     one.reference < 0
       ? records.append(one.number, bits, ids, 0, ids.length, contentOf(one))
       : records.appendReference(one.number, bits, ids, 0, ids.length, one.reference, size, sinceMs, untilMs);
-  records.finish(at);
+  records.finish(at, SEED);
   return at;
 }
 
 function expectRecord(records: RecordBuffer, at: number, one: Message): void {
-  expect(records.isWhole(at)).toBe(true);
+  expect(records.isWhole(at, SEED)).toBe(true);
   expect(records.number(at)).toBe(one.number);
   expect(records.bits(at)).toBe(one.bits);
   expect(records.sinceMs(at)).toBe(one.sinceMs);
@@ -122,10 +124,18 @@ test('every flipped bit is found', () => {
     append(records, one);
     for (let bit = 0; bit < records.end * 8; bit++) {
       records.bytes[bit >> 3]! ^= 1 << (bit & 7);
-      if (records.isWhole(0)) throw new Error(`bit ${bit} of a record of ${records.end} bytes may flip unseen`);
+      if (records.isWhole(0, SEED)) throw new Error(`bit ${bit} of a record of ${records.end} bytes may flip unseen`);
       records.bytes[bit >> 3]! ^= 1 << (bit & 7);
     }
     expectRecord(records, 0, one);
+  }
+});
+
+test('one that was finished with another seed is none', () => {
+  for (const one of fc.sample(message, { numRuns: 40, seed: 9 })) {
+    const records = new RecordBuffer(64);
+    append(records, one);
+    expect(records.isWhole(0, SEED + 1)).toBe(false);
   }
 });
 
@@ -136,7 +146,7 @@ test('damage of any kind is found', () => {
       append(records, one);
       const before = Uint8Array.from(records.bytes);
       for (const [at, byte] of damage) records.bytes[at % records.end] = byte;
-      if (Buffer.compare(before, records.bytes) !== 0) expect(records.isWhole(0)).toBe(false);
+      if (Buffer.compare(before, records.bytes) !== 0) expect(records.isWhole(0, SEED)).toBe(false);
     }),
     2_000,
   );
@@ -148,7 +158,7 @@ test('random bytes are no record, wherever one looks', () => {
       const records = new RecordBuffer(0);
       records.load(random);
       if (random.length >= 8) records.words[1] = length & ~7; // a length that fits, so that the check decides
-      for (let at = 0; at < random.length + 64; at += 8) expect(records.isWhole(at)).toBe(false);
+      for (let at = 0; at < random.length + 64; at += 8) expect(records.isWhole(at, SEED)).toBe(false);
     }),
     500,
   );
@@ -163,8 +173,8 @@ test('a record with a check that fits lies inside its own bytes, or is none', ()
       records.end = words.length * 4;
       const length = Math.max(RECORD_BYTES, Math.min(records.end, cut * 4)) & ~7;
       records.words[1] = length;
-      records.finish(0);
-      if (!records.isWhole(0)) return;
+      records.finish(0, SEED);
+      if (!records.isWhole(0, SEED)) return;
       const idsFrom = records.idsFrom(0);
       expect(records.idsBytes(0)).toBeGreaterThanOrEqual(0);
       expect(idsFrom + records.idsBytes(0)).toBeLessThanOrEqual(length);

@@ -30,7 +30,7 @@ function makeValue(sizes: readonly number[]) {
             untilMs: Infinity,
             expires: false,
           });
-    records.finish(at);
+    records.finish(at, vault.checkSeed);
   }
   const facts = { flags: 0, count: sizes.length, last: sizes.length - 1, sinceMs: 1, untilMs: Infinity };
   const { value } = seal(vault, random, records.bytes.subarray(0, records.end), facts);
@@ -113,6 +113,27 @@ test('any damage: what comes out is what went in, and never a record that does n
     }),
     500,
   );
+});
+
+test('a payload that looks like records is none, wherever the record around it is damaged', () => {
+  const inner = new RecordBuffer(256);
+  for (const [i, reference] of [7, 8].entries()) {
+    const at = inner.appendReference(i, 1, IDS, 0, IDS.length, reference, 10, 1, 2);
+    inner.finish(at, 0); // whoever made it up does not know the seed
+  }
+  const payload = inner.bytes.slice(0, inner.end);
+  const records = new RecordBuffer(1_024);
+  const content = { bytes: payload, from: 0, topicBytes: 0, propertyBytes: 0, payloadBytes: payload.length };
+  const at = records.append(0, 1, IDS, 0, 0, { ...content, sinceMs: 1, untilMs: 2, expires: false });
+  records.finish(at, vault.checkSeed);
+  const facts = { flags: 0, count: 1, last: 0, sinceMs: 1, untilMs: 2 };
+  const { value } = seal(vault, random, records.bytes.subarray(0, records.end), facts);
+  expect(openValue(vault, value)?.lost).toBe(0);
+  for (let bit = SEALED_HEADER_BYTES * 8; bit < value.length * 8; bit++) {
+    value[bit >> 3]! ^= 1 << (bit & 7);
+    expect(openValue(vault, value)).toBeNull();
+    value[bit >> 3]! ^= 1 << (bit & 7);
+  }
 });
 
 test('a value that was cut gives what stands before the cut', () => {

@@ -341,6 +341,36 @@ test('a read that finds no room in the reports is answered as they are taken out
   for (const position of next) expect(position).toBeGreaterThan(50);
 });
 
+test('positions are reserved before they are used, however long the window and whatever is consumed in it', async () => {
+  await start({ commitWindowMs: 1_000_000 });
+  const { store } = spool;
+  store.putSession(1, Buffer.from('one'), false);
+  store.putSession(2, Buffer.from('two'), false);
+  owe(2, 0, 'it stays, and keeps the batch open');
+  let used = 0;
+  for (let crash = 0; crash < 2; crash++) {
+    for (let round = 0; round < 400; round++) {
+      for (let i = 0; i < 50; i++, used++) {
+        owe(1, used, 'x');
+        spool.store.dropDelivery(1, used);
+      }
+      spool.store.flush();
+      spool.step();
+    }
+    const found = await restarted();
+    expect(found.get(1)).toBeGreaterThanOrEqual(used);
+    used = found.get(1)!;
+    owe(2, found.get(2)!, 'another');
+  }
+});
+
+/** Starts anew on what a crash leaves; returns the ends of the queues. */
+async function restarted(): Promise<Map<number, number>> {
+  spool = new SteppedSpool({ remains: spool.remains(), commitWindowMs: 1_000_000 });
+  spool.store.listener = new Heard();
+  return recovered();
+}
+
 test('what is too large for the rings goes beside them, in its place', async () => {
   const { store } = spool;
   store.putSession(1, Buffer.from('one'), false);
