@@ -9,10 +9,12 @@ import {
   ftruncateSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readSync,
   renameSync,
   rmSync,
   statfsSync,
+  statSync,
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -76,15 +78,20 @@ export function rotateMaster(folder: string, master: Uint8Array | null, next: Ui
   }
 }
 
+/** Makes the directory ours alone; one that others use too is refused rather than closed to them. */
 function makeFolder(folder: string): void {
+  let isShared = false;
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    chmodSync(folder, 0o700);
+    isShared = (statSync(folder).mode & 0o077) !== 0 && readdirSync(folder).some((name) => !/^(spool\.|lethe\.sock)/.test(name));
+    if (!isShared) chmodSync(folder, 0o700);
   } catch (error) {
     throw new FolderError(
       `${folder}: cannot be made or entered (${(error as NodeJS.ErrnoException).code}); give a directory that the broker may write`,
     );
   }
+  if (isShared)
+    throw new FolderError(`${folder}: others may enter this directory, and it holds more than a spool; give one of its own`);
 }
 
 /** A new spool needs some pages before it can say that it has no room for them. */

@@ -67,7 +67,7 @@ export class Ranges {
   /** Whether a member lies in [from, to). */
   intersects(from: number, to: number): boolean {
     const at = this.#countUpTo(from);
-    return (at & 1) === 1 || (at < this.#bounds.length && this.#bounds[at]! < to);
+    return from < to && ((at & 1) === 1 || (at < this.#bounds.length && this.#bounds[at]! < to));
   }
 
   /** The first number from `value` on that is not a member. */

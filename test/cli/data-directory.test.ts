@@ -1,5 +1,5 @@
 // `lethe inventory` and `lethe key` on a data directory: while a broker runs on it, and after it has gone, by SIGKILL too.
-import { mkdirSync, readFileSync, statSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import mqtt from 'mqtt';
 import { afterEach, expect, test } from 'vitest';
@@ -118,6 +118,15 @@ test('files are 0600 in a 0700 directory', async () => {
   for (const name of ['spool.mdb', 'spool.mdb-lock', 'spool.keys', 'lethe.sock']) {
     expect([name, statSync(join(folder, name)).mode & 0o777]).toEqual([name, 0o600]);
   }
+});
+
+test('a directory that others use is refused, and stays open to them', async () => {
+  const folder = newFolder();
+  mkdirSync(folder, { mode: 0o755 });
+  writeFileSync(join(folder, 'theirs'), '');
+  const refused = await run(['serve', '--port', '0', '--ws-port', '0', '--data', folder]);
+  expect([refused.exit?.code, refused.stderr]).toEqual([2, expect.stringContaining('give one of its own')]);
+  expect(statSync(folder).mode & 0o777).toBe(0o755);
 });
 
 test('mistakes are named', async () => {
