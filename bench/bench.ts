@@ -63,7 +63,7 @@ A scenario file (TOML) has the flags' long names; beside a scenario's name it ma
 
 export function benchCommand(): Command {
   const bench = new Command('bench')
-    .description('put load on an MQTT broker, any, and account for every message')
+    .description('put load on any MQTT broker, and account for every message')
     .helpOption('--help', 'print this help')
     .enablePositionalOptions()
     .addHelpText('after', exitCodesHelp);

@@ -1,9 +1,10 @@
 // The process of the broker under load, where it is on this machine: what it costs, and for runs that want it, its violent end and its
 // return. It kills what the user named or what it started itself, nothing else.
 import { type ChildProcess, spawn } from 'node:child_process';
+import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Failure, messageOf } from '../engine/cli/failure.ts';
-import { hasEnded, startChild, stopChild, untilListening } from './child-process.ts';
+import { accepts, hasEnded, startChild, stopChild, untilListening } from './child-process.ts';
 import { isRunning, type ProcessCost, processCost } from './process-cost.ts';
 import type { Mortal } from './run.ts';
 
@@ -74,6 +75,11 @@ export class BrokerProcess implements Mortal {
       throw new Failure(`the broker, process ${pid}, cannot be killed: ${messageOf(error)}`);
     }
     await this.#untilGone(pid);
+    const { host, port } = this.#place;
+    if (this.#isOwn && (await accepts(host, port)))
+      throw new Failure(
+        `process ${pid} was killed and something still listens on ${host}:${port}: --start must become the broker, not a program that runs it (npx, a script without exec)`,
+      );
     await this.#start(command);
   }
 
@@ -93,6 +99,8 @@ export class BrokerProcess implements Mortal {
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       said = (said + text).slice(-SAID_MAX);
     });
+    // What the command has left behind may hold it open for ever.
+    (child.stderr as Socket | null)?.unref();
     this.#child = child;
     // A command that only tells a service manager to start the broker ends at once, and well.
     const goesOn = () => !hasEnded(child) || child.exitCode === 0;

@@ -46,7 +46,7 @@ export async function untilListening(host: string, port: number, timeoutMs: numb
   return true;
 }
 
-function accepts(host: string, port: number): Promise<boolean> {
+export function accepts(host: string, port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, host);
     socket.once('connect', () => {

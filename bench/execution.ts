@@ -9,7 +9,7 @@ import { makePlan } from './plan/planner.ts';
 import type { Settings } from './plan/settings.ts';
 import { probe, showBroker } from './probe.ts';
 import { ProgressLine } from './progress-line.ts';
-import { type Assertion, parseAssertions } from './result/assertion.ts';
+import { type Assertion, parseAssertions, showMetric } from './result/assertion.ts';
 import { thisMachine } from './result/machine.ts';
 import { renderReport } from './result/report.ts';
 import { makeResult, type Result } from './result/result.ts';
@@ -101,8 +101,8 @@ function deliver(result: Result, { json, report, quiet }: OutputFlags): void {
   if (report !== undefined) writeFileSync(report, renderReport(result));
   if (json === true) process.stdout.write(text);
   else if (quiet !== true) process.stdout.write(summarize(result));
-  for (const { assertion, value, holds } of result.assertions) {
-    const found = value === null ? 'the run has no such figure' : `it is ${value.toLocaleString('en-US')}`;
+  for (const { assertion, metric, value, holds } of result.assertions) {
+    const found = value === null ? 'the run has no such figure' : `it is ${showMetric(metric, value)}`;
     if (!holds) process.stderr.write(`lethe bench: ${assertion} does not hold: ${found}\n`);
   }
 }

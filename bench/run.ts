@@ -96,6 +96,8 @@ class Run {
   readonly #storms: Storm[] = [];
   #kill: Kill | null = null;
   #startUs = 0;
+  /** What was under way when something failed must end too. */
+  #isDismissed = false;
 
   constructor(plan: Plan, hooks: RunHooks) {
     this.#plan = plan;
@@ -129,11 +131,13 @@ class Run {
   }
 
   dismiss(): Promise<void> {
+    this.#isDismissed = true;
     return this.#crew.dismiss();
   }
 
+  /** Nothing more is waited for. */
   get #isOver(): boolean {
-    return this.#hooks.signal?.aborted === true;
+    return this.#isDismissed || this.#hooks.signal?.aborted === true;
   }
 
   async #connections(): Promise<void> {
@@ -278,7 +282,7 @@ class Run {
     const state = (): number => gauges.sum(Gauge.RECEIVED) + gauges.sum(Gauge.ACKNOWLEDGED);
     let last = state();
     let movedUs = nowUs();
-    for (;;) {
+    while (!this.#isDismissed) {
       const now = state();
       if (now !== last) movedUs = nowUs();
       last = now;
@@ -288,6 +292,7 @@ class Run {
       if (nowUs() - movedUs > patienceS * 1e6) return movedUs;
       await sleep(POLL_MS);
     }
+    return movedUs;
   }
 
   async #killing(): Promise<void> {

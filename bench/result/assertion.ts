@@ -1,5 +1,6 @@
 // Assertions on a result, for CI: `p99<5ms`, `lost=0`, `rate>=100k`. A metric is a number of the result; each has its kind of unit.
 
+import { showBytes, showCount, showMs } from '../plan/quantity.ts';
 import { SettingsError } from '../plan/settings.ts';
 import type { Result } from './result.ts';
 
@@ -98,6 +99,13 @@ function parseAssertion(text: string): Assertion {
 
 function metricList(): string {
   return `metrics are ${Object.keys(METRICS).join(', ')}`;
+}
+
+/** A metric's value for a person. */
+export function showMetric(metric: Metric, value: number): string {
+  if (METRICS[metric] === 'time') return showMs(value);
+  if (METRICS[metric] === 'bytes') return showBytes(value);
+  return Number.isInteger(value) || value >= 1_000 ? showCount(value) : value.toFixed(2);
 }
 
 export function judgeAssertion({ text, metric, operator, bound }: Assertion, result: MeasuredResult): Verdict {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { showBytes, showCount, showMs } from '../plan/quantity.ts';
+import { showMetric } from './assertion.ts';
 import { describeMachine } from './machine.ts';
 import { reportScript } from './report-script.ts';
 import { reportStyle } from './report-style.ts';
@@ -81,8 +82,8 @@ function plot(id: string, title: string, about: string): string {
 function verdicts({ assertions, notes }: Result): string {
   if (assertions.length + notes.length === 0) return '';
   const items = [
-    ...assertions.map(({ assertion, value, holds }) => {
-      const found = value === null ? 'there is no such figure' : Number(value.toPrecision(6)).toLocaleString('en-US');
+    ...assertions.map(({ assertion, metric, value, holds }) => {
+      const found = value === null ? 'there is no such figure' : showMetric(metric, value);
       return `<li class="${holds ? 'holds' : 'fails'}"><b>${holds ? 'holds' : 'fails'}</b> ${html(assertion)} <span class="quiet">(${found})</span></li>`;
     }),
     ...notes.map((note) => `<li><b>note</b> ${html(note)}</li>`),

@@ -3,6 +3,7 @@
 import { isOpenLoop, type Plan } from '../plan/plan.ts';
 import { showBytes, showCount, showMs } from '../plan/quantity.ts';
 import type { Wrongs } from './accounts.ts';
+import { showMetric } from './assertion.ts';
 import type { LatencySummary } from './latencies.ts';
 import { describeMachine } from './machine.ts';
 import type { Result } from './result.ts';
@@ -38,10 +39,10 @@ export function summarize(result: Result): string {
   const troubles = Object.entries(account.troubles);
   for (const [message, count] of troubles.slice(0, NAMED_MAX)) rows.push(['trouble', `${showCount(count)} × ${message}`]);
   for (const note of result.notes) rows.push(['note', note]);
-  for (const { assertion, value, holds } of result.assertions)
+  for (const { assertion, metric, value, holds } of result.assertions)
     rows.push([
       holds ? 'holds' : 'FAILED',
-      `${assertion}${value === null ? ' (there is no such figure)' : ` (${round(value)})`}`,
+      `${assertion} (${value === null ? 'there is no such figure' : showMetric(metric, value)})`,
     ]);
   return `${rows.map(([name, text]) => `${name.padEnd(13)}${text}`).join('\n')}\n`;
 }
@@ -105,8 +106,4 @@ function isWrong(row: Wrongs): boolean {
 function latencies({ count, p50, p90, p99, p99_9, max }: LatencySummary, made?: string): string {
   const many = made === undefined ? '' : `${showCount(count)} ${made}; `;
   return `${many}p50 ${showMs(p50)}, p90 ${showMs(p90)}, p99 ${showMs(p99)}, p99.9 ${showMs(p99_9)}, max ${showMs(max)}`;
-}
-
-function round(value: number): string {
-  return Number.isInteger(value) ? showCount(value) : value.toPrecision(4);
 }

@@ -8,7 +8,7 @@ Exit codes:
   0  fine
   1  failure while running (a port in use, a file that cannot be read, ...)
   2  wrong arguments or configuration
-  3  the broker was not reachable, or refused the client (pub, sub)
+  3  the broker was not reachable, or refused the client (pub, sub, bench)
   4  the time given by -W was up (sub)
   130, 143  ended by SIGINT or SIGTERM before the work was done`;
 

@@ -127,7 +127,7 @@ describe('exit codes', () => {
     const { exit, stdout, stderr } = await bench(['run', 'point-to-point', '-L', '200', ...asserts, ...lethe.at]);
     expect(exit?.code).toBe(1);
     expect(stderr).toMatch(
-      /^lethe bench: rate>1000M does not hold: it is [\d,.]+\nlethe bench: p50<1us does not hold: it is [\d.]+\n$/,
+      /^lethe bench: rate>1000M does not hold: it is [\d,.]+\nlethe bench: p50<1us does not hold: it is [\d.]+ (?:µs|ms|s)\n$/,
     );
     expect(stdout).toMatch(/^FAILED +rate>1000M/m);
   });
@@ -340,6 +340,24 @@ describe('brokers that it starts', () => {
       expect(readFileSync(`/proc/${broker.pid}/comm`, 'utf8')).toBe('mosquitto\n');
     } finally {
       process.kill(broker.pid!, 'SIGKILL');
+    }
+  });
+
+  test('a command that only runs the broker is found out when it is killed', async () => {
+    const port = await freePort();
+    const pidFile = fresh('pid');
+    const file = temporaryFile(
+      `user root\nlistener ${port} 127.0.0.1\nallow_anonymous true\nlog_dest none\npid_file ${pidFile}\n`,
+    );
+    const { exit, stderr } = await bench([
+      ...['run', 'point-to-point', '-q', '1', '-p', String(port), '--rate', '100', '-L', '200'],
+      ...['--kill-after', '200ms', '--start', `mosquitto -c ${file} & wait`],
+    ]);
+    try {
+      expect(exit?.code).toBe(1);
+      expect(stderr).toMatch(/something still listens on 127\.0\.0\.1:\d+: --start must become the broker/);
+    } finally {
+      process.kill(Number(readFileSync(pidFile, 'utf8')), 'SIGKILL');
     }
   });
 
