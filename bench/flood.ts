@@ -3,9 +3,11 @@
 // The broker has core 0 to itself and the load core 1. Each round starts every broker anew, one after the other, so that what
 // disturbs the machine disturbs all of them; the table gives medians over the rounds. The loop is closed (raw/publisher.ts) and every message
 // is accounted for (raw/subscriber.ts): a row with losses says so.
+
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { type Contestant, canPin, lethe, mosquitto, pinSelf, type RunningBroker } from './contestants.ts';
+import { median } from './median.ts';
 import { localPlan, publisherGroup, subscriberGroup } from './plan/local-plan.ts';
 import type { Plan } from './plan/plan.ts';
 import { type ProcessCost, processCost } from './process-cost.ts';
@@ -227,12 +229,6 @@ function tableLine(row: Row, contestant: Contestant, samples: readonly Sample[],
 
 function grouped(value: number): string {
   return Math.round(value).toLocaleString('en-US');
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
 await main();

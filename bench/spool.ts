@@ -1,12 +1,14 @@
 // npm run bench:spool: durable messages in, and out. QoS 1 publishes to persistent sessions that are away (fill), then the sessions come back
 // and take what they are owed (drain); a fan-out that is stored once for a hundred sessions; and sessions that keep up, for which next to
 // nothing should be written. Lethe acknowledges what would survive a power cut; Mosquitto beside it what it has in memory, saved once a second.
+
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { askOwner } from '../engine/spool/folder-lock.ts';
 import { type Contestant, canPin, lethe, mosquitto, pinSelf, type RunningBroker } from './contestants.ts';
+import { median } from './median.ts';
 import { localPlan, publisherGroup, subscriberGroup } from './plan/local-plan.ts';
 import { Course, type Plan } from './plan/plan.ts';
 import { type Account, settleAccounts } from './result/accounts.ts';
@@ -324,12 +326,6 @@ function stages(figures: Readonly<Record<string, number>>, plan: SpoolPlan): str
     `never written ${share(figures['elided']!)}${plan.online ? ' (after a warm-up)' : ''}; ${(figures['written_bytes']! / messages).toFixed(1)} bytes written a message; ` +
     `keys destroyed ${figures['keys_destroyed']}, erasure lag at most ${figures['erasure_lag_max_ms']!.toFixed(0)} ms`
   );
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
 await main();
