@@ -43,11 +43,14 @@ export interface Link {
   readonly peer: Peer;
   /**
    * Lends bytes [from, to) of `block`. Order is kept. When the result is `Lent.KEPT`, the bytes must not change until
-   * `linkReturned` has been called once for this write; returns come in the order of the writes, never inside `write`.
+   * `flush` has said so, or `linkReturned` has been called once for this write; those come in the order of the writes, never inside a call to Link.
    */
   write(block: Uint8Array, from: number, to: number): Lent;
-  /** Ends the turn: what `write` collected goes to the kernel in as few calls as the transport can. */
-  flush(): void;
+  /**
+   * Ends the turn: what `write` collected goes to the kernel in as few calls as the transport can. `Lent.RETURNED`: the kernel took
+   * everything, and every block that was kept is the caller's again; `linkReturned` is not called for these.
+   */
+  flush(): Lent;
   /** Bytes that were written here and that the kernel has not taken yet. */
   unsentBytes(): number;
   /** Stops reading. False: this transport cannot (uWebSockets has no pause for a WebSocket). Idempotent. */

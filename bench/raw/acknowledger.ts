@@ -42,7 +42,7 @@ export class Acknowledger {
     const block = this.#block;
     if (block === null) return;
     this.#block = null;
-    this.#wire.send(block.bytes, this.#end, block.sent);
+    if (this.#wire.send(block.bytes, this.#end, block.sent)) this.#free.push(block);
   }
 }
 

@@ -65,6 +65,11 @@ export class Publisher implements Role {
   #place = 0;
   /** The audience that was furthest behind. */
   #laggard = 0;
+  #isPumpAsked = false;
+  readonly #pumpAsked = () => {
+    this.#isPumpAsked = false;
+    this.pump();
+  };
   /** Acknowledgements of messages that were sent together. */
   #runUs = 0;
   #run = 0;
@@ -127,14 +132,25 @@ export class Publisher implements Role {
     const wire = this.#wire;
     if (!this.#running || wire === null) return;
     const least = this.#schedule === null ? this.#least : 1;
-    for (;;) {
+    // What the kernel takes at once could go on for ever, and nothing would be read meanwhile.
+    for (let sends = 0; sends < this.#burstsMax; sends++) {
       const room = this.#room();
       if (room <= 0 || room < Math.min(least, this.#limit - this.sent)) return;
       const burst = this.#freeBurst(wire);
       if (burst === null) return;
       this.#fill(burst, Math.min(room, burst.slots));
-      wire.send(burst.block, burst.end, burst.sent);
+      if (wire.send(burst.block, burst.end, burst.sent)) {
+        this.#flushed += burst.count;
+        this.#free.push(burst);
+      }
     }
+    this.#pumpSoon();
+  }
+
+  #pumpSoon(): void {
+    if (this.#isPumpAsked) return;
+    this.#isPumpAsked = true;
+    setImmediate(this.#pumpAsked);
   }
 
   /** To be called once a second: lets it send on when nothing has moved since the last time, since what it waits for is lost. */

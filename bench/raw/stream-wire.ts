@@ -2,6 +2,7 @@
 // buffer that all connections of the thread share, and everything writes what is handed in without a copy.
 import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectSecure } from 'node:tls';
+import { RawSocket, Written } from '../../engine/network/raw-socket.ts';
 
 /** Takes the bytes [from, to) of `chunk`, which is valid for the call only. */
 export type Take = (chunk: Uint8Array, from: number, to: number) => void;
@@ -13,8 +14,11 @@ export interface Wire {
   take: Take;
   /** Called once when the connection is gone without `destroy` or `end`. */
   onLost: (error: Error) => void;
-  /** Sends [headroom, to) of `block`, which must not change until `sent` is called; it is called too when the connection is lost. */
-  send(block: Buffer, to: number, sent: () => void): void;
+  /**
+   * Sends [headroom, to) of `block`. True: it is sent. False: the block must not change until `sent` is called, which is never inside
+   * this call, and need not be when the connection is lost.
+   */
+  send(block: Buffer, to: number, sent: () => void): boolean;
   /** Closes in order behind what was sent. */
   end(): void;
   destroy(): void;
@@ -47,6 +51,8 @@ export class StreamWire implements Wire {
   take: Take = () => {};
   onLost: (error: Error) => void = () => {};
   readonly socket: Socket;
+  /** The same below node's streams: null until it is connected, and with TLS. */
+  #raw: RawSocket | null = null;
   #over = false;
   #isOpen = false;
 
@@ -63,6 +69,9 @@ export class StreamWire implements Wire {
         return true;
       };
       this.socket = connect({ ...place, onread: { buffer: readBuffer, callback } });
+      this.socket.once('connect', () => {
+        this.#raw = RawSocket.connected(this.socket, readBuffer, (_, bytes) => callback(bytes));
+      });
     }
     this.socket.on('error', (error) => this.lose(plain(error)));
     this.socket.on('close', () => this.lose(new Error('the broker closed the connection')));
@@ -102,8 +111,20 @@ export class StreamWire implements Wire {
     this.onLost(error);
   }
 
-  send(block: Buffer, to: number, sent: () => void): void {
-    this.socket.write(block.subarray(0, to), sent);
+  send(block: Buffer, to: number, sent: () => void): boolean {
+    return this.sendBytes(block, 0, to, sent);
+  }
+
+  protected sendBytes(block: Buffer, from: number, to: number, sent: () => void): boolean {
+    const bytes = block.subarray(from, to);
+    const raw = this.#raw;
+    if (raw === null) {
+      this.socket.write(bytes, sent);
+      return false;
+    }
+    const written = raw.write([bytes], { completed: sent });
+    if (written < 0) raw.fail(written);
+    return written === Written.WHOLE;
   }
 
   end(): void {

@@ -64,9 +64,8 @@ export class WebSocketWire extends StreamWire {
   }
 
   /** Masked with zeroes, which is a mask like any other to the broker: it has the same work, and the load has none. */
-  override send(block: Buffer, to: number, sent: () => void): void {
-    const from = writeHeader(block, Opcode.BINARY, to - CLIENT_HEADER_BYTES);
-    this.socket.write(block.subarray(from, to), sent);
+  override send(block: Buffer, to: number, sent: () => void): boolean {
+    return this.sendBytes(block, writeHeader(block, Opcode.BINARY, to - CLIENT_HEADER_BYTES), to, sent);
   }
 
   /** Returns the offset of the first byte behind the HTTP answer. */
@@ -118,7 +117,7 @@ export class WebSocketWire extends StreamWire {
     else if (this.#opcode === Opcode.PING && this.#control.length <= SHORT_LENGTH_MAX) {
       const block = Buffer.concat([Buffer.alloc(CLIENT_HEADER_BYTES), this.#control]);
       const from = writeHeader(block, Opcode.PONG, this.#control.length);
-      this.socket.write(block.subarray(from));
+      this.sendBytes(block, from, block.length, () => {});
     }
   }
 

@@ -153,10 +153,11 @@ export class MemoryLink implements Link {
     return Lent.KEPT;
   }
 
-  flush(): void {
+  flush(): Lent {
     this.#fillOutbound();
     this.#unsentKnown = this.#unsentBytes;
     this.#options.ask();
+    return Lent.KEPT;
   }
 
   unsentBytes(): number {

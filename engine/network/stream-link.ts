@@ -1,21 +1,21 @@
 // HOT: no allocation, closures, strings, try or async per message.
-// A stream of node (TCP or TLS) as a Link. Writes of a turn are corked and go to the kernel in one call; a lent block is kept
-// until node's write callback. Owns the socket from `attach` to its 'close' event, after which no block is in use any more.
+// A TCP or TLS connection as a Link: how it is paused, ended and closed; how its bytes reach the kernel is the writer's business
+// (stream-writer.ts). Owns the socket from `attach` to its 'close' event, after which no block is in use any more.
 //
-// Node never calls a write callback, 'drain', 'data' or 'close' inside the call that causes it, so neither does this file.
-import type { Socket } from 'node:net';
+// Neither node nor a writer calls back inside the call that causes it, so neither does this file.
+import { Socket } from 'node:net';
 import type { Clock } from '../clock.ts';
 import { CloseCause, Lent, type Link, type LinkSink, type Peer } from '../link.ts';
+import type { RawSocket } from './raw-socket.ts';
+import { CorkedWriter, RawWriter, type StreamWriter, type WriteObserver } from './stream-writer.ts';
 
-export class StreamLink implements Link {
+export class StreamLink implements Link, WriteObserver {
   readonly peer: Peer;
   readonly #socket: Socket;
+  readonly #writer: StreamWriter;
   readonly #clock: Clock;
   readonly #endTimeoutMs: number;
   #sink: LinkSink | null = null;
-  /** One for all writes: it is called once for each, in order. */
-  readonly #written: (error?: Error | null) => void;
-  #corked = false;
   #paused = false;
   /** `end` or `destroy` was called: nothing more is written, and what still comes in is thrown away. */
   #ended = false;
@@ -25,16 +25,21 @@ export class StreamLink implements Link {
   #cause: CloseCause = CloseCause.PEER;
   #cancelEnd: (() => void) | null = null;
 
-  constructor(socket: Socket, peer: Peer, clock: Clock, endTimeoutMs: number) {
+  /** @param source a socket of node's, or one whose bytes go past it: those come by `take` */
+  constructor(source: Socket | RawSocket, peer: Peer, clock: Clock, endTimeoutMs: number) {
+    const socket = source instanceof Socket ? source : source.socket;
     this.#socket = socket;
+    this.#writer = source instanceof Socket ? new CorkedWriter(source, this) : new RawWriter(source, this);
     this.peer = peer;
     this.#clock = clock;
     this.#endTimeoutMs = endTimeoutMs;
-    this.#written = (error) => this.#onWritten(error);
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (!this.#ended && !isOfNetwork(error.code)) this.#cause = CloseCause.ERROR;
     });
-    socket.once('end', () => this.#limitEnd());
+    socket.once('end', () => {
+      this.#writer.finish();
+      this.#limitEnd();
+    });
     socket.once('close', () => this.#onClose());
   }
 
@@ -45,31 +50,23 @@ export class StreamLink implements Link {
     if (!this.#paused) this.#socket.resume();
   }
 
-  /** What the socket has read: by 'data', or by the shared buffer of a socket that has no such events. */
+  /** What the connection has read: by 'data', or from the buffer that raw sockets share. */
   take(chunk: Uint8Array, to: number): void {
     if (!this.#ended && this.#sink !== null) this.#sink.linkBytes(chunk, 0, to);
   }
 
   write(block: Uint8Array, from: number, to: number): Lent {
-    const socket = this.#socket;
-    if (this.#ended || to === from || !socket.writable) return Lent.RETURNED;
-    if (!this.#corked) {
-      this.#corked = true;
-      socket.cork();
-    }
-    socket.write(block.subarray(from, to), this.#written);
-    return Lent.KEPT;
+    return this.#ended || to === from ? Lent.RETURNED : this.#writer.write(block, from, to);
   }
 
-  flush(): void {
-    if (!this.#corked) return;
-    this.#corked = false;
-    this.#socket.uncork();
-    this.#unsentKnown = this.#socket.writableLength;
+  flush(): Lent {
+    const lent = this.#writer.flush();
+    this.#unsentKnown = this.#writer.unsentBytes();
+    return lent;
   }
 
   unsentBytes(): number {
-    return this.#closed ? 0 : this.#socket.writableLength;
+    return this.#closed ? 0 : this.#writer.unsentBytes();
   }
 
   pause(): boolean {
@@ -88,9 +85,9 @@ export class StreamLink implements Link {
 
   end(): void {
     if (this.#ended) return;
-    this.flush();
     this.#ended = true;
     this.#cause = CloseCause.LOCAL;
+    this.#writer.finish();
     this.#socket.end();
     // The peer's end is seen only by one who reads.
     this.#socket.resume();
@@ -103,14 +100,14 @@ export class StreamLink implements Link {
     this.#socket.destroy();
   }
 
-  #onWritten(error?: Error | null): void {
-    // A write that failed is followed by 'close', which returns all.
-    if (error != null || this.#sink === null || this.#closed) return;
-    this.#sink.linkReturned();
-    const unsent = this.#socket.writableLength;
+  written(blocks: number): void {
+    const sink = this.#sink;
+    if (sink === null || this.#closed) return;
+    for (let i = 0; i < blocks; i++) sink.linkReturned();
+    const unsent = this.#writer.unsentBytes();
     if (this.#unsentKnown === 0 || unsent * 2 > this.#unsentKnown) return;
     this.#unsentKnown = unsent;
-    this.#sink.linkDrained();
+    sink.linkDrained();
   }
 
   #limitEnd(): void {
@@ -120,6 +117,7 @@ export class StreamLink implements Link {
   #onClose(): void {
     this.#closed = true;
     this.#ended = true;
+    this.#writer.close();
     this.#cancelEnd?.();
     this.#sink?.linkClosed(this.#cause);
   }

@@ -71,11 +71,13 @@ export class WebSocketLink implements Link {
     return Lent.RETURNED;
   }
 
-  flush(): void {
+  flush(): Lent {
     const frame = this.#frame;
-    if (frame.owner !== this) return;
-    this.#sendJoined();
-    frame.owner = null;
+    if (frame.owner === this) {
+      this.#sendJoined();
+      frame.owner = null;
+    }
+    return Lent.RETURNED;
   }
 
   unsentBytes(): number {

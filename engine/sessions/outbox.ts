@@ -4,7 +4,7 @@
 //
 //   block         the block that is being filled, [0, end) written; null when there is nothing to say
 //   #full         filled blocks of this turn, oldest first, with their ends
-//   #kept         blocks lent to the link and not yet returned, oldest first
+//   #kept         blocks lent to the link and not yet returned, oldest first, from #keptFirst on
 import { copyBytes } from '../../protocol/bytes.ts';
 import type { Counters } from '../counters.ts';
 import { Lent, type Link } from '../link.ts';
@@ -62,15 +62,12 @@ export class Outbox implements Duty {
       this.#drop();
       return;
     }
-    for (let i = 0; i < this.#full.length; i++) this.#lend(this.#full[i]!, this.#fullEnds[i]!);
-    this.#full.length = 0;
-    this.#fullEnds.length = 0;
-    this.#fullBytes = 0;
+    if (this.#full.length > 0) this.#lendFull();
     if (this.#end > 0) this.#lend(this.block, this.#end);
     else if (this.block !== NO_BLOCK) this.#pool.release(this.block);
     this.block = NO_BLOCK;
     this.#end = 0;
-    this.#link.flush();
+    this.#flush();
     this.look();
   }
 
@@ -78,10 +75,7 @@ export class Outbox implements Duty {
   returned(): void {
     const block = this.#kept[this.#keptFirst]!;
     this.#keptFirst++;
-    if (this.#keptFirst === this.#kept.length) {
-      this.#kept.length = 0;
-      this.#keptFirst = 0;
-    }
+    if (this.#keptFirst === this.#kept.length) this.#forgetKept();
     this.#pool.release(block);
     this.look();
   }
@@ -97,8 +91,7 @@ export class Outbox implements Duty {
     if (this.#closed) return;
     this.#closed = true;
     for (let i = this.#keptFirst; i < this.#kept.length; i++) this.#pool.release(this.#kept[i]!);
-    this.#kept.length = 0;
-    this.#keptFirst = 0;
+    this.#forgetKept();
     this.#drop();
   }
 
@@ -130,12 +123,28 @@ export class Outbox implements Duty {
     this.#end = 0;
   }
 
-  #flushFull(): void {
+  #lendFull(): void {
     for (let i = 0; i < this.#full.length; i++) this.#lend(this.#full[i]!, this.#fullEnds[i]!);
     this.#full.length = 0;
     this.#fullEnds.length = 0;
     this.#fullBytes = 0;
-    this.#link.flush();
+  }
+
+  #flush(): void {
+    if (this.#link.flush() === Lent.KEPT) return;
+    // Mostly one block, or none.
+    while (this.#kept.length > this.#keptFirst) this.#pool.release(this.#kept.pop()!);
+    if (this.#keptFirst > 0) this.#forgetKept();
+  }
+
+  #forgetKept(): void {
+    this.#kept.length = 0;
+    this.#keptFirst = 0;
+  }
+
+  #flushFull(): void {
+    this.#lendFull();
+    this.#flush();
     this.#unsentBytes = this.#link.unsentBytes();
     this.#end = 0;
     this.pendingBytes = this.#unsentBytes;

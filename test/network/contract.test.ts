@@ -65,7 +65,7 @@ describe.each(transports(() => certificates.files))('$name', (transport) => {
     const { sink, peer } = await pair();
     sink.onBytes = (chunk) => {
       sink.write(chunk);
-      sink.call(() => sink.link.flush());
+      sink.flush();
     };
     const bytes = randomBytes(size);
     peer.send(bytes);
@@ -83,9 +83,9 @@ describe.each(transports(() => certificates.files))('$name', (transport) => {
       block.writeUInt32BE(i, 4);
       sink.write(block, 4, block.length - 4);
       expected.push(block.subarray(4, block.length - 4));
-      if (i % 7 === 0) sink.call(() => sink.link.flush());
+      if (i % 7 === 0) sink.flush();
     }
-    sink.call(() => sink.link.flush());
+    sink.flush();
     const bytes = Buffer.concat(expected);
     await until('all has arrived', () => peer.receivedBytes() >= bytes.length);
     expect(peer.received().equals(bytes)).toBe(true);
@@ -109,7 +109,7 @@ describe.each(transports(() => certificates.files))('$name', (transport) => {
     for (let i = 0; i < 50; i++) {
       block.fill(i);
       const lent = sink.write(block);
-      sink.call(() => sink.link.flush());
+      sink.flush();
       written++;
       if (lent === Lent.KEPT) await until('the block is returned', () => sink.returned > returnedBefore);
       returnedBefore = sink.returned;
@@ -125,7 +125,7 @@ describe.each(transports(() => certificates.files))('$name', (transport) => {
     const block = new Uint8Array(MiB);
     for (let i = 0; i < 24; i++) {
       sink.write(block);
-      sink.call(() => sink.link.flush());
+      sink.flush();
     }
     await until('bytes pile up', () => sink.link.unsentBytes() > 4 * MiB);
     const drained = sink.drained;
@@ -142,7 +142,7 @@ describe.each(transports(() => certificates.files))('$name', (transport) => {
     expect(sink.call(() => sink.link.pause())).toBe(transport.canPause);
     peer.send(randomBytes(50_000));
     sink.write(new Uint8Array(10));
-    sink.call(() => sink.link.flush());
+    sink.flush();
     await until('the peer has heard', () => peer.receivedBytes() === 10);
     if (transport.canPause) expect(sink.receivedBytes).toBe(0);
     sink.call(() => sink.link.resume());

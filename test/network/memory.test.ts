@@ -40,7 +40,7 @@ test('nothing happens outside a round', () => {
   expect(sink.link.peer).toMatchObject({ transport: 'memory', address: '192.0.2.1', port: 5 });
   peer.send(Buffer.from('in'));
   sink.write(Buffer.from('out'));
-  sink.call(() => sink.link.flush());
+  sink.flush();
   expect(sink.receivedBytes).toBe(0);
   expect(peer.received()).toHaveLength(0);
   settle(listener);
@@ -53,7 +53,7 @@ test('the buffer between the two sides is bounded', () => {
   const { listener, peer, sink } = pair({ kernelBytes: 100 });
   peer.pause();
   sink.write(new Uint8Array(250));
-  sink.call(() => sink.link.flush());
+  sink.flush();
   settle(listener);
   expect(sink.link.unsentBytes()).toBe(150);
   expect(sink.returned).toBe(0);
@@ -101,7 +101,7 @@ test('any schedule of calls keeps the bytes, and a seed gives the same run', () 
           }
           peer.resume();
           sink.call(() => sink.link.resume());
-          sink.call(() => sink.link.flush());
+          sink.flush();
           settle(listener);
           expect(sink.returned).toBe(sink.keptWrites);
           sink.call(() => sink.link.end());

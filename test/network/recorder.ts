@@ -26,6 +26,11 @@ export class Recorder implements LinkSink {
     return lent;
   }
 
+  flush(): void {
+    // Said by the result, not by calls.
+    if (this.call(() => this.link.flush()) === Lent.RETURNED) this.returned = this.keptWrites;
+  }
+
   /** Makes a call to Link, during which none may come back. */
   call<Result>(action: () => Result): Result {
     const outer = this.inLink;

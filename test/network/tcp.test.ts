@@ -88,7 +88,7 @@ describe('tcp', () => {
     const socket = open(listener);
     await until('the link is accepted', () => sinks.length === 1);
     sinks[0]!.write(new Uint8Array(16_777_216));
-    sinks[0]!.call(() => sinks[0]!.link.flush());
+    sinks[0]!.flush();
     socket.end();
     await until('the link is closed', () => sinks[0]!.closed !== null);
     expect(causeName(sinks[0]!.closed)).toBe('PEER');

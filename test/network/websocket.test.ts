@@ -213,8 +213,8 @@ describe('frames', () => {
     two.sink.write(Buffer.from('x'));
     one.sink.write(Buffer.from('d'));
     two.sink.write(Buffer.from('y'));
-    one.sink.call(() => one.sink.link.flush());
-    two.sink.call(() => two.sink.link.flush());
+    one.sink.flush();
+    two.sink.flush();
     await until('all has arrived', () => frames[0]!.join('') === 'abcd' && frames[1]!.join('') === 'xy');
     expect(frames[0]).toEqual(['abc', 'd']);
   });
@@ -228,7 +228,7 @@ describe('frames', () => {
     one.sink.write(Buffer.from('secret'));
     one.sink.call(() => one.sink.link.destroy());
     two.sink.write(Buffer.from('mine'));
-    two.sink.call(() => two.sink.link.flush());
+    two.sink.flush();
     await until('bytes arrive', () => received.length > 0);
     expect(received).toEqual(['mine']);
   });
@@ -257,7 +257,7 @@ describe('frames', () => {
     client.on('message', (data: Buffer) => received.push(data));
     const bytes = Buffer.alloc(100_000, 'abc');
     sink.write(bytes);
-    sink.call(() => sink.link.flush());
+    sink.flush();
     client.send(bytes);
     await until('all has arrived', () => sink.receivedBytes === bytes.length && received.length === 1);
     expect(received[0]!.equals(bytes)).toBe(true);
