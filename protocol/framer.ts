@@ -3,7 +3,8 @@
 //
 // A packet that lies whole in the chunk is shown where it lies. One that crosses chunks is gathered in a carry buffer,
 // which grows with the bytes that came, never to what the length claims. A carry buffer is used for one packet and
-// then left to whoever still looks at it: what `next` showed is not overwritten by a later `next` or `feed`.
+// then left to whoever still looks at it: what `next` showed is not overwritten by a later `next` or `feed`. Large ones come
+// from a pool when there is one, and go back to it by `settle`.
 import { copyBytes } from './bytes.ts';
 import { fault, Reason } from './packet.ts';
 
@@ -14,6 +15,15 @@ const TOO_LARGE = fault(Reason.PACKET_TOO_LARGE);
 const NONE = new Uint8Array(0);
 /** V8 keeps typed arrays of up to 64 bytes on its own heap, where they cost next to nothing. */
 const CARRY_BYTES_MIN = 64;
+/** A carry buffer of this many bytes is worth a pool, whose blocks may be twice as large. */
+const POOLED_BYTES_MIN = 33_280;
+
+/** Where large carry buffers come from. */
+export interface CarryPool {
+  /** Of at least so many bytes, whatever is in them; owned until `release`. */
+  acquire(bytes: number): Uint8Array;
+  release(block: Uint8Array): void;
+}
 
 export class Framer {
   /** Largest packet accepted, fixed header included, in bytes. Read when a packet's length becomes known. */
@@ -33,10 +43,14 @@ export class Framer {
   /** The unfinished packet: its first #carried bytes. */
   #carry: Uint8Array = NONE;
   #carried = 0;
+  /** The carry buffer of the packet that was completed last, while it may be looked at and is the pool's. */
+  #spent: Uint8Array = NONE;
+  readonly #pool: CarryPool | null;
   #fault = 0;
 
-  constructor(packetBytesMax: number) {
+  constructor(packetBytesMax: number, pool: CarryPool | null = null) {
     this.packetBytesMax = packetBytesMax;
+    this.#pool = pool;
   }
 
   /** Memory kept between chunks, in bytes. */
@@ -69,8 +83,17 @@ export class Framer {
     return Frame.PACKET;
   }
 
-  /** Drops every byte and buffer; a fault stays. */
+  /** To be called once what `next` has shown is no longer looked at, whatever became of the connection. */
+  settle(): void {
+    if (this.#spent === NONE) return;
+    this.#pool!.release(this.#spent);
+    this.#spent = NONE;
+    this.buffer = NONE;
+  }
+
+  /** Drops every byte and buffer but those that were shown and that `settle` gives back; a fault stays. */
   release(): void {
+    this.#giveBack(this.#carry);
     this.buffer = NONE;
     this.#chunk = NONE;
     this.#at = 0;
@@ -117,6 +140,7 @@ export class Framer {
       return Frame.NEED_MORE;
     }
     this.#show(this.#carry, 0, bytes);
+    if (this.#isPooled(this.#carry)) this.#spent = this.#carry;
     this.#carry = NONE;
     this.#carried = 0;
     return Frame.PACKET;
@@ -127,13 +151,26 @@ export class Framer {
     const needed = this.#carried + count;
     if (needed > this.#carry.length) {
       const doubled = Math.max(CARRY_BYTES_MIN, needed, this.#carry.length * 2);
-      const grown = new Uint8Array(packetBytesKnown > 0 ? Math.min(doubled, packetBytesKnown) : doubled);
+      const grown = this.#acquire(packetBytesKnown > 0 ? Math.min(doubled, packetBytesKnown) : doubled);
       copyBytes(this.#carry, 0, this.#carried, grown, 0);
+      this.#giveBack(this.#carry);
       this.#carry = grown;
     }
     copyBytes(this.#chunk, this.#at, this.#at + count, this.#carry, this.#carried);
     this.#carried = needed;
     this.#at += count;
+  }
+
+  #acquire(bytes: number): Uint8Array {
+    return this.#pool === null || bytes < POOLED_BYTES_MIN ? new Uint8Array(bytes) : this.#pool.acquire(bytes);
+  }
+
+  #giveBack(carry: Uint8Array): void {
+    if (this.#isPooled(carry)) this.#pool!.release(carry);
+  }
+
+  #isPooled(carry: Uint8Array): boolean {
+    return this.#pool !== null && carry.length >= POOLED_BYTES_MIN;
   }
 
   #fail(reason: number): number {

@@ -41,6 +41,7 @@ class ConnectionSink implements LinkSink {
       link,
       new Outbox(link, shard.blocks, shard.turn, shard.counters),
       shard.limits.connectBytesMax,
+      shard.blocks,
     );
     this.#connection = connection;
     connection.lastReceivedMs = shard.clock.monotonicMs();
@@ -107,6 +108,7 @@ class ConnectionSink implements LinkSink {
       if (result < 0) break;
     }
     flushRun(shard, connection);
+    framer.settle();
     if (result < 0) this.#fail(reasonOf(result));
     else if (connection.outbox.pendingBytes > shard.limits.outboxMaxBytes && !holdUnread(shard, connection)) {
       this.#fail(Reason.QUOTA_EXCEEDED);

@@ -1,6 +1,6 @@
 // One network connection: its link and outbox, what CONNECT agreed on, and why it is held back. State only; routing acts on it.
 
-import { Framer } from '../../protocol/framer.ts';
+import { type CarryPool, Framer } from '../../protocol/framer.ts';
 import type { Level, Reason } from '../../protocol/packet.ts';
 import { NO_BYTES } from '../../protocol/publish.ts';
 import type { Exchange } from '../gate.ts';
@@ -73,10 +73,10 @@ export class Connection {
   /** Routes that this client may publish to, or may not: answers of the rights, by the route's number. */
   readonly rights = new Map<number, boolean>();
 
-  constructor(link: Link, outbox: Outbox, packetBytesMax: number) {
+  constructor(link: Link, outbox: Outbox, packetBytesMax: number, pool: CarryPool) {
     this.link = link;
     this.outbox = outbox;
-    this.framer = new Framer(packetBytesMax);
+    this.framer = new Framer(packetBytesMax, pool);
   }
 
   get isOpen(): boolean {

@@ -1,12 +1,13 @@
-// The pool of outbox blocks: a block has one owner at a time, is at least as large as asked for, and is used again.
+// The pool of byte blocks: a block has one owner at a time, is at least as large as asked for, and is used again.
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { BlockPool, LARGE_BLOCK_BYTES, SMALL_BLOCK_BYTES } from '../../engine/memory/blocks.ts';
+import { BlockPool, HUGE_BLOCK_BYTES_MAX, LARGE_BLOCK_BYTES, SMALL_BLOCK_BYTES } from '../../engine/memory/blocks.ts';
 import { agree, check } from '../check.ts';
 
 test('lends no block twice, and counts those that are lent', () => {
   const bytes = fc.oneof(
     fc.nat(100_000),
+    fc.nat(HUGE_BLOCK_BYTES_MAX + 100_000),
     fc.constantFrom(0, 1, SMALL_BLOCK_BYTES, SMALL_BLOCK_BYTES + 1, LARGE_BLOCK_BYTES, LARGE_BLOCK_BYTES + 1),
   );
   const step = fc.oneof(fc.record({ bytes }), fc.record({ at: fc.nat(1_000) }));
@@ -34,28 +35,49 @@ test('lends no block twice, and counts those that are lent', () => {
 test.each([
   ['small', SMALL_BLOCK_BYTES],
   ['large', LARGE_BLOCK_BYTES],
+  ['huge', 131_072],
+  ['huger', 262_144],
+  ['still huger', 524_288],
+  ['hugest', HUGE_BLOCK_BYTES_MAX],
 ])('lends a %s block again, with memory of its own', (_which, bytes) => {
   const pool = new BlockPool();
   const block = pool.acquire(bytes);
   expect([block.length, block.byteOffset, block.buffer.byteLength]).toEqual([bytes, 0, bytes]);
   pool.release(block);
-  expect(pool.acquire(1 + bytes / 2)).toBe(block);
-  expect(pool.acquire(bytes)).not.toBe(block); // it is lent
+  expect(pool.acquire(1 + Math.floor(bytes * 0.6)) === block).toBe(true);
+  expect(pool.acquire(bytes) === block).toBe(false); // it is lent
 });
 
 test('what is larger is made to measure and not kept', () => {
   const pool = new BlockPool();
-  const block = pool.acquire(LARGE_BLOCK_BYTES + 1);
-  expect(block).toHaveLength(LARGE_BLOCK_BYTES + 1);
+  const block = pool.acquire(HUGE_BLOCK_BYTES_MAX + 1);
+  expect(block).toHaveLength(HUGE_BLOCK_BYTES_MAX + 1);
   pool.release(block);
-  expect(pool.acquire(LARGE_BLOCK_BYTES + 1)).not.toBe(block);
+  expect(pool.acquire(HUGE_BLOCK_BYTES_MAX + 1)).not.toBe(block);
 });
 
-test('keeps a bounded number of free blocks', () => {
+test.each([
+  ['large', LARGE_BLOCK_BYTES, 300, 256],
+  ['huge', HUGE_BLOCK_BYTES_MAX, 12, 8],
+])('keeps a bounded number of free %s blocks', (_which, bytes, lent, kept) => {
   const pool = new BlockPool();
-  const blocks = Array.from({ length: 300 }, () => pool.acquire(LARGE_BLOCK_BYTES));
+  const blocks = Array.from({ length: lent }, () => pool.acquire(bytes));
   for (const block of blocks) pool.release(block);
   const known = new Set(blocks);
-  const again = Array.from({ length: 300 }, () => pool.acquire(LARGE_BLOCK_BYTES));
-  expect(again.filter((block) => known.has(block))).toHaveLength(256);
+  const again = Array.from({ length: lent }, () => pool.acquire(bytes));
+  expect(again.filter((block) => known.has(block))).toHaveLength(kept);
+});
+
+test('room that one size of huge blocks took is there for another once they are lent', () => {
+  const pool = new BlockPool();
+  const blocks = Array.from({ length: 8 }, () => pool.acquire(HUGE_BLOCK_BYTES_MAX));
+  const small = pool.acquire(131_072);
+  for (const block of blocks) pool.release(block);
+  pool.release(small);
+  expect(pool.acquire(131_072)).not.toBe(small);
+  const taken = pool.acquire(HUGE_BLOCK_BYTES_MAX);
+  const other = pool.acquire(131_072);
+  pool.release(other);
+  expect(pool.acquire(131_072)).toBe(other);
+  expect(blocks).toContain(taken);
 });

@@ -94,6 +94,51 @@ describe('framer', () => {
     expect([...buffer.subarray(packetFrom, bodyTo)]).toEqual([0x40, 2, 1, 2]);
   });
 
+  test('large packets that cross chunks come from the pool, and go back when they are no longer looked at', () => {
+    const lent = new Set<Uint8Array>();
+    const pool = {
+      acquire: (bytes: number) => {
+        const block = new Uint8Array(bytes * 2).fill(0xee);
+        lent.add(block);
+        return block;
+      },
+      release: (block: Uint8Array) => {
+        expect(lent.delete(block)).toBe(true);
+        block.fill(0xdd);
+      },
+    };
+    const framer = new Framer(BYTES_MAX, pool);
+    // PUBLISH of 100,003 bytes, then PINGREQ.
+    const stream = new Uint8Array(100_007).fill(7);
+    stream.set([0x30, 0xa0, 0x8d, 0x06]);
+    stream.set([0xc0, 0], 100_004);
+    framer.feed(stream, 0, 40_000);
+    expect(framer.next()).toBe(Frame.NEED_MORE);
+    framer.settle();
+    expect([...lent].every(({ length }) => length >= 40_000)).toBe(true);
+    framer.feed(stream, 40_000, 90_000);
+    expect(framer.next()).toBe(Frame.NEED_MORE);
+    framer.settle();
+    expect(lent.size).toBe(1); // the one that it outgrew is back
+    framer.feed(stream, 90_000, 100_006);
+    expect(framer.next()).toBe(Frame.PACKET);
+    const { buffer, packetFrom, bodyTo } = framer;
+    expect(framer.next()).toBe(Frame.PACKET);
+    expect(framer.header).toBe(0xc0);
+    expect(framer.next()).toBe(Frame.NEED_MORE);
+    // Even of a connection that was closed meanwhile.
+    framer.release();
+    expect(Buffer.compare(buffer.subarray(packetFrom, bodyTo), stream.subarray(0, 100_004))).toBe(0);
+    expect(lent.size).toBe(1);
+    framer.settle();
+    expect(lent.size).toBe(0);
+    framer.feed(stream, 0, 50_000);
+    expect(framer.next()).toBe(Frame.NEED_MORE);
+    framer.release();
+    framer.settle();
+    expect(lent.size).toBe(0);
+  });
+
   test.each([
     ['five bytes', [0x30, 0xff, 0xff, 0xff, 0xff, 0x01]],
     ['not in its shortest form, two bytes', [0xc0, 0x80, 0x00]],
