@@ -33,6 +33,11 @@ export interface Seat {
   readonly userName: string | null;
 }
 
+export interface Subscription {
+  readonly filters: readonly string[];
+  readonly qos: QoS;
+}
+
 /** The broker is there and says no. */
 export class RefusedError extends Error {}
 
@@ -42,6 +47,7 @@ const ANSWER_TIMEOUT_MS = 60_000;
 const RECONNECT_MS_MIN = 20;
 const RECONNECT_MS_MAX = 1_000;
 const SUBSCRIBE_ID = 65_535;
+const SUBSCRIBE_FILTERS_MAX = 100;
 const RECEIVE_MAXIMUM_DEFAULT = 65_535;
 const PINGREQ = Buffer.from([0xc0, 0]);
 const DISCONNECT = Buffer.from([0xe0, 0]);
@@ -50,7 +56,7 @@ export class Client {
   readonly #ground: Ground;
   readonly #seat: Seat;
   readonly #role: Role;
-  readonly #subscription: { readonly filter: string; readonly qos: QoS } | null;
+  readonly #subscription: Subscription | null;
   readonly #localAddress: string | null;
   #wire: StreamWire | null = null;
   #framer = new Framer(PACKET_BYTES_MAX);
@@ -68,13 +74,7 @@ export class Client {
   /** As asked for, unless the broker says otherwise. */
   #keepAliveS = 0;
 
-  constructor(
-    ground: Ground,
-    seat: Seat,
-    role: Role,
-    subscription: { readonly filter: string; readonly qos: QoS } | null,
-    localAddress: string | null,
-  ) {
+  constructor(ground: Ground, seat: Seat, role: Role, subscription: Subscription | null, localAddress: string | null) {
     this.#ground = ground;
     this.#seat = seat;
     this.#role = role;
@@ -172,16 +172,16 @@ export class Client {
     );
   }
 
-  async #subscribe(wire: Wire, { filter, qos }: { readonly filter: string; readonly qos: QoS }): Promise<void> {
-    const packet = mqttPacket.generate(
-      { cmd: 'subscribe', messageId: SUBSCRIBE_ID, subscriptions: [{ topic: filter, qos }] },
-      { protocolVersion: this.#ground.plan.broker.level },
-    );
-    const { granted } = (await this.#ask(wire, packet)) as ISubackPacket;
-    const code = Number(granted[0]);
-    if (code >= 0x80) throw new RefusedError(`the broker refused the subscription to '${filter}': ${explainReason(code)}`);
-    if (code !== qos)
-      throw new RefusedError(`the broker granted QoS ${code} for '${filter}' where QoS ${qos} was asked for; give a lower -q`);
+  async #subscribe(wire: Wire, { filters, qos }: Subscription): Promise<void> {
+    for (let at = 0; at < filters.length; at += SUBSCRIBE_FILTERS_MAX) {
+      const some = filters.slice(at, at + SUBSCRIBE_FILTERS_MAX);
+      const packet = mqttPacket.generate(
+        { cmd: 'subscribe', messageId: SUBSCRIBE_ID, subscriptions: some.map((topic) => ({ topic, qos })) },
+        { protocolVersion: this.#ground.plan.broker.level },
+      );
+      const { granted } = (await this.#ask(wire, packet)) as ISubackPacket;
+      for (const [i, filter] of some.entries()) judgeGrant(filter, qos, Number(granted[i]));
+    }
   }
 
   #ask(wire: Wire, packet: Buffer): Promise<Packet> {
@@ -302,6 +302,12 @@ export class Client {
     this.#ground.totals.connected--;
     this.#role.left();
   }
+}
+
+function judgeGrant(filter: string, qos: QoS, code: number): void {
+  if (code >= 0x80) throw new RefusedError(`the broker refused the subscription to '${filter}': ${explainReason(code)}`);
+  if (code !== qos)
+    throw new RefusedError(`the broker granted QoS ${code} for '${filter}' where QoS ${qos} was asked for; give a lower -q`);
 }
 
 /** The packet behind the bytes that the wire needs. */

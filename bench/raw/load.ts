@@ -126,7 +126,7 @@ export class Load {
       const places = new Places(plan.closed, plan.run, facts, seat);
       const subscriber = new Subscriber(this.#ground, seat, places, new Ledger(streams), share);
       this.#subscribers.push(subscriber);
-      this.#addClient('subscribers', subscriber, seat.index, seat, { filter: seat.filter, qos: seat.group.qos });
+      this.#addClient('subscribers', subscriber, seat.index, seat, { filters: seat.filters, qos: seat.group.qos });
     }
   }
 

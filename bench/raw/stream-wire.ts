@@ -122,7 +122,7 @@ export class StreamWire implements Wire {
       this.socket.write(bytes, sent);
       return false;
     }
-    const written = raw.write([bytes], { completed: sent });
+    const written = raw.write(bytes, { completed: sent });
     if (written < 0) raw.fail(written);
     return written === Written.WHOLE;
   }

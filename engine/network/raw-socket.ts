@@ -107,20 +107,20 @@ export class RawSocket {
   }
 
   /**
-   * Writes the chunks in order, in one call to the kernel.
+   * Writes a chunk.
    * @returns a `Written`, or a negative error number of libuv
    */
-  write(chunks: readonly Uint8Array[], owner: RequestOwner): number {
-    const request = spare!;
-    const error =
-      chunks.length === 1 ? this.#handle.writeBuffer(request, chunks[0]!) : this.#handle.writev(request, chunks, true);
+  write(chunk: Uint8Array, owner: RequestOwner): number {
+    const error = this.#handle.writeBuffer(spare!, chunk);
     if (error !== 0) return error;
-    if (state[LAST_WRITE_WAS_ASYNC] === 0) return Written.WHOLE;
-    spare = new wrap!.WriteWrap();
-    request.chunks = chunks;
-    request.owner = owner;
-    request.oncomplete = completed;
-    return Written.UNDER_WAY;
+    return state[LAST_WRITE_WAS_ASYNC] === 0 ? Written.WHOLE : underWay([chunk], owner);
+  }
+
+  /** Likewise several in order, in one call to the kernel. */
+  writeAll(chunks: readonly Uint8Array[], owner: RequestOwner): number {
+    const error = this.#handle.writev(spare!, chunks, true);
+    if (error !== 0) return error;
+    return state[LAST_WRITE_WAS_ASYNC] === 0 ? Written.WHOLE : underWay(chunks, owner);
   }
 
   /** Ends the connection as node does when a write of its own fails with this error number of libuv. */
@@ -128,6 +128,16 @@ export class RawSocket {
     const code = getSystemErrorName(error);
     this.socket.destroy(Object.assign(new Error(`write ${code}`), { code }));
   }
+}
+
+/** The write took the spare request with it. */
+function underWay(chunks: readonly Uint8Array[], owner: RequestOwner): number {
+  const request = spare!;
+  request.chunks = chunks;
+  request.owner = owner;
+  request.oncomplete = completed;
+  spare = new wrap!.WriteWrap();
+  return Written.UNDER_WAY;
 }
 
 /** Null where node has no such thing. */

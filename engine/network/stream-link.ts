@@ -36,11 +36,11 @@ export class StreamLink implements Link, WriteObserver {
     socket.on('error', (error: NodeJS.ErrnoException) => {
       if (!this.#ended && !isOfNetwork(error.code)) this.#cause = CloseCause.ERROR;
     });
-    socket.once('end', () => {
+    socket.on('end', () => {
       this.#writer.finish();
       this.#limitEnd();
     });
-    socket.once('close', () => this.#onClose());
+    socket.on('close', () => this.#onClose());
   }
 
   /** Starts to deliver to `sink`. */

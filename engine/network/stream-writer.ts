@@ -67,11 +67,14 @@ export class CorkedWriter implements StreamWriter {
   close(): void {}
 }
 
+const NO_CHUNKS: Uint8Array[] = [];
+
 export class RawWriter implements StreamWriter, RequestOwner {
   readonly #raw: RawSocket;
   readonly #observer: WriteObserver;
-  /** What no write has been asked for yet. */
-  #chunks: Uint8Array[] = [];
+  /** What no write has been asked for yet: mostly one chunk, and none while the connection is idle. */
+  #first: Uint8Array | null = null;
+  #more: Uint8Array[] = NO_CHUNKS;
   /** Writes that are under way, and all bytes that the kernel has not taken for sure. */
   #requests = 0;
   #unsentBytes = 0;
@@ -85,25 +88,25 @@ export class RawWriter implements StreamWriter, RequestOwner {
 
   write(block: Uint8Array, from: number, to: number): Lent {
     if (this.#isOver) return Lent.RETURNED;
-    this.#chunks.push(block.subarray(from, to));
+    const chunk = block.subarray(from, to);
+    if (this.#first === null) this.#first = chunk;
+    else if (this.#more === NO_CHUNKS) this.#more = [chunk];
+    else this.#more.push(chunk);
     this.#unsentBytes += to - from;
     return Lent.KEPT;
   }
 
   flush(): Lent {
     if (this.#requests > 0 || this.#isOver) return Lent.KEPT;
-    const chunks = this.#chunks;
-    if (chunks.length === 0) return Lent.RETURNED;
-    if (!this.#send(chunks)) return Lent.KEPT;
-    if (chunks.length === 1) chunks.pop();
-    else chunks.length = 0;
+    if (this.#first === null) return Lent.RETURNED;
+    if (!this.#send()) return Lent.KEPT;
     this.#unsentBytes = 0;
     return Lent.RETURNED;
   }
 
   finish(): void {
     // One that is under way keeps its place before this one.
-    if (this.#chunks.length > 0 && !this.#isOver && this.#send(this.#chunks)) this.#chunks.length = 0;
+    if (this.#first !== null && !this.#isOver) this.#send();
     this.#isOver = true;
   }
 
@@ -113,7 +116,8 @@ export class RawWriter implements StreamWriter, RequestOwner {
 
   close(): void {
     this.#isOver = true;
-    this.#chunks.length = 0;
+    this.#first = null;
+    this.#more = NO_CHUNKS;
     this.#unsentBytes = 0;
   }
 
@@ -123,20 +127,21 @@ export class RawWriter implements StreamWriter, RequestOwner {
     // After a failure and after the end the close returns all.
     if (this.#isOver) return;
     for (let i = 0; i < chunks.length; i++) this.#unsentBytes -= chunks[i]!.length;
-    const waiting = this.#chunks.length;
+    const waiting = this.#first === null ? 0 : 1 + this.#more.length;
     const blocks = this.flush() === Lent.RETURNED ? chunks.length + waiting : chunks.length;
     this.#observer.written(blocks);
   }
 
   /** Whether the kernel took everything at once. */
-  #send(chunks: Uint8Array[]): boolean {
-    const outcome = this.#raw.write(chunks, this);
-    if (outcome === Written.UNDER_WAY) {
-      this.#requests++;
-      this.#chunks = [];
-    } else if (outcome < 0) {
-      this.#fail(outcome);
-    }
+  #send(): boolean {
+    const first = this.#first!;
+    const more = this.#more;
+    this.#first = null;
+    this.#more = NO_CHUNKS;
+    if (more !== NO_CHUNKS) more.unshift(first);
+    const outcome = more === NO_CHUNKS ? this.#raw.write(first, this) : this.#raw.writeAll(more, this);
+    if (outcome === Written.UNDER_WAY) this.#requests++;
+    else if (outcome < 0) this.#fail(outcome);
     return outcome === Written.WHOLE;
   }
 

@@ -65,7 +65,7 @@ function leave(shard: Shard, connection: Connection, keepWill: boolean): void {
   connection.early = NO_BYTES;
   connection.replay = null;
   shard.replayTurn.waiting.delete(connection);
-  connection.rights.clear();
+  connection.rights = null;
   detach(shard, connection, keepWill);
 }
 

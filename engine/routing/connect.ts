@@ -10,7 +10,7 @@ import { QueueOverflow, type Session } from '../sessions/session.ts';
 import { Timer } from '../timers.ts';
 import { closeOrderly, endConnection } from './close.ts';
 import { endSession, setWill, storeSession, willBytes } from './lifecycle.ts';
-import { resumeIfFree } from './pressure.ts';
+import { isHeld, isHeldFor, resumeIfFree } from './pressure.ts';
 import { pump } from './queue.ts';
 import type { Shard } from './shard.ts';
 
@@ -270,8 +270,8 @@ function keepAlive(shard: Shard, connection: Connection, seconds: number): void 
   const timer = new Timer(() => {
     const silentMs = shard.clock.monotonicMs() - connection.lastReceivedMs;
     // A publisher that is held back cannot be heard: its silence is ours. One that holds itself must at least take its answers.
-    const isHeld = connection.heldFor.size > 0 || shard.waitingForStore.has(connection);
-    if (isHeld && !connection.heldFor.has(connection)) shard.timers.set(timer, connection.silenceMaxMs);
+    const isWaiting = isHeld(connection) || shard.waitingForStore.has(connection);
+    if (isWaiting && !isHeldFor(connection, connection)) shard.timers.set(timer, connection.silenceMaxMs);
     else if (silentMs < connection.silenceMaxMs) shard.timers.set(timer, connection.silenceMaxMs - silentMs);
     else endConnection(shard, connection, Reason.KEEP_ALIVE_TIMEOUT);
   });

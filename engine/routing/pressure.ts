@@ -14,10 +14,9 @@ export function pressOn(shard: Shard, receiver: Connection, publisher: Connectio
   if (receiver.slow) return Pressure.DROP;
   if (receiver.pressureTimer === null) receiver.pressureTimer = new Timer(() => markSlow(shard, receiver));
   if (!receiver.pressureTimer.isSet) shard.timers.set(receiver.pressureTimer, shard.limits.backpressureMs);
-  if (publisher !== null && publisher !== receiver && !receiver.holding.has(publisher) && publisher.link.pause()) {
+  if (publisher !== null && publisher !== receiver && !isHeldFor(publisher, receiver) && publisher.link.pause()) {
     shard.counters.pauses++;
-    receiver.holding.add(publisher);
-    publisher.heldFor.add(receiver);
+    hold(receiver, publisher);
   }
   return receiver.outbox.pendingBytes > shard.limits.outboxMaxBytes ? Pressure.DROP : Pressure.SEND;
 }
@@ -27,12 +26,27 @@ export function pressOn(shard: Shard, receiver: Connection, publisher: Connectio
  * it has taken what waits. False when its link cannot pause and it went too far even for a largest packet on top.
  */
 export function holdUnread(shard: Shard, client: Connection): boolean {
-  if (client.heldFor.has(client)) return true;
+  if (isHeldFor(client, client)) return true;
   if (!client.link.pause()) return client.outbox.pendingBytes <= shard.limits.outboxMaxBytes + shard.limits.packetBytesMax;
   shard.counters.pauses++;
-  client.holding.add(client);
-  client.heldFor.add(client);
+  hold(client, client);
   return true;
+}
+
+/** Whether a connection is not read from because a receiver, which may be itself, has not drained. */
+export function isHeld(connection: Connection): boolean {
+  return connection.heldFor !== null && connection.heldFor.size > 0;
+}
+
+export function isHeldFor(publisher: Connection, receiver: Connection): boolean {
+  return publisher.heldFor?.has(receiver) === true;
+}
+
+function hold(receiver: Connection, publisher: Connection): void {
+  receiver.holding ??= new Set();
+  publisher.heldFor ??= new Set();
+  receiver.holding.add(publisher);
+  publisher.heldFor.add(receiver);
 }
 
 /** The receiver's link took bytes: below a quarter of the mark everything is as before. */
@@ -48,8 +62,9 @@ export function relieve(shard: Shard, receiver: Connection): void {
 /** Reads again from every publisher that waits for this receiver alone. */
 export function letGo(shard: Shard, receiver: Connection): void {
   if (receiver.pressureTimer !== null) shard.timers.cancel(receiver.pressureTimer);
+  if (receiver.holding === null) return;
   for (const publisher of receiver.holding) {
-    publisher.heldFor.delete(receiver);
+    publisher.heldFor?.delete(receiver);
     resumeIfFree(shard, publisher);
   }
   receiver.holding.clear();
@@ -57,12 +72,13 @@ export function letGo(shard: Shard, receiver: Connection): void {
 
 /** Reads from a connection again, unless a receiver or the store still holds it. */
 export function resumeIfFree(shard: Shard, connection: Connection): void {
-  if (connection.heldFor.size === 0 && !shard.waitingForStore.has(connection)) connection.link.resume();
+  if (!isHeld(connection) && !shard.waitingForStore.has(connection)) connection.link.resume();
 }
 
 /** A publisher goes away: nobody needs to wake it. */
 export function forgetPublisher(publisher: Connection): void {
-  for (const receiver of publisher.heldFor) receiver.holding.delete(publisher);
+  if (publisher.heldFor === null) return;
+  for (const receiver of publisher.heldFor) receiver.holding?.delete(publisher);
   publisher.heldFor.clear();
 }
 

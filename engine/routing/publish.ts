@@ -205,6 +205,7 @@ function resolveAlias(connection: Connection, view: MessageView): number {
 function mayPublish(shard: Shard, connection: Connection, route: Route, topic: Uint8Array, from: number, to: number): boolean {
   if (route.reserved) return false;
   if (shard.rights === null) return true;
+  connection.rights ??= new Map();
   const known = connection.rights.get(route.number);
   if (known !== undefined) return known;
   const session = connection.session!;

@@ -14,7 +14,7 @@ import { Timer } from '../timers.ts';
 import { onAcknowledgement } from './acknowledge.ts';
 import { closeOrderly, endConnection, linkDown } from './close.ts';
 import { onAuth, onConnect, refuse } from './connect.ts';
-import { holdUnread, relieve } from './pressure.ts';
+import { holdUnread, isHeldFor, relieve } from './pressure.ts';
 import { onPublish } from './publish.ts';
 import { pump } from './queue.ts';
 import { sendReplay } from './replay.ts';
@@ -87,8 +87,9 @@ class ConnectionSink implements LinkSink {
     if (connection.state !== ConnectionState.OPEN) return;
     const shard = this.#shard;
     // While it is not read from for its own sake, what it takes is its sign of life.
-    if (connection.heldFor.has(connection)) connection.lastReceivedMs = shard.clock.monotonicMs();
-    if (connection.slow || connection.holding.size > 0 || connection.pressureTimer !== null) relieve(shard, connection);
+    if (isHeldFor(connection, connection)) connection.lastReceivedMs = shard.clock.monotonicMs();
+    if (connection.slow || (connection.holding !== null && connection.holding.size > 0) || connection.pressureTimer !== null)
+      relieve(shard, connection);
     const { session } = connection;
     if (session !== null && (session.deliveries.sent < session.deliveries.count || !session.loaded)) pump(shard, session);
     if (connection.replay !== null) sendReplay(shard, connection);

@@ -51,10 +51,10 @@ export class Connection {
   plain = true;
   /** Over its mark for longer than the grace: QoS 0 to it is dropped until it has drained. */
   slow = false;
-  /** Publishers that wait for this receiver to drain. */
-  readonly holding = new Set<Connection>();
-  /** Receivers that this publisher waits for. */
-  readonly heldFor = new Set<Connection>();
+  /** Publishers that wait for this receiver to drain; null until the first. */
+  holding: Set<Connection> | null = null;
+  /** Receivers that this publisher waits for; null until the first. */
+  heldFor: Set<Connection> | null = null;
   pressureTimer: Timer | null = null;
   /** QoS 1 and 2 publishes of the client whose acknowledgement waits for the store. */
   gated: GatedAnswers | null = null;
@@ -71,7 +71,7 @@ export class Connection {
   /** Why the broker ended the connection, for the log. */
   closeReason: Reason | -1 = -1;
   /** Routes that this client may publish to, or may not: answers of the rights, by the route's number. */
-  readonly rights = new Map<number, boolean>();
+  rights: Map<number, boolean> | null = null;
 
   constructor(link: Link, outbox: Outbox, packetBytesMax: number, pool: CarryPool) {
     this.link = link;

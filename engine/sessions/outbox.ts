@@ -63,11 +63,13 @@ export class Outbox implements Duty {
       return;
     }
     if (this.#full.length > 0) this.#lendFull();
-    if (this.#end > 0) this.#lend(this.block, this.#end);
-    else if (this.block !== NO_BLOCK) this.#pool.release(this.block);
+    const { block } = this;
+    const lent = this.#end > 0 ? this.#write(block, this.#end) : Lent.RETURNED;
     this.block = NO_BLOCK;
     this.#end = 0;
-    this.#flush();
+    // Mostly it is the only one, and the kernel takes it.
+    if (this.#flush() === Lent.KEPT && lent === Lent.KEPT) this.#kept.push(block);
+    else if (block !== NO_BLOCK) this.#pool.release(block);
     this.look();
   }
 
@@ -130,11 +132,14 @@ export class Outbox implements Duty {
     this.#fullBytes = 0;
   }
 
-  #flush(): void {
-    if (this.#link.flush() === Lent.KEPT) return;
-    // Mostly one block, or none.
-    while (this.#kept.length > this.#keptFirst) this.#pool.release(this.#kept.pop()!);
-    if (this.#keptFirst > 0) this.#forgetKept();
+  /** What the link says of the blocks that it has. */
+  #flush(): Lent {
+    if (this.#link.flush() === Lent.KEPT) return Lent.KEPT;
+    if (this.#kept.length > 0) {
+      for (let i = this.#keptFirst; i < this.#kept.length; i++) this.#pool.release(this.#kept[i]!);
+      this.#forgetKept();
+    }
+    return Lent.RETURNED;
   }
 
   #forgetKept(): void {
@@ -151,9 +156,13 @@ export class Outbox implements Duty {
   }
 
   #lend(block: Uint8Array, end: number): void {
-    this.#counters.bytesSent += end;
-    if (this.#link.write(block, 0, end) === Lent.KEPT) this.#kept.push(block);
+    if (this.#write(block, end) === Lent.KEPT) this.#kept.push(block);
     else this.#pool.release(block);
+  }
+
+  #write(block: Uint8Array, end: number): Lent {
+    this.#counters.bytesSent += end;
+    return this.#link.write(block, 0, end);
   }
 }
 

@@ -71,13 +71,13 @@ test('a write that the kernel takes is over at once; one that it does not is tol
   peer.on('data', (chunk: Buffer) => received.push(chunk));
   const done: number[] = [];
   const owner = (name: number) => ({ completed: (_: readonly Uint8Array[], status: number) => void done.push(name, status) });
-  expect(raw.write([Buffer.from('first ')], owner(1))).toBe(Written.WHOLE);
-  expect(raw.write([Buffer.from('second '), Buffer.from('third ')], owner(2))).toBe(Written.WHOLE);
+  expect(raw.write(Buffer.from('first '), owner(1))).toBe(Written.WHOLE);
+  expect(raw.writeAll([Buffer.from('second '), Buffer.from('third ')], owner(2))).toBe(Written.WHOLE);
   await until('all is there', () => Buffer.concat(received).length === 19);
   peer.pause();
   const large = Buffer.alloc(32 * 1_048_576, 'x');
-  expect(raw.write([large], owner(3))).toBe(Written.UNDER_WAY);
-  expect(raw.write([Buffer.from('a'), Buffer.from('b')], owner(4))).toBe(Written.UNDER_WAY);
+  expect(raw.write(large, owner(3))).toBe(Written.UNDER_WAY);
+  expect(raw.writeAll([Buffer.from('a'), Buffer.from('b')], owner(4))).toBe(Written.UNDER_WAY);
   expect(done).toEqual([]);
   peer.resume();
   await until('both are done', () => done.length === 4);
@@ -102,7 +102,7 @@ test('a write to a connection that the peer has reset fails, and the socket with
   raw.socket.pause();
   peer.resetAndDestroy();
   await until('the write fails', () => {
-    if (outcome >= 0) outcome = raw.write([Buffer.alloc(1_024)], owner);
+    if (outcome >= 0) outcome = raw.write(Buffer.alloc(1_024), owner);
     return outcome < 0;
   });
   raw.fail(outcome);
