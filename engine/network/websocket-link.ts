@@ -4,6 +4,10 @@
 //
 // uWebSockets calls the close handler inside `end` and `close`, and a closed socket throws on any use: all calls to it stand
 // here, behind `#open`, and the sink hears of a close that this side caused at the end of the turn.
+//
+// While it reads from one TLS socket, nothing may be written to any other, or the rest of what it has read is lost: uSockets decrypts
+// in one place for the whole loop, calls the message handler when 512 KiB are decrypted and goes on afterwards, and its write
+// sets the bytes that wait there to none (us_internal_ssl_socket_write). What is written meanwhile is kept until the end of the turn.
 import type { WebSocket } from 'uWebSockets.js';
 import { copyBytes } from '../../protocol/bytes.ts';
 import type { Clock } from '../clock.ts';
@@ -20,6 +24,10 @@ export interface WebSocketData {
 const CloseCode = { NORMAL: 1_000, UNSUPPORTED_DATA: 1_003 } as const;
 const SEND_DROPPED = 2;
 const FRAME_JOIN_BYTES = 65_536;
+const NO_BLOCKS: Uint8Array[] = [];
+
+/** Whether a message handler of a TLS socket is at work on this thread. */
+let isReadingSecure = false;
 
 /** One for all links of a listener: where the small writes of one link are joined to a frame, [0, bytes). */
 export class FrameJoiner {
@@ -43,6 +51,9 @@ export class WebSocketLink implements Link {
   /** This side is closing: why. */
   #closing: CloseCause | null = null;
   #cancelEnd: (() => void) | null = null;
+  /** Blocks that were lent while nothing could be written, oldest first. */
+  #kept: Uint8Array[] = NO_BLOCKS;
+  #keptBytes = 0;
 
   constructor(socket: Socket, peer: Peer, frame: FrameJoiner, clock: Clock, endTimeoutMs: number, compress: boolean) {
     this.#socket = socket;
@@ -59,19 +70,13 @@ export class WebSocketLink implements Link {
 
   write(block: Uint8Array, from: number, to: number): Lent {
     if (!this.#open || this.#ending || to === from) return Lent.RETURNED;
-    const frame = this.#frame;
-    if (frame.owner !== this) {
-      frame.owner?.flush();
-      frame.owner = this;
-      frame.bytes = 0;
-    }
-    if (frame.bytes + to - from > FRAME_JOIN_BYTES) this.#sendJoined();
-    if (to - from >= FRAME_JOIN_BYTES) this.#send(block.subarray(from, to));
-    else frame.bytes = copyBytes(block, from, to, frame.buffer, frame.bytes);
+    if (this.peer.secure && (isReadingSecure || this.#kept !== NO_BLOCKS)) return this.#keep(block, from, to);
+    this.#join(block, from, to);
     return Lent.RETURNED;
   }
 
   flush(): Lent {
+    if (this.#kept !== NO_BLOCKS) return Lent.KEPT;
     const frame = this.#frame;
     if (frame.owner === this) {
       this.#sendJoined();
@@ -82,7 +87,7 @@ export class WebSocketLink implements Link {
 
   unsentBytes(): number {
     if (!this.#open) return 0;
-    return this.#socket.getBufferedAmount() + (this.#frame.owner === this ? this.#frame.bytes : 0);
+    return this.#socket.getBufferedAmount() + this.#keptBytes + (this.#frame.owner === this ? this.#frame.bytes : 0);
   }
 
   /** uWebSockets always reads. */
@@ -112,7 +117,9 @@ export class WebSocketLink implements Link {
       this.#closing = CloseCause.ERROR;
       this.#socket.end(CloseCode.UNSUPPORTED_DATA, 'MQTT needs binary frames');
     } else if (message.byteLength > 0) {
+      isReadingSecure = this.peer.secure;
       this.#sink?.linkBytes(new Uint8Array(message), 0, message.byteLength);
+      isReadingSecure = false;
     }
   }
 
@@ -137,6 +144,41 @@ export class WebSocketLink implements Link {
     else sink.linkClosed(this.#ending ? CloseCause.LOCAL : cause);
   }
 
+  #keep(block: Uint8Array, from: number, to: number): Lent {
+    if (this.#kept === NO_BLOCKS) {
+      this.#kept = [];
+      this.#clock.endOfTurn(() => this.#sendKept());
+    }
+    this.#kept.push(block.subarray(from, to));
+    this.#keptBytes += to - from;
+    return Lent.KEPT;
+  }
+
+  #sendKept(): void {
+    const kept = this.#kept;
+    this.#kept = NO_BLOCKS;
+    this.#keptBytes = 0;
+    // The close has returned them.
+    if (!this.#open) return;
+    for (let i = 0; i < kept.length; i++) this.#join(kept[i]!, 0, kept[i]!.length);
+    this.flush();
+    for (let i = 0; i < kept.length && this.#open; i++) this.#sink?.linkReturned();
+    if (this.#open && !this.#ending) this.#sink?.linkDrained();
+  }
+
+  /** Adds to the frame under way, and sends it when it is full. */
+  #join(block: Uint8Array, from: number, to: number): void {
+    const frame = this.#frame;
+    if (frame.owner !== this) {
+      frame.owner?.flush();
+      frame.owner = this;
+      frame.bytes = 0;
+    }
+    if (frame.bytes + to - from > FRAME_JOIN_BYTES) this.#sendJoined();
+    if (to - from >= FRAME_JOIN_BYTES) this.#send(block.subarray(from, to));
+    else frame.bytes = copyBytes(block, from, to, frame.buffer, frame.bytes);
+  }
+
   #sendJoined(): void {
     const frame = this.#frame;
     const { bytes } = frame;
@@ -151,7 +193,7 @@ export class WebSocketLink implements Link {
   }
 
   #endWhenSent(): void {
-    if (!this.#open || this.#socket.getBufferedAmount() > 0) return;
+    if (!this.#open || this.#kept !== NO_BLOCKS || this.#socket.getBufferedAmount() > 0) return;
     this.#closing = CloseCause.LOCAL;
     this.#socket.end(CloseCode.NORMAL);
   }

@@ -101,6 +101,29 @@ describe.each(transports(() => certificates.files))('$name', (transport) => {
     expect(Buffer.concat(sink.received).equals(expected)).toBe(true);
   });
 
+  test('what is passed on to another link while it is read arrives whole, however much comes at once', async () => {
+    const listener = await transport.listen((link) => {
+      const recorder = new Recorder(link);
+      recorders.push(recorder);
+      return recorder;
+    });
+    listeners.push(listener);
+    const from = await connect(transport, listener);
+    const to = await connect(transport, listener);
+    await until('both links are accepted', () => recorders.length === 2);
+    const [source, target] = recorders as [Recorder, Recorder];
+    source.onBytes = (chunk) => {
+      target.write(chunk);
+      target.flush();
+    };
+    const messages = Array.from({ length: 200 }, () => randomBytes(40_000));
+    for (const message of messages) from.send(message);
+    const bytes = Buffer.concat(messages);
+    await until('all has arrived', () => to.receivedBytes() >= bytes.length);
+    expect(to.received().equals(bytes)).toBe(true);
+    await until('every block is returned', () => target.returned === target.keptWrites);
+  });
+
   test('a returned block may be overwritten at once', async () => {
     const { sink, peer } = await pair();
     const block = new Uint8Array(3_000);
