@@ -2,7 +2,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { Reason } from '../protocol/packet.ts';
 import type { Figures } from '../storage/figures.ts';
-import { rotateMaster } from '../storage/folder.ts';
 import { MemoryStore } from '../storage/memory.ts';
 import type { Store } from '../storage/store.ts';
 import { type Inventory, takeInventory } from './administration/inventory.ts';
@@ -25,8 +24,8 @@ import { loadAclFile } from './security/acl.ts';
 import { createAuthenticator } from './security/authenticator.ts';
 import { loadPasswordFile } from './security/password-file.ts';
 import { askOwner } from './spool/folder-lock.ts';
-import { findMasterKey, type MasterKeySource } from './spool/master-key.ts';
-import { openSpool, type SpoolOptions } from './spool/open.ts';
+import type { MasterKeySource } from './spool/master-key.ts';
+import type { RunningSpool } from './spool/open.ts';
 import { Timer } from './timers.ts';
 
 export type { Inventory } from './administration/inventory.ts';
@@ -94,7 +93,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   const random = options.random ?? systemRandom;
   const { authenticator, rights } = loadSecurity(config, log);
   const retentionMs = config.spool.maxRetentionS * 1_000;
-  const spool = options.store === undefined && config.server.dataDir !== '' ? await openSpool(spoolOptions(config)) : null;
+  const spool = options.store === undefined && config.server.dataDir !== '' ? await openSpoolOf(config) : null;
   const store = options.store ?? spool?.store ?? new MemoryStore(retentionMs);
   const shard = new Shard({
     limits: config.limits,
@@ -174,9 +173,11 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   };
 }
 
-function spoolOptions(config: Config): SpoolOptions {
+/** The spool is loaded only for those who have a data directory. */
+async function openSpoolOf(config: Config): Promise<RunningSpool> {
+  const { openSpool } = await import('./spool/open.ts');
   const { spool, server } = config;
-  return {
+  return openSpool({
     folder: server.dataDir,
     masterKey: masterKeySource(config),
     retentionMs: spool.maxRetentionS * 1_000,
@@ -184,7 +185,7 @@ function spoolOptions(config: Config): SpoolOptions {
     diskFloorBytes: spool.diskFloorBytes,
     commitWindowMs: spool.commitWindowMs,
     relaxed: spool.durability === 'relaxed',
-  };
+  });
 }
 
 /** What the data directory of a configuration holds: asked of the broker that runs on it, or read from it. @throws Error in one line */
@@ -195,7 +196,7 @@ export async function inventoryOf(config: Config): Promise<Inventory> {
     return answer as Inventory;
   }
   if (!existsSync(config.server.dataDir)) throw new Error(`${config.server.dataDir}: there is no such directory`);
-  const spool = await openSpool(spoolOptions(config));
+  const spool = await openSpoolOf(config);
   try {
     let deliveries = 0;
     let bytes = 0;
@@ -218,7 +219,9 @@ export async function inventoryOf(config: Config): Promise<Inventory> {
 }
 
 /** Wraps the keys of a data directory under another master key. @throws Error in one line */
-export function rotateMasterKey(config: Config, next: MasterKeySource): void {
+export async function rotateMasterKey(config: Config, next: MasterKeySource): Promise<void> {
+  const { findMasterKey } = await import('./spool/master-key.ts');
+  const { rotateMaster } = await import('../storage/folder.ts');
   rotateMaster(config.server.dataDir, findMasterKey(masterKeySource(config)), findMasterKey(next), (bytes) =>
     systemRandom.bytes(bytes),
   );

@@ -3,14 +3,17 @@
 // Decoding is done here and not by mqtt-packet, because a check as strict as the standard has to find every field
 // anyway (mqtt-packet decodes ill-formed UTF-8 lossily, loses the order of properties and reads past their end); it
 // encodes the answers, and the tests compare every decoder with it.
-import mqttPacket, { type Packet } from 'mqtt-packet';
+import type { Packet } from 'mqtt-packet';
+// Not 'mqtt-packet' itself: its parser, which nothing here uses, loads a library of streams, 10 MB.
+import generate from 'mqtt-packet/generate.js';
+import writeToStream from 'mqtt-packet/writeToStream.js';
 import { ownBytes, readU16 } from './bytes.ts';
 import { fault, type Level, Reason } from './packet.ts';
 import { type Properties, walkProperties } from './properties.ts';
 import { validateUtf8 } from './utf8.ts';
 
 // By default mqtt-packet makes 65,536 small buffers when it is loaded, one for each 16-bit number.
-mqttPacket.writeToStream.cacheNumbers = false;
+writeToStream.cacheNumbers = false;
 
 /** Reads the body [at, to) of one packet. The first fault sticks: what is read after it is empty and means nothing. */
 export class Cursor {
@@ -89,7 +92,7 @@ export function textOf(buffer: Uint8Array, from: number, to: number): string {
 
 /** Encodes an answer. Throws, with words of mqtt-packet, when a value does not fit its field: an error of the caller. */
 export function encode(packet: Packet, level: Level): Uint8Array {
-  return mqttPacket.generate(packet, { protocolVersion: level });
+  return generate(packet, { protocolVersion: level });
 }
 
 /** Without the keys that are undefined. */

@@ -43,7 +43,7 @@ export function keyCommand(): Command {
   return command;
 }
 
-function rotate(flags: RotateFlags & { readonly key: boolean }): void {
+async function rotate(flags: RotateFlags & { readonly key: boolean }): Promise<void> {
   try {
     const next = { file: flags.newKeyFile ?? '', env: flags.newKeyEnv ?? '', command: flags.newKeyCommand ?? [] };
     const given = [next.file !== '', next.env !== '', next.command.length > 0, !flags.key].filter(Boolean).length;
@@ -51,7 +51,7 @@ function rotate(flags: RotateFlags & { readonly key: boolean }): void {
       throw new Failure('give exactly one of --new-key-file, --new-key-env, --new-key-command and --no-key', ExitCode.USAGE);
     }
     const config = folderConfig(flags);
-    rotateMasterKey(config, next);
+    await rotateMasterKey(config, next);
     process.stdout.write(
       `${config.server.dataDir}: the keys are wrapped ${flags.key ? 'under the new master key' : 'without a master key'}\n`,
     );

@@ -6,12 +6,12 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { parse, TomlError } from 'smol-toml';
-import type { z } from 'zod';
+import { type BaseIssue, safeParse } from 'valibot';
 import { type Limits, limitRanges, limitsConflict } from '../../protocol/limits.ts';
 import type { LogLevel } from '../log.ts';
 import { QueueOverflow } from '../sessions/session.ts';
 import { locateKeys } from './locate.ts';
-import { optionNames, type RawConfig, type RawListener, schema, snakeCase } from './schema.ts';
+import { isTable, optionNames, type RawConfig, type RawListener, schema, snakeCase, type Table } from './schema.ts';
 
 export interface ListenerConfig {
   readonly name: string;
@@ -100,7 +100,6 @@ export const OVERFLOWS = {
   drop_newest: QueueOverflow.DROP_NEWEST,
 } as const;
 
-type Table = Record<string, unknown>;
 /** Where each option's value came from, by path. */
 type Origins = Map<string, string>;
 
@@ -127,10 +126,12 @@ export function loadConfig(sources: ConfigSources = {}): Config {
   }
   for (const { flag, key, value } of sources.flags ?? []) apply(raw, key.split('.'), value, flag, origins);
   const fallback = sources.file ?? 'configuration';
-  const parsed = schema.safeParse(raw, { reportInput: true });
-  if (!parsed.success) throw new ConfigError(parsed.error.issues.flatMap((issue) => describe(issue, origins, fallback)));
-  const config = resolve(parsed.data);
-  const problems = judge(parsed.data, config, origins, fallback);
+  const unknown = unknownOptions(raw).map((path) => describeUnknown(path, origins, fallback));
+  const parsed = safeParse(schema, raw);
+  const wrong = (parsed.issues ?? []).map((issue) => describe(issue, origins, fallback));
+  if (!parsed.success || unknown.length > 0) throw new ConfigError([...wrong, ...unknown]);
+  const config = resolve(parsed.output);
+  const problems = judge(parsed.output, config, origins, fallback);
   if (problems.length > 0) throw new ConfigError(problems);
   return config;
 }
@@ -192,20 +193,31 @@ function parseValue(text: string): unknown {
   }
 }
 
-function describe(issue: z.core.$ZodIssue, origins: Origins, fallback: string): ConfigProblem[] {
-  const path = issue.path.map(String);
-  if (issue.code === 'unrecognized_keys') {
-    const section = path[0] ?? '';
-    return issue.keys.map((key) => ({
-      where: whereIs([...path, key], origins, fallback),
-      message: `unknown option '${[...path.filter((part) => !/^\d+$/.test(part)), key].join('.')}'; allowed here: ${optionNames(section).join(', ')}`,
-    }));
-  }
-  const isTable = issue.code === 'invalid_type' && issue.expected === 'object';
-  const rule = isTable ? 'must be a table: a section in brackets' : issue.message;
-  const missing = issue.input === undefined && (issue.code === 'invalid_type' || issue.code === 'invalid_value');
-  const name = path.filter((part) => !/^\d+$/.test(part)).join('.');
-  return [{ where: whereIs(path, origins, fallback), message: `${name} ${missing ? `is missing; it ${rule}` : rule}` }];
+/** Paths of what no section may hold. */
+function unknownOptions(raw: Table): string[][] {
+  return Object.entries(raw).flatMap(([section, value]) => {
+    if (!optionNames('').includes(section)) return [[section]];
+    const names = optionNames(section);
+    const unknownIn = (table: unknown, path: readonly string[]) =>
+      (isTable(table) ? Object.keys(table) : []).filter((key) => !names.includes(key)).map((key) => [...path, key]);
+    if (section !== 'listener') return unknownIn(value, [section]);
+    return (Array.isArray(value) ? value : []).flatMap((table, index) => unknownIn(table, [section, String(index)]));
+  });
+}
+
+function describeUnknown(path: readonly string[], origins: Origins, fallback: string): ConfigProblem {
+  const allowed = optionNames(path.length === 1 ? '' : path[0]!).join(', ');
+  return { where: whereIs(path, origins, fallback), message: `unknown option '${nameOf(path)}'; allowed here: ${allowed}` };
+}
+
+function describe({ path, message }: BaseIssue<unknown>, origins: Origins, fallback: string): ConfigProblem {
+  const keys = (path ?? []).map(({ key }) => String(key));
+  return { where: whereIs(keys, origins, fallback), message: `${nameOf(keys)} ${message}` };
+}
+
+/** Without the numbers of an array's tables. */
+function nameOf(path: readonly string[]): string {
+  return path.filter((part) => !/^\d+$/.test(part)).join('.');
 }
 
 function whereIs(path: readonly string[], origins: Origins, fallback: string): string {

@@ -1,6 +1,6 @@
 // Every option of the configuration: name, type, range, default and one line for a person. Keys are snake_case as in the file;
 // `load.ts` turns them into `Config`.
-import { z } from 'zod';
+import * as v from 'valibot';
 import { defaultLimits, type Limits, limitRanges } from '../../protocol/limits.ts';
 import { LogLevel } from '../log.ts';
 
@@ -22,97 +22,128 @@ function withUnit(key: string, value: unknown): unknown {
 
 function integer(key: string, min: number, max: number, preset: number) {
   const message = `must be a whole number from ${min} to ${max}`;
-  return z.preprocess((value) => withUnit(key, value), z.int(message).min(min, message).max(max, message)).default(preset);
+  const isInRange = (value: number) => Number.isSafeInteger(value) && value >= min && value <= max;
+  const read = v.pipe(
+    v.unknown(),
+    v.transform((value) => withUnit(key, value)),
+    v.number(message),
+    v.check(isInRange, message),
+  );
+  return v.optional(read, preset);
+}
+
+function oneOf<const T extends readonly string[]>(values: T) {
+  return v.picklist(values, `must be one of: ${values.join(', ')}`);
 }
 
 function choice<const T extends readonly string[]>(values: T, preset: T[number]) {
-  return z.enum(values, `must be one of: ${values.join(', ')}`).default(preset);
+  return v.optional(oneOf(values), preset);
 }
 
-const flag = (preset: boolean) => z.boolean('must be true or false').default(preset);
-const text = (preset: string) => z.string('must be a string').default(preset);
-const texts = () => z.array(z.string('must be a string'), 'must be a list of strings');
+const string = () => v.string('must be a string');
+const boolean = () => v.boolean('must be true or false');
+const flag = (preset: boolean) => v.optional(boolean(), preset);
+const text = (preset: string) => v.optional(string(), preset);
+const texts = () => v.array(string(), 'must be a list of strings');
+
+/** A section. What it may not hold is found by `load.ts`, which names every such option; here it is passed over. */
+function table<const T extends v.ObjectEntries>(entries: T) {
+  // The table's own complaint is that a key is missing: the rule of that key is told.
+  const missing = ({ path }: v.ObjectIssue) =>
+    `is missing; it ${(entries[String(path?.[0].key)] as { message?: string }).message}`;
+  return v.pipe(v.custom<Table>(isTable, 'must be a table: a section in brackets'), v.object(entries, missing));
+}
+
+export type Table = Record<string, unknown>;
+
+/** Lists and dates are objects to JavaScript, and no tables. */
+export function isTable(value: unknown): value is Table {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
+}
 
 export function snakeCase(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-const limitOptions = Object.fromEntries(
-  (Object.keys(limitRanges) as (keyof Limits)[]).map((name) => {
-    const key = snakeCase(name);
-    return [key, integer(key, limitRanges[name][0], limitRanges[name][1], defaultLimits[name])];
-  }),
-);
+const sections = {
+  server: {
+    data_dir: text(''),
+    sys_interval_s: integer('sys_interval_s', 0, 86_400, 10),
+    stop_timeout_ms: integer('stop_timeout_ms', 0, 600_000, 5_000),
+    log_level: choice(Object.keys(LogLevel) as (keyof typeof LogLevel)[], 'info'),
+    threads: integer('threads', 1, 256, 1),
+  },
+  session: {
+    v3_expiry_s: integer('v3_expiry_s', 0, 4_294_967_295, 31 * 86_400),
+    maximum_qos: integer('maximum_qos', 0, 2, 2),
+    retain_available: flag(true),
+    wildcard_subscriptions: flag(true),
+    shared_subscriptions: flag(true),
+    response_information: text(''),
+    server_reference: text(''),
+  },
+  spool: {
+    durability: choice(['durable', 'relaxed'], 'durable'),
+    commit_window_ms: integer('commit_window_ms', 0, 1_000, 3),
+    erase_within_ms: integer('erase_within_ms', 100, 3_600_000, 1_000),
+    max_retention_s: integer('max_retention_s', 1, 4_294_967_295, 31 * 86_400),
+    disk_floor_bytes: integer('disk_floor_bytes', 0, Number.MAX_SAFE_INTEGER, 67_108_864),
+    key_file: text(''),
+    key_env: text(''),
+    key_command: v.optional(texts(), []),
+  },
+  auth: { password_file: text(''), acl_file: text('') },
+  limits: Object.fromEntries(
+    (Object.keys(limitRanges) as (keyof Limits)[]).map((name) => {
+      const key = snakeCase(name);
+      return [key, integer(key, limitRanges[name][0], limitRanges[name][1], defaultLimits[name])];
+    }),
+  ),
+  listener: {
+    name: v.pipe(string(), v.regex(/^[a-z][a-z0-9-]*$/, 'must be lower-case letters, digits and dashes')),
+    transport: oneOf(['tcp', 'tls', 'ws', 'wss']),
+    host: text('127.0.0.1'),
+    port: integer('port', 0, 65_535, 0),
+    path: v.optional(v.pipe(string(), v.regex(/^\//, 'must begin with /')), '/mqtt'),
+    cert_file: text(''),
+    key_file: text(''),
+    ca_file: text(''),
+    client_certificate: choice(['none', 'request', 'require'], 'none'),
+    tls_min_version: v.optional(
+      v.pipe(
+        v.unknown(),
+        v.transform((value) => (typeof value === 'number' ? String(value) : value)),
+        oneOf(['1.2', '1.3']),
+      ),
+      '1.2',
+    ),
+    insecure: flag(false),
+    anonymous: v.optional(boolean()),
+    origins: v.optional(texts()),
+    compression: flag(false),
+    proxy_protocol: flag(false),
+    proxy_trusted: v.optional(texts(), []),
+    use_certificate_name_as_user: flag(false),
+    queue_overflow: choice(['refuse', 'drop_oldest', 'drop_newest'], 'refuse'),
+  },
+};
 
-const listener = z.strictObject({
-  name: z.string('must be a string').regex(/^[a-z][a-z0-9-]*$/, 'must be lower-case letters, digits and dashes'),
-  transport: z.enum(['tcp', 'tls', 'ws', 'wss'], 'must be one of: tcp, tls, ws, wss'),
-  host: text('127.0.0.1'),
-  port: integer('port', 0, 65_535, 0),
-  path: z.string('must be a string').regex(/^\//, 'must begin with /').default('/mqtt'),
-  cert_file: text(''),
-  key_file: text(''),
-  ca_file: text(''),
-  client_certificate: choice(['none', 'request', 'require'], 'none'),
-  tls_min_version: z.preprocess((value) => (typeof value === 'number' ? String(value) : value), choice(['1.2', '1.3'], '1.2')),
-  insecure: flag(false),
-  anonymous: z.boolean('must be true or false').optional(),
-  origins: texts().optional(),
-  compression: flag(false),
-  proxy_protocol: flag(false),
-  proxy_trusted: texts().default([]),
-  use_certificate_name_as_user: flag(false),
-  queue_overflow: choice(['refuse', 'drop_oldest', 'drop_newest'], 'refuse'),
+export const schema = v.object({
+  server: v.optional(table(sections.server), {}),
+  session: v.optional(table(sections.session), {}),
+  spool: v.optional(table(sections.spool), {}),
+  auth: v.optional(table(sections.auth), {}),
+  limits: v.optional(table(sections.limits), {}),
+  listener: v.optional(v.array(table(sections.listener), 'must be written as [[listener]] tables'), []),
 });
 
-export const schema = z.strictObject({
-  server: z
-    .strictObject({
-      data_dir: text(''),
-      sys_interval_s: integer('sys_interval_s', 0, 86_400, 10),
-      stop_timeout_ms: integer('stop_timeout_ms', 0, 600_000, 5_000),
-      log_level: choice(Object.keys(LogLevel) as (keyof typeof LogLevel)[], 'info'),
-      threads: integer('threads', 1, 256, 1),
-    })
-    .prefault({}),
-  session: z
-    .strictObject({
-      v3_expiry_s: integer('v3_expiry_s', 0, 4_294_967_295, 31 * 86_400),
-      maximum_qos: integer('maximum_qos', 0, 2, 2),
-      retain_available: flag(true),
-      wildcard_subscriptions: flag(true),
-      shared_subscriptions: flag(true),
-      response_information: text(''),
-      server_reference: text(''),
-    })
-    .prefault({}),
-  spool: z
-    .strictObject({
-      durability: choice(['durable', 'relaxed'], 'durable'),
-      commit_window_ms: integer('commit_window_ms', 0, 1_000, 3),
-      erase_within_ms: integer('erase_within_ms', 100, 3_600_000, 1_000),
-      max_retention_s: integer('max_retention_s', 1, 4_294_967_295, 31 * 86_400),
-      disk_floor_bytes: integer('disk_floor_bytes', 0, Number.MAX_SAFE_INTEGER, 67_108_864),
-      key_file: text(''),
-      key_env: text(''),
-      key_command: texts().default([]),
-    })
-    .prefault({}),
-  auth: z.strictObject({ password_file: text(''), acl_file: text('') }).prefault({}),
-  limits: z.strictObject(limitOptions).prefault({}),
-  listener: z.array(listener, 'must be written as [[listener]] tables').default([]),
-});
-
-export type RawConfig = z.infer<typeof schema>;
+export type RawConfig = v.InferOutput<typeof schema>;
 export type RawListener = RawConfig['listener'][number];
 
-/** Options that a section may hold, for the message about one that it may not. */
+/** Options that a section may hold, and the sections for ''. */
 export function optionNames(section: string): readonly string[] {
-  if (section === '') return Object.keys(schema.shape);
-  if (section === 'listener') return Object.keys(listener.shape);
-  if (section === 'limits') return Object.keys(limitOptions);
-  const part = schema.shape[section as 'server' | 'session' | 'spool' | 'auth'];
-  return part === undefined ? [] : Object.keys(part.unwrap().shape);
+  if (section === '') return Object.keys(sections);
+  return Object.hasOwn(sections, section) ? Object.keys(sections[section as keyof typeof sections]) : [];
 }
 
 /** One line on each option, for `lethe print-config` and the documentation. */

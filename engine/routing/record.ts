@@ -1,6 +1,8 @@
 // The record of a session as a store keeps it: MessagePack behind a version byte, with pinned options. Subscriptions and
 // deliveries are not in it: they have intents of their own.
-import { Packr } from 'msgpackr';
+//
+// 'msgpackr' itself also loads a native reader of strings, 4 MB, which records are too few to gain from.
+import { Packr } from 'msgpackr/pack';
 import type { Level } from '../../protocol/packet.ts';
 import type { QueueOverflow, Session, Will } from '../sessions/session.ts';
 

@@ -265,22 +265,40 @@ describe('the program', () => {
     expect(head.stderr).toBe('ended with 0\n');
   });
 
-  test('MQTT.js is loaded by pub and sub, when they connect, and by nothing else', async () => {
+  describe('what is loaded', () => {
+    // Tells at its end which packages of CommonJS, or with a native part, the main thread has loaded.
     const probe = `import { createRequire } from 'node:module';
       process.on('exit', () => {
         const paths = Object.keys(createRequire(process.cwd() + '/x').cache);
-        process.stderr.write('mqtt.js: ' + paths.some((path) => path.includes('/node_modules/mqtt/')));
+        const names = paths.map((path) => /.*\\/node_modules\\/((@[^/]+\\/)?[^/]+)/.exec(path)?.[1] ?? '');
+        process.stderr.write('loaded: ' + [...new Set(names)].join(' '));
       });`;
     const env = { NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(probe)}` };
-    const loads = async (args: readonly string[]) => (await run(args, { env })).stderr.split('mqtt.js: ')[1];
-    expect(await loads(['pub', '-p', '1', '-t', 'a', '-m', 'x'])).toBe('true');
-    expect(await loads(['sub', '-p', '1', '-t', 'a'])).toBe('true');
-    for (const args of [['version'], ['--help'], ['pub', '--help'], ['pub'], ['print-config']])
-      expect(await loads(args), args.join(' ')).toBe('false');
-    const serve = start(['serve', '--port', '0', '--ws-port', '0', '--ready-json'], { env });
-    await serve.until('it serves', () => serve.stdout.includes('\n'));
-    serve.kill('SIGTERM');
-    await serve.exited;
-    expect(serve.stderr).toBe('mqtt.js: false');
+    const loaded = (stderr: string) => (stderr.split('loaded: ')[1] ?? '').split(' ');
+    const loads = async (args: readonly string[]) => loaded((await run(args, { env })).stderr);
+
+    async function loadsToServe(args: readonly string[]): Promise<string[]> {
+      const serve = start(['serve', '--port', '0', '--ws-port', '0', '--ready-json', ...args], { env });
+      await serve.until('it serves', () => serve.stdout.includes('\n'));
+      serve.kill('SIGTERM');
+      await serve.exited;
+      return loaded(serve.stderr);
+    }
+
+    test('MQTT.js is loaded by pub and sub, when they connect, and by nothing else', async () => {
+      expect(await loads(['pub', '-p', '1', '-t', 'a', '-m', 'x'])).toContain('mqtt');
+      expect(await loads(['sub', '-p', '1', '-t', 'a'])).toContain('mqtt');
+      for (const args of [['version'], ['--help'], ['pub', '--help'], ['pub'], ['print-config']])
+        expect(await loads(args), args.join(' ')).not.toContain('mqtt');
+      expect(await loadsToServe([])).not.toContain('mqtt');
+    });
+
+    test('serve starts with what it needs: nothing of LMDB, and no stream library of parsers that it does not use', async () => {
+      const lmdb = 'node-gyp-build-optional-packages'; // by which lmdb finds its native part
+      expect(await loads(['key', 'rotate', '--data', '/nowhere', '--no-key'])).toContain(lmdb);
+      const toServe = await loadsToServe([]);
+      expect(toServe).toContain('mqtt-packet');
+      for (const name of [lmdb, 'msgpackr-extract', 'bl', 'readable-stream', 'mqtt']) expect(toServe).not.toContain(name);
+    });
   });
 });
