@@ -37,11 +37,17 @@ export function stopChild(child: ChildProcess): Promise<void> {
 }
 
 /** Waits until the port takes connections; false when it does not in time, or when `goesOn` says that it never will. */
-export async function untilListening(host: string, port: number, timeoutMs: number, goesOn = () => true): Promise<boolean> {
+export async function untilListening(
+  host: string,
+  port: number,
+  timeoutMs: number,
+  goesOn = () => true,
+  pollMs = POLL_MS,
+): Promise<boolean> {
   const deadline = performance.now() + timeoutMs;
   while (!(await accepts(host, port))) {
     if (!goesOn() || performance.now() > deadline) return false;
-    await sleep(POLL_MS);
+    await sleep(pollMs);
   }
   return true;
 }

@@ -6,14 +6,17 @@
 
 import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
-import { type Contestant, canPin, lethe, mosquitto, pinSelf, type RunningBroker } from './contestants.ts';
+import { Failure } from '../engine/cli/failure.ts';
+import { chosen, keysOf, positive, runProgram } from './choice.ts';
+import type { Contestant, RunningBroker } from './contestants/contestant.ts';
+import { LETHE_MAIN, lethe } from './contestants/lethe.ts';
+import { mosquitto } from './contestants/mosquitto.ts';
+import { canPin, pinSelf } from './contestants/pinned-process.ts';
 import { median } from './median.ts';
 import { localPlan, publisherGroup, subscriberGroup } from './plan/local-plan.ts';
 import type { Plan } from './plan/plan.ts';
-import { type ProcessCost, processCost } from './process-cost.ts';
-import { settleAccounts } from './result/accounts.ts';
 import { describeMachine, thisMachine } from './result/machine.ts';
-import { run } from './run.ts';
+import { cpuPerMillion, sampleTraffic, type TrafficSample } from './traffic-sample.ts';
 
 const BROKER_CORE = 0;
 const LOAD_CORE = 1;
@@ -53,23 +56,8 @@ const rows: readonly Row[] = [
   { key: 'qos1', title: 'QoS 1, tcp, 50 pairs', ...PAIRS, transport: 'tcp' },
 ];
 
-interface Sample {
-  /** Deliveries between the marks, and the time between them. */
-  readonly deliveries: number;
-  readonly seconds: number;
-  readonly perSecond: number;
-  /** Over the whole flood, all receivers together. */
-  readonly lost: number;
-  readonly behind: number;
-  /** Share of its core that the load used between the marks, 0 to 1. */
-  readonly loadBusy: number;
-  /** CPU of the broker between the marks; null where /proc does not tell. */
-  readonly cpu: { readonly userS: number; readonly systemS: number } | null;
-  readonly residentBytes: number;
-}
-
 const help = `usage: npm run bench:flood -- [options]
-  --rows KEYS      of ${rows.map(({ key }) => key).join(', ')} (default all)
+  --rows KEYS      of ${keysOf(rows)} (default all)
   --rounds N       rounds of each row (default 3)
   --seconds S      time that counts in each round (default 1.5)
   --warm-up S      time before it (default 1)
@@ -94,13 +82,12 @@ async function main(): Promise<void> {
     console.log(help);
     return;
   }
-  const wanted = flags.rows?.split(',') ?? rows.map(({ key }) => key);
-  const unknown = wanted.find((key) => !rows.some((row) => row.key === key));
-  if (unknown !== undefined) throw new Error(`bench: no row '${unknown}'\n${help}`);
-  const times = { warmUpS: positive(flags['warm-up']), measureS: positive(flags.seconds) };
+  const wanted = chosen(rows, flags.rows, 'row');
+  const times = { warmUpS: positive('--warm-up', flags['warm-up']), measureS: positive('--seconds', flags.seconds) };
+  const rounds = positive('--rounds', flags.rounds);
   const peer = flags['no-mosquitto'] ? null : mosquitto();
   const contestants = [
-    lethe(new URL('../engine/cli/main.js', import.meta.url).pathname, 'lethe'),
+    lethe(LETHE_MAIN, 'lethe'),
     ...flags.also.map((path, i) => lethe(path, `lethe also ${i + 1}`)),
     ...(peer === null ? [] : [peer]),
   ];
@@ -110,9 +97,9 @@ async function main(): Promise<void> {
   if (pinned) pinSelf(LOAD_CORE);
 
   say(tableHead);
-  for (const row of rows.filter(({ key }) => wanted.includes(key))) {
-    const samples = new Map<Contestant, Sample[]>(contestants.map((contestant) => [contestant, []]));
-    for (let round = 0; round < positive(flags.rounds); round++) {
+  for (const row of wanted) {
+    const samples = new Map<Contestant, TrafficSample[]>(contestants.map((contestant) => [contestant, []]));
+    for (let round = 0; round < rounds; round++) {
       // Every other round in the opposite order, so that nobody always has the same neighbour.
       for (const contestant of round % 2 === 0 ? contestants : contestants.toReversed()) {
         const sample = await measure(contestant, row, times, pinned);
@@ -125,54 +112,22 @@ async function main(): Promise<void> {
   }
 }
 
-function positive(text: string): number {
-  const value = Number(text);
-  if (!(value > 0)) throw new Error(`bench: '${text}' is not a positive number\n${help}`);
-  return value;
-}
-
-async function measure(contestant: Contestant, row: Row, times: Times, pinned: boolean): Promise<Sample> {
-  const broker = await contestant.start(pinned ? String(BROKER_CORE) : null);
+async function measure(contestant: Contestant, row: Row, times: Times, pinned: boolean): Promise<TrafficSample> {
+  const broker = await contestant.start({ cores: pinned ? String(BROKER_CORE) : null });
   try {
-    return await flood(broker, row, times);
+    const sample = await sampleTraffic(broker.pid, planOf(broker, row, times));
+    if (sample.corrupt > 0) throw new Failure(`${sample.corrupt} messages came corrupt`);
+    return sample;
   } finally {
     await broker.stop();
   }
 }
 
-async function flood(broker: RunningBroker, row: Row, times: Times): Promise<Sample> {
-  const costs: (ProcessCost | null)[] = [];
-  const own: number[] = [];
-  const outcome = await run(planOf(broker, row, times), {
-    stage: (name) => {
-      if (name !== 'measured') return;
-      costs.push(processCost(broker.pid));
-      const { user, system } = process.cpuUsage();
-      own.push((user + system) / 1e6);
-    },
-  });
-  const { received, seconds } = outcome.stages.find(({ stage }) => stage.name === 'measured')!;
-  const { lost, duplicated, outOfOrder, corrupt } = settleAccounts(outcome);
-  if (corrupt > 0) throw new Error(`bench: ${corrupt} messages came corrupt`);
-  const [before, after] = costs;
-  return {
-    deliveries: received,
-    seconds,
-    perSecond: received / seconds,
-    lost,
-    behind: duplicated + outOfOrder,
-    loadBusy: (own[1]! - own[0]!) / seconds,
-    cpu: before == null || after == null ? null : { userS: after.userS - before.userS, systemS: after.systemS - before.systemS },
-    residentBytes: after?.residentBytes ?? 0,
-  };
-}
-
-function planOf({ tcp, ws }: RunningBroker, row: Row, { warmUpS, measureS }: Times): Plan {
+function planOf({ places }: RunningBroker, row: Row, { warmUpS, measureS }: Times): Plan {
   const { transport, qos, publishers, topics, receivers, window } = row;
   const [topic, filter] = topics === 1 ? ['flood/%i', 'flood/%i'] : ['flood/%i/%t', 'flood/%i/+'];
   return localPlan({
-    port: transport === 'tcp' ? tcp : ws,
-    broker: { transport },
+    broker: { transport, ...places[transport]! },
     publishers: [publisherGroup({ count: publishers, topic, topics, qos, window, payloadBytes: PAYLOAD_BYTES })],
     subscribers: Array.from({ length: receivers }, () => subscriberGroup({ count: publishers, filter, qos })),
     warmUpS,
@@ -203,12 +158,12 @@ function describe(
 
 const tableHead = `${'row'.padEnd(22)}${'broker'.padEnd(14)}${'deliveries/s'.padStart(13)}${'range'.padStart(24)}${'ratio'.padStart(8)}${'CPU s/M'.padStart(9)}${'kernel'.padStart(8)}${'broker busy'.padStart(13)}${'load busy'.padStart(11)}${'RSS MiB'.padStart(9)}${'lost'.padStart(6)}${'behind'.padStart(8)}`;
 
-function tableLine(row: Row, contestant: Contestant, samples: readonly Sample[], last: number): string {
+function tableLine(row: Row, contestant: Contestant, samples: readonly TrafficSample[], last: number): string {
   const rates = samples.map(({ perSecond }) => perSecond);
   const rate = median(rates);
   const known = samples.filter(({ cpu }) => cpu !== null);
-  const of = (figure: (sample: Sample) => number, from = samples) => median(from.map(figure));
-  const cpuS = (sample: Sample) => sample.cpu!.userS + sample.cpu!.systemS;
+  const of = (figure: (sample: TrafficSample) => number, from = samples) => median(from.map(figure));
+  const cpuS = (sample: TrafficSample) => sample.cpu!.userS + sample.cpu!.systemS;
   const share = (value: number) => `${Math.round(value * 100)} %`;
   const cells = [
     row.title.padEnd(22),
@@ -216,13 +171,13 @@ function tableLine(row: Row, contestant: Contestant, samples: readonly Sample[],
     grouped(rate).padStart(13),
     `${grouped(Math.min(...rates))} - ${grouped(Math.max(...rates))}`.padStart(24),
     `${(rate / last).toFixed(2)}`.padStart(8),
-    (known.length === 0 ? '-' : of((sample) => (cpuS(sample) / sample.deliveries) * 1e6, known).toFixed(3)).padStart(9),
+    (known.length === 0 ? '-' : of((sample) => cpuPerMillion(sample)!, known).toFixed(3)).padStart(9),
     (known.length === 0 ? '-' : share(of((sample) => sample.cpu!.systemS / cpuS(sample), known))).padStart(8),
     (known.length === 0 ? '-' : share(of((sample) => cpuS(sample) / sample.seconds, known))).padStart(13),
     share(of(({ loadBusy }) => loadBusy)).padStart(11),
     (known.length === 0 ? '-' : (of(({ residentBytes }) => residentBytes) / MiB).toFixed(0)).padStart(9),
     String(samples.reduce((sum, { lost }) => sum + lost, 0)).padStart(6),
-    String(samples.reduce((sum, { behind }) => sum + behind, 0)).padStart(8),
+    String(samples.reduce((sum, { duplicated, outOfOrder }) => sum + duplicated + outOfOrder, 0)).padStart(8),
   ];
   return cells.join('');
 }
@@ -231,4 +186,4 @@ function grouped(value: number): string {
   return Math.round(value).toLocaleString('en-US');
 }
 
-await main();
+await runProgram(main);

@@ -37,7 +37,7 @@ export async function probe(plan: Plan): Promise<string | null> {
   const number = plan.clients.firstNumber;
   const userName = pattern === null ? null : fillPattern(pattern, { number, clientId, userName: null, topic: 0 });
   const address = plan.clients.localAddresses[0] ?? null;
-  const client = new Client(ground, { clientId, userName }, listener, { filter: VERSION_TOPIC, qos: 0 }, address);
+  const client = new Client(ground, { clientId, userName }, listener, { filters: [VERSION_TOPIC], qos: 0 }, address);
   try {
     await client.open(true);
     const endMs = performance.now() + VERSION_WAIT_MS;

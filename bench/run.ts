@@ -25,6 +25,8 @@ export interface RunHooks {
   readonly mortal?: Mortal | null;
   /** Ends what has no end by itself, or not yet. What was sent is settled nevertheless. */
   readonly signal?: AbortSignal;
+  /** Ends it at once, whatever it waits for, and without an outcome: the run fails with the signal's reason. */
+  readonly giveUp?: AbortSignal;
 }
 
 export interface StageOutcome {
@@ -80,10 +82,20 @@ const RETURN_S = 30;
 export async function run(plan: Plan, hooks: RunHooks = {}): Promise<Outcome> {
   const own = new Run(plan, hooks);
   try {
-    return await own.go();
+    const { giveUp } = hooks;
+    if (giveUp === undefined) return await own.go();
+    return await Promise.race([own.go(), whenAborted(giveUp)]);
   } finally {
     await own.dismiss();
   }
+}
+
+function whenAborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const fail = () => reject(signal.reason);
+    if (signal.aborted) fail();
+    else signal.addEventListener('abort', fail, { once: true });
+  });
 }
 
 class Run {

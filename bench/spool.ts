@@ -7,7 +7,11 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { askOwner } from '../engine/spool/folder-lock.ts';
-import { type Contestant, canPin, lethe, mosquitto, pinSelf, type RunningBroker } from './contestants.ts';
+import { chosen, keysOf, runProgram } from './choice.ts';
+import type { Contestant, RunningBroker } from './contestants/contestant.ts';
+import { LETHE_MAIN, lethe } from './contestants/lethe.ts';
+import { mosquitto } from './contestants/mosquitto.ts';
+import { canPin, pinSelf } from './contestants/pinned-process.ts';
 import { median } from './median.ts';
 import { localPlan, publisherGroup, subscriberGroup } from './plan/local-plan.ts';
 import { Course, type Plan } from './plan/plan.ts';
@@ -69,7 +73,7 @@ const rows: readonly Row[] = [
 ];
 
 const help = `usage: npm run bench:spool -- [options]
-  --rows KEYS      of ${rows.map(({ key }) => key).join(', ')} (default all)
+  --rows KEYS      of ${keysOf(rows)} (default all)
   --rounds N       rounds of each row (default 3)
   --messages N     messages of each row instead of its own number
   --cores LIST     cores of the broker, for example 0 or 0,1 (default 0)
@@ -111,9 +115,7 @@ async function main(): Promise<void> {
     console.log(help);
     return;
   }
-  const wanted = flags.rows?.split(',') ?? rows.map(({ key }) => key);
-  const unknown = wanted.find((key) => !rows.some((row) => row.key === key));
-  if (unknown !== undefined) throw new Error(`bench: no row '${unknown}'\n${help}`);
+  const wanted = chosen(rows, flags.rows, 'row');
   const pinned = availableParallelism() > 1 && canPin();
   const machine = thisMachine();
   console.log(`${describeMachine(machine)}, load average ${machine.loadAverage.toFixed(2)}`);
@@ -125,7 +127,7 @@ async function main(): Promise<void> {
   );
   console.log(head);
   if (pinned) pinSelf(LOAD_CORE);
-  for (const row of rows.filter(({ key }) => wanted.includes(key))) {
+  for (const row of wanted) {
     const plan = flags.messages === undefined ? row.plan : { ...row.plan, messages: Number(flags.messages) };
     const samples = new Map<string, Sample[]>();
     for (let round = 0; round < Number(flags.rounds); round++) {
@@ -161,22 +163,22 @@ async function measure(
   if (contestant === null) return null;
   let broker: RunningBroker | null = null;
   try {
-    const first = await contestant.start(cores);
+    const first = await contestant.start({ cores });
     broker = first;
     const usage: Usage[] = [];
     let fileMiB = 0;
     let restartMs: number | null = null;
     const warm = plan.online && name === 'lethe' ? figuresAfter(WARM_UP_MS, data) : null;
-    const outcome = await run(planOf(plan, first.tcp), {
+    const outcome = await run(planOf(plan, first.places.tcp!.port), {
       stage: (name) => {
-        if (name === 'fill' || name === 'drain' || name === 'measured') usage.push(usageOf(broker!.pid));
+        if (name === 'fill' || name === 'drain' || name === 'measured') usage.push(usageOf(broker!.pid!));
       },
       whileAway: async () => {
         fileMiB = sizeOf(data);
         if (!restart) return;
         await broker!.stop();
         const startedMs = performance.now();
-        broker = await contestant.start(cores, first);
+        broker = await contestant.start({ cores, ports: { stream: first.places.tcp!.port, ws: first.places.ws!.port } });
         restartMs = performance.now() - startedMs;
       },
     });
@@ -247,7 +249,7 @@ function contestantOf(name: string, data: string): Contestant | null {
     'queued_bytes_max=64GiB',
   ];
   const flags = ['--data', data, ...unlimited.flatMap((limit) => ['--set', `limits.${limit}`])];
-  return lethe(new URL('../engine/cli/main.js', import.meta.url).pathname, 'lethe', flags);
+  return lethe(LETHE_MAIN, 'lethe', flags);
 }
 
 /** CPU seconds of a process: all threads, the main one, the busiest other one; and its memory. */
@@ -328,4 +330,4 @@ function stages(figures: Readonly<Record<string, number>>, plan: SpoolPlan): str
   );
 }
 
-await main();
+await runProgram(main);

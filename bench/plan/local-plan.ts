@@ -5,12 +5,13 @@ import { Course, type Plan, type PublisherGroup, type SubscriberGroup } from './
 
 export type LocalPlan = Pick<Plan, 'publishers' | 'subscribers'> &
   Partial<Omit<Plan, 'broker' | 'clients'>> & {
-    readonly port: number;
+    /** On loopback, unless `broker` says where. */
+    readonly port?: number;
     readonly broker?: Partial<Plan['broker']>;
     readonly clients?: Partial<Plan['clients']>;
   };
 
-export function localPlan({ port, broker, clients, ...rest }: LocalPlan): Plan {
+export function localPlan({ port = 0, broker, clients, ...rest }: LocalPlan): Plan {
   const run = randomInt(2 ** 32);
   return {
     scenario: 'local',
@@ -60,5 +61,5 @@ export function publisherGroup(own: Pick<PublisherGroup, 'topic'> & Partial<Publ
 }
 
 export function subscriberGroup(own: Pick<SubscriberGroup, 'filter'> & Partial<SubscriberGroup>): SubscriberGroup {
-  return { count: 1, qos: 0, shared: null, away: false, ...own };
+  return { count: 1, filters: 1, qos: 0, shared: null, away: false, ...own };
 }

@@ -5,7 +5,8 @@ export interface PatternValues {
   readonly number: number;
   readonly clientId: string;
   readonly userName: string | null;
-  readonly topic: number;
+  /** A text stays what it is: a pattern is filled in in part. */
+  readonly topic: number | string;
 }
 
 export function fillPattern(pattern: string, { number, clientId, userName, topic }: PatternValues): string {

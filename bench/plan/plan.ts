@@ -37,6 +37,8 @@ export interface SubscriberGroup {
   readonly count: number;
   /** A pattern too. */
   readonly filter: string;
+  /** Filters that each subscriber has: %t is the number of each. Their topics must not overlap. */
+  readonly filters: number;
   readonly qos: QoS;
   /** Name of the shared subscription that all of them are; null: each gets everything. */
   readonly shared: string | null;

@@ -166,6 +166,7 @@ function subscribersOf(settings: Settings, { subscribers, defaults, course }: Ca
   return subscribers.map(({ count, filter, qos, shared }) => ({
     count,
     filter,
+    filters: 1,
     qos: qos ?? settings.qos ?? defaults.qos ?? 0,
     shared: shared ?? null,
     away: course === Course.PERSISTENT,

@@ -30,8 +30,10 @@ export interface SubscriberSeat {
   readonly group: SubscriberGroup;
   readonly clientId: string;
   readonly userName: string | null;
-  /** As it subscribes: with $share where it is shared. */
+  /** As it is shown: with $share where it is shared, and with %t where there are several. */
   readonly filter: string;
+  /** As it subscribes. */
+  readonly filters: readonly string[];
   /** Streams that it receives, in rising order. */
   readonly streams: Int32Array;
   /** For each of them its place in the progress table, -1 where nobody waits for it. */
@@ -82,9 +84,10 @@ export function makeRoster(plan: Plan): Roster {
     for (let position = 0; position < group.count; position++) {
       const index = subscribers.length;
       const names = namesOf(plan, 'sub', index, position);
-      const plain = fillPattern(group.filter, names);
-      const streams = finder.find(plain);
-      const filter = group.shared === null ? plain : `$share/${group.shared}/${plain}`;
+      const plain = filtersOf(plan, group, names);
+      const streams = plain.length === 1 ? finder.find(plain[0]!) : finder.findAll(plain);
+      const share = group.shared === null ? '' : `$share/${group.shared}/`;
+      const filter = share + (plain.length === 1 ? plain[0]! : fillPattern(group.filter, { ...names, topic: '%t' }));
       const isFirst = group.shared === null || !shareNumbers.has(filter);
       if (isFirst) for (const stream of streams) audienceOf[stream]!++;
       if (group.shared !== null && isFirst) {
@@ -105,6 +108,7 @@ export function makeRoster(plan: Plan): Roster {
         clientId: names.clientId,
         userName: names.userName,
         filter,
+        filters: plain.map((one) => share + one),
         streams,
         slots: own,
         share: group.shared === null ? -1 : shareNumbers.get(filter)!,
@@ -170,6 +174,10 @@ function publisherSeats(plan: Plan): PublisherSeat[] {
   return seats;
 }
 
+function filtersOf(plan: Plan, { filter, filters }: SubscriberGroup, names: ReturnType<typeof namesOf>): string[] {
+  return Array.from({ length: filters }, (_, i) => fillPattern(filter, { ...names, topic: plan.clients.firstNumber + i }));
+}
+
 function namesOf(plan: Plan, role: string, index: number, position: number) {
   const { prefix, firstNumber } = plan.clients;
   // The client id is unique in the run, the number in the group: publisher and subscriber of a pair have the same.
@@ -183,7 +191,7 @@ function namesOf(plan: Plan, role: string, index: number, position: number) {
 /** Finds the topics that a filter matches (MQTT 5.0 §4.7). */
 class TopicFinder {
   readonly #topics: readonly string[];
-  readonly #levels: (readonly string[])[] = [];
+  #tree: Branch | null = null;
   readonly #byName = new Map<string, number[]>();
   /** Most subscribers of a group have the same filter. */
   readonly #found = new Map<string, Int32Array>();
@@ -205,22 +213,59 @@ class TopicFinder {
     return streams;
   }
 
+  /** Streams of any of them, in rising order. */
+  findAll(filters: readonly string[]): Int32Array {
+    const streams = filters.flatMap((filter) => (/[+#]/.test(filter) ? this.#search(filter) : (this.#byName.get(filter) ?? [])));
+    return Int32Array.from(new Set(streams)).sort();
+  }
+
   #search(filter: string): number[] {
-    if (this.#levels.length === 0) for (const topic of this.#topics) this.#levels.push(topic.split('/'));
-    const wanted = filter.split('/');
+    this.#tree ??= treeOf(this.#topics);
     const streams: number[] = [];
-    this.#levels.forEach((levels, stream) => {
-      if (matches(wanted, levels)) streams.push(stream);
-    });
-    return streams;
+    collect(this.#tree, filter.split('/'), 0, streams);
+    return streams.sort((a, b) => a - b);
   }
 }
 
-function matches(filter: readonly string[], topic: readonly string[]): boolean {
-  if (topic[0]!.startsWith('$') && /^[+#]$/.test(filter[0]!)) return false;
-  for (let i = 0; i < filter.length; i++) {
-    if (filter[i] === '#') return true;
-    if (i >= topic.length || (filter[i] !== '+' && filter[i] !== topic[i])) return false;
+/** Topics by their levels, so that a filter looks only where it may find something. */
+interface Branch {
+  readonly streams: number[];
+  readonly below: Map<string, Branch>;
+}
+
+function treeOf(topics: readonly string[]): Branch {
+  const root: Branch = { streams: [], below: new Map() };
+  topics.forEach((topic, stream) => {
+    let branch = root;
+    for (const level of topic.split('/')) {
+      let next = branch.below.get(level);
+      if (next === undefined) {
+        next = { streams: [], below: new Map() };
+        branch.below.set(level, next);
+      }
+      branch = next;
+    }
+    branch.streams.push(stream);
+  });
+  return root;
+}
+
+/** Puts the streams behind `branch` that the filter's levels from `at` on match to `found`. */
+function collect(branch: Branch, levels: readonly string[], at: number, found: number[]): void {
+  if (at === levels.length) {
+    found.push(...branch.streams);
+    return;
   }
-  return filter.length === topic.length;
+  const level = levels[at]!;
+  // What begins with $ is found by its name only [MQTT-4.7.2-1].
+  const below = [...branch.below].filter(([name]) => at > 0 || !name.startsWith('$')).map(([, next]) => next);
+  if (level === '#') {
+    // The level above it too, but there is none above the first.
+    if (at > 0) found.push(...branch.streams);
+    for (const next of below) collect(next, ['', '#'], 1, found);
+  } else if (level === '+') for (const next of below) collect(next, levels, at + 1, found);
+  else {
+    const next = branch.below.get(level);
+    if (next !== undefined) collect(next, levels, at + 1, found);
+  }
 }

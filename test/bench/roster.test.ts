@@ -143,3 +143,21 @@ describe('scenarios', () => {
     expect(count({ scenario: 'wildcards', clients: 7, publishers: 2, topics: 5 })).toEqual([2, 7, 10]);
   });
 });
+
+test('a subscriber with several filters receives what any of them matches, and is shown by their pattern', () => {
+  const { subscribers, audienceOf } = makeRoster(
+    localPlan({
+      publishers: [publisherGroup({ count: 2, topic: 'site/%i/%t', topics: 4 })],
+      subscribers: [
+        subscriberGroup({ count: 2, filter: 'site/%i/%t', filters: 3 }),
+        subscriberGroup({ filter: '+/1/%t/#', filters: 2 }),
+      ],
+    }),
+  );
+  expect(subscribers.map(({ filter, filters, streams }) => [filter, filters, [...streams]])).toEqual([
+    ['site/0/%t', ['site/0/0', 'site/0/1', 'site/0/2'], [0, 1, 2]],
+    ['site/1/%t', ['site/1/0', 'site/1/1', 'site/1/2'], [4, 5, 6]],
+    ['+/1/%t/#', ['+/1/0/#', '+/1/1/#'], [4, 5]],
+  ]);
+  expect([...audienceOf]).toEqual([1, 1, 1, 0, 2, 2, 1, 0]);
+});

@@ -1,0 +1,41 @@
+// Lethe as a contestant: any build of it, in memory only, with its default settings.
+import { execFileSync } from 'node:child_process';
+import { type Contestant, localPlaces } from './contestant.ts';
+import { PinnedProcess } from './pinned-process.ts';
+
+/** Of the build that the bench belongs to. */
+export const LETHE_MAIN = new URL(
+  import.meta.url.endsWith('.ts') ? '../../dist/engine/cli/main.js' : '../../engine/cli/main.js',
+  import.meta.url,
+).pathname;
+
+/** The build of Lethe whose command line is `main`; `flags` are added to those of `serve`. */
+export function lethe(main: string, name: string, flags: readonly string[] = []): Contestant {
+  const version = execFileSync(process.execPath, [main, 'version'], { encoding: 'utf8' }).trim();
+  return {
+    name,
+    version,
+    async start({ cores, ports = { stream: 0, ws: 0 }, certificate }) {
+      const set: string[] = [];
+      if (certificate !== undefined)
+        for (const [listener, transport] of [
+          ['tcp', 'tls'],
+          ['ws', 'wss'],
+        ])
+          set.push(
+            `${listener}.transport=${transport}`,
+            `${listener}.cert_file=${certificate.certFile}`,
+            `${listener}.key_file=${certificate.keyFile}`,
+          );
+      const own = ['--port', String(ports.stream), '--ws-port', String(ports.ws), '--ready-json'];
+      const settings = set.flatMap((value) => ['--set', `listener.${value}`]);
+      const child = new PinnedProcess(cores, name, process.execPath, [main, 'serve', ...own, ...settings, ...flags]);
+      const { tcp, ws, tls, wss } = JSON.parse(await child.firstLine()) as Record<'tcp' | 'ws' | 'tls' | 'wss', number>;
+      const places =
+        certificate === undefined
+          ? localPlaces({ stream: tcp, ws }, '/mqtt', false)
+          : localPlaces({ stream: tls, ws: wss }, '/mqtt', true);
+      return { pid: child.pid, places, isForeign: false, ended: child.ended, stop: child.stop };
+    },
+  };
+}
