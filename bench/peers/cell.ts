@@ -58,6 +58,8 @@ export interface Cell {
   readonly limitS: number;
   /** It is about Lethe's own inside. */
   readonly isInside?: true;
+  /** A relay that does not know what it passes on can do it too. */
+  readonly hasLimit?: true;
   /** @throws Failure with the reason where the broker cannot do it */
   measure(stand: Stand): Promise<Sample>;
 }

@@ -66,8 +66,13 @@ function rate(...aims: readonly Aim[]): Figure {
 function overBoth(key: string, group: string, title: string, figures: readonly Figure[], shape: Shape): Cell[] {
   return STREAMS.map((transport) => {
     const own = { key: keyOver(key, transport), group, title: `${title}, ${transport}`, figures };
-    return trafficCell(own, transport, () => shape);
+    return trafficCell({ ...own, ...(isRelayed(shape, transport) ? { hasLimit: true } : {}) }, transport, () => shape);
   });
+}
+
+/** It speaks TCP, looks at nothing behind the first topic of a publisher, and sends answers back where one subscriber gives them. */
+function isRelayed({ qos, subscribers: [group, ...more] }: Shape, transport: Transport): boolean {
+  return transport === 'tcp' && more.length === 0 && group!.shared === undefined && (qos === 0 || group!.filter.includes('%i'));
 }
 
 function keyOver(key: string, transport: Transport): string {
@@ -130,7 +135,8 @@ function payload(bytes: number, transports: readonly Transport[], group = 'Paylo
   const [key, title] = SIZES[bytes]!;
   return transports.map((transport) => {
     const own = { key: keyOver(key, transport), group, title: `${title}, ${transport}`, figures };
-    return trafficCell(own, transport, () => ({
+    const limit = transport === 'tcp' ? ({ hasLimit: true } as const) : {};
+    return trafficCell({ ...own, ...limit }, transport, () => ({
       publishers: 1,
       topic: 'payload/%i',
       subscribers: [{ count: 1, filter: 'payload/%i' }],

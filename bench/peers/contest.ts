@@ -8,8 +8,8 @@ import { bestPeer } from './standing.ts';
 
 export interface Contender {
   readonly contestant: Contestant;
-  /** Lethe, another build of it, or who it is compared with. */
-  readonly role: 'lethe' | 'build' | 'peer';
+  /** Lethe, another build of it, who it is compared with, or what none of them can beat. */
+  readonly role: 'lethe' | 'build' | 'peer' | 'limit';
 }
 
 export interface Entry {
@@ -62,7 +62,7 @@ async function contestIn(
   needed: number | null,
   listener: Listener,
 ): Promise<CellResult> {
-  const own = contenders.filter(({ role }) => cell.isInside === undefined || role === 'lethe');
+  const own = contenders.filter(({ role }) => takesPart(cell, role));
   const entries = own.map(({ contestant, role }) => {
     return { name: contestant.name, role, samples: [] as Sample[], failure: null as string | null };
   });
@@ -80,6 +80,10 @@ async function contestIn(
     }
   }
   return { cell, entries };
+}
+
+function takesPart({ isInside, hasLimit }: Cell, role: Contender['role']): boolean {
+  return role === 'lethe' || (role === 'limit' ? hasLimit === true : isInside === undefined);
 }
 
 export function roundsOf({ roundsMax = Number.POSITIVE_INFINITY }: Cell, { rounds }: Pick<Conditions, 'rounds'>): number {

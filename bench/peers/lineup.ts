@@ -6,6 +6,7 @@ import type { Contestant } from '../contestants/contestant.ts';
 import { LETHE_MAIN, lethe } from '../contestants/lethe.ts';
 import { mosquitto } from '../contestants/mosquitto.ts';
 import { nats } from '../contestants/nats.ts';
+import { relay } from '../contestants/relay.ts';
 import { stranger } from '../contestants/stranger.ts';
 import type { Contender } from './contest.ts';
 import { install, obstacle, type Powers } from './packages.ts';
@@ -23,7 +24,7 @@ const PEERS: readonly Peer[] = [
   { name: 'aedes', find: aedes, package: null },
 ];
 
-export const NAMES: readonly string[] = ['lethe', ...PEERS.map(({ name }) => name)];
+export const NAMES: readonly string[] = ['lethe', ...PEERS.map(({ name }) => name), 'relay'];
 
 export interface Wanted {
   /** Names to choose; null: all. */
@@ -52,6 +53,7 @@ export function lineUp(wanted: Wanted, powers: Powers, say: (line: string) => vo
       const contestant = obtain(peer, powers, say);
       return contestant === null ? [] : [{ contestant, role: 'peer' } as const];
     }),
+    ...(isWanted('relay') ? [{ contestant: relay(), role: 'limit' } as const] : []),
     ...others.filter(({ contestant }) => isWanted(contestant.name)),
   ];
 }

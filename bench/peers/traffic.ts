@@ -32,7 +32,7 @@ const KEPT_UP = 0.98;
 const LIMIT_S = 40;
 
 export function trafficCell(
-  own: Pick<Cell, 'key' | 'group' | 'title' | 'figures'> & Partial<Pick<Cell, 'needs' | 'limitS'>>,
+  own: Pick<Cell, 'key' | 'group' | 'title' | 'figures'> & Partial<Pick<Cell, 'needs' | 'limitS' | 'hasLimit'>>,
   transport: Transport,
   shape: (stand: Stand) => Shape,
 ): Cell {

@@ -3,6 +3,7 @@
 import { describe, expect, test } from 'vitest';
 import { aedes } from '../../bench/contestants/aedes.ts';
 import { LETHE_MAIN, lethe } from '../../bench/contestants/lethe.ts';
+import { relay } from '../../bench/contestants/relay.ts';
 import { stranger } from '../../bench/contestants/stranger.ts';
 import type { Cell, Figure, Sample } from '../../bench/peers/cell.ts';
 import { cells } from '../../bench/peers/cells.ts';
@@ -181,12 +182,15 @@ describe('command line', () => {
     const wanted = { brokers: null, also: [], addresses: ['own=mqtt://localhost:1'], pids: new Map() };
     const names = (brokers: readonly string[]) =>
       lineUp({ ...wanted, brokers }, powers, () => {}).map(({ contestant, role }) => [contestant.name, role]);
-    expect(names(['own', 'aedes', 'lethe'])).toEqual([
+    expect(names(['own', 'aedes', 'relay', 'lethe'])).toEqual([
       ['lethe', 'lethe'],
       ['aedes', 'peer'],
+      ['relay', 'limit'],
       ['own', 'peer'],
     ]);
-    expect(() => names(['lethe', 'emqx'])).toThrow(/there is no broker 'emqx'; there are: lethe, mosquitto, nats, aedes, own/);
+    expect(() => names(['lethe', 'emqx'])).toThrow(
+      /there is no broker 'emqx'; there are: lethe, mosquitto, nats, aedes, relay, own/,
+    );
     expect(() => lineUp({ ...wanted, addresses: ['nats=mqtt://localhost:1'] }, powers, () => {})).toThrow(
       /'nats' is the name of/,
     );
@@ -215,6 +219,7 @@ describe('contest', () => {
   const contenders: readonly Contender[] = [
     { contestant: lethe(LETHE_MAIN, 'lethe'), role: 'lethe' },
     { contestant: aedes()!, role: 'peer' },
+    { contestant: relay(), role: 'limit' },
   ];
 
   test('a cell from end to end: every other round in the opposite order, and every message accounted for', async () => {
@@ -224,7 +229,7 @@ describe('contest', () => {
       sample: (_cell, name, round) => order.push(`${name} ${round}`),
       cell: () => {},
     });
-    expect(order).toEqual(['lethe 0', 'aedes 0', 'aedes 1', 'lethe 1']);
+    expect(order).toEqual(['lethe 0', 'aedes 0', 'relay 0', 'relay 1', 'aedes 1', 'lethe 1']);
     for (const { failure, samples } of result!.entries) {
       expect(failure).toBeNull();
       expect(samples).toHaveLength(2);
@@ -233,7 +238,8 @@ describe('contest', () => {
         expect(wrongs).toEqual({});
       }
     }
-    expect(standingOf(result!, result!.cell.figures[0]!).ratio).toBeGreaterThan(0);
+    // What limits them all is nobody's peer.
+    expect(standingOf(result!, result!.cell.figures[0]!).best?.name).toBe('aedes');
   });
 
   test('who cannot do a cell is named with the reason and tried no more; the others go on', async () => {
