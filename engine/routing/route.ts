@@ -17,6 +17,11 @@ const PROPERTY_SUBSCRIPTION_IDENTIFIER = 0x0b;
 /** Targets that all cached routes together may hold, stale ones included: beyond it the cache starts anew. About 80 MiB. */
 const CACHED_TARGETS_MAX = 1_048_576;
 
+/** Rows that are compared with each other rather than gathered by session. */
+const DISTINCT_ROWS_MAX = 16;
+/** What a target keeps of its subscription's options. */
+const TARGET_OPTIONS = SubscriptionOption.QOS_MASK | SubscriptionOption.NO_LOCAL | SubscriptionOption.RETAIN_AS_PUBLISHED;
+
 let routesMade = 0;
 
 export class Route {
@@ -25,8 +30,8 @@ export class Route {
   readonly targets: readonly Target[];
   /** Handles of the shared groups that match. */
   readonly groups: readonly number[];
-  /** Targets of group members, by entry, made as they are chosen. */
-  readonly members = new Map<number, Target>();
+  /** Targets of group members, by entry, made as they are chosen; null until the first. */
+  members: Map<number, Target> | null = null;
   /** A topic that clients may not publish to: the broker's own. */
   readonly reserved: boolean;
 
@@ -95,6 +100,7 @@ export class RouteTable {
 
   /** The target of a shared group's member that the trie chose. */
   memberTarget(route: Route, group: number, entry: number): Target {
+    route.members ??= new Map();
     const known = route.members.get(entry);
     if (known !== undefined) return known;
     const made: Target = {
@@ -129,6 +135,21 @@ export class RouteTable {
   #build(topic: Uint8Array, from: number, to: number): Route {
     const matches = this.#matches;
     this.trie.match(topic, from, to, matches);
+    const targets = areDistinct(matches) ? this.#targetsOfRows(topic, from, to) : this.#targetsOfSubscribers(topic, from, to);
+    const groups = matches.groupCount === 0 ? NO_GROUPS : Array.from(matches.group.subarray(0, matches.groupCount));
+    return new Route(targets, groups, isReserved(topic, from, to));
+  }
+
+  #targetsOfRows(topic: Uint8Array, from: number, to: number): Target[] {
+    const matches = this.#matches;
+    const targets: Target[] = [];
+    for (let row = 0; row < matches.count; row++)
+      if (this.mayReceive(matches.subscriber[row]!, topic, from, to)) targets.push(targetOfRow(matches, row));
+    return targets;
+  }
+
+  #targetsOfSubscribers(topic: Uint8Array, from: number, to: number): Target[] {
+    const matches = this.#matches;
     const rows = new Map<number, number[]>();
     for (let row = 0; row < matches.count; row++) {
       const subscriber = matches.subscriber[row]!;
@@ -136,11 +157,27 @@ export class RouteTable {
       if (own !== undefined) own.push(row);
       else if (this.mayReceive(subscriber, topic, from, to)) rows.set(subscriber, [row]);
     }
-    const targets: Target[] = [];
-    for (const [subscriber, own] of rows) targets.push(mergeRows(matches, subscriber, own));
-    const groups = matches.groupCount === 0 ? NO_GROUPS : Array.from(matches.group.subarray(0, matches.groupCount));
-    return new Route(targets, groups, isReserved(topic, from, to));
+    return Array.from(rows, ([subscriber, own]) => mergeRows(matches, subscriber, own));
   }
+}
+
+/** Whether a short match has no two rows of one session: the usual case, which needs no merging. */
+function areDistinct({ count, subscriber }: MatchList): boolean {
+  if (count > DISTINCT_ROWS_MAX) return false;
+  for (let row = 1; row < count; row++)
+    for (let other = 0; other < row; other++) if (subscriber[row] === subscriber[other]) return false;
+  return true;
+}
+
+function targetOfRow(matches: MatchList, row: number): Target {
+  const identifier = matches.subscriptionId[row]!;
+  return {
+    subscriber: matches.subscriber[row]!,
+    options: matches.options[row]! & TARGET_OPTIONS,
+    subscriptionIds: identifier === 0 ? NO_BYTES : encodeIdentifiers([identifier]),
+    group: -1,
+    ofOwn: null,
+  };
 }
 
 /** One target for all matching subscriptions of a session (MQTT 5.0 §3.3.4). */

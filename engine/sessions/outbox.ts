@@ -8,7 +8,7 @@
 import { copyBytes } from '../../protocol/bytes.ts';
 import type { Counters } from '../counters.ts';
 import { Lent, type Link } from '../link.ts';
-import { type BlockPool, LARGE_BLOCK_BYTES, SMALL_BLOCK_BYTES } from '../memory/blocks.ts';
+import { type BlockPool, LARGE_BLOCK_BYTES, MEDIUM_BLOCK_BYTES, SMALL_BLOCK_BYTES } from '../memory/blocks.ts';
 import type { Duty, Turn } from './turn.ts';
 
 export class Outbox implements Duty {
@@ -115,7 +115,7 @@ export class Outbox implements Duty {
       this.#full.push(this.block);
       this.#fullEnds.push(this.#end);
       this.#fullBytes += this.#end;
-      size = Math.max(bytes, LARGE_BLOCK_BYTES);
+      size = Math.max(bytes, this.block.length < MEDIUM_BLOCK_BYTES ? MEDIUM_BLOCK_BYTES : LARGE_BLOCK_BYTES);
       // A turn that has much to say to one connection need not hold it all: the kernel can start.
       if (!this.#closed && this.#full.length >= 4) this.#flushFull();
     } else {

@@ -1,7 +1,13 @@
 // The pool of byte blocks: a block has one owner at a time, is at least as large as asked for, and is used again.
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { BlockPool, HUGE_BLOCK_BYTES_MAX, LARGE_BLOCK_BYTES, SMALL_BLOCK_BYTES } from '../../engine/memory/blocks.ts';
+import {
+  BlockPool,
+  HUGE_BLOCK_BYTES_MAX,
+  LARGE_BLOCK_BYTES,
+  MEDIUM_BLOCK_BYTES,
+  SMALL_BLOCK_BYTES,
+} from '../../engine/memory/blocks.ts';
 import { agree, check } from '../check.ts';
 
 test('lends no block twice, and counts those that are lent', () => {
@@ -34,6 +40,7 @@ test('lends no block twice, and counts those that are lent', () => {
 
 test.each([
   ['small', SMALL_BLOCK_BYTES],
+  ['medium', MEDIUM_BLOCK_BYTES],
   ['large', LARGE_BLOCK_BYTES],
   ['huge', 131_072],
   ['huger', 262_144],
@@ -57,6 +64,7 @@ test('what is larger is made to measure and not kept', () => {
 });
 
 test.each([
+  ['medium', MEDIUM_BLOCK_BYTES, 1_100, 1_024],
   ['large', LARGE_BLOCK_BYTES, 300, 256],
   ['huge', HUGE_BLOCK_BYTES_MAX, 12, 8],
 ])('keeps a bounded number of free %s blocks', (_which, bytes, lent, kept) => {

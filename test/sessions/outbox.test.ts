@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, test } from 'vitest';
 import { Counters } from '../../engine/counters.ts';
 import type { LinkSink } from '../../engine/link.ts';
-import { BlockPool, LARGE_BLOCK_BYTES, SMALL_BLOCK_BYTES } from '../../engine/memory/blocks.ts';
+import { BlockPool, LARGE_BLOCK_BYTES, MEDIUM_BLOCK_BYTES, SMALL_BLOCK_BYTES } from '../../engine/memory/blocks.ts';
 import { memoryListener } from '../../engine/network/memory.ts';
 import { Outbox } from '../../engine/sessions/outbox.ts';
 import { Turn } from '../../engine/sessions/turn.ts';
@@ -57,7 +57,16 @@ class Stream {
 
 const bytes = fc.oneof(
   { weight: 6, arbitrary: fc.integer({ min: 1, max: 300 }) },
-  { weight: 1, arbitrary: fc.constantFrom(SMALL_BLOCK_BYTES, SMALL_BLOCK_BYTES + 1, LARGE_BLOCK_BYTES, LARGE_BLOCK_BYTES + 1) },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom(
+      SMALL_BLOCK_BYTES,
+      SMALL_BLOCK_BYTES + 1,
+      MEDIUM_BLOCK_BYTES,
+      LARGE_BLOCK_BYTES,
+      LARGE_BLOCK_BYTES + 1,
+    ),
+  },
 );
 const step = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant('write' as const), bytes }) },
