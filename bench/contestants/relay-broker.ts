@@ -23,7 +23,7 @@ class Relayed {
   #isPaused = false;
 
   constructor(socket: Socket) {
-    const raw = RawSocket.accepted(socket, (chunk, to) => this.#take(chunk, to));
+    const raw = RawSocket.accepted(socket, this);
     if (raw === null) throw new Error('relay: this version of node does not let connections be used below its streams');
     this.#raw = raw;
     raw.socket.on('error', () => {});
@@ -33,7 +33,7 @@ class Relayed {
     raw.socket.resume();
   }
 
-  #take(chunk: Uint8Array, to: number): void {
+  take(chunk: Uint8Array, to: number): void {
     let from = 0;
     if (this.#peers === null) from = this.#greet(chunk, to);
     const peers = this.#peers;

@@ -70,7 +70,7 @@ export class StreamWire implements Wire {
       };
       this.socket = connect({ ...place, onread: { buffer: readBuffer, callback } });
       this.socket.once('connect', () => {
-        this.#raw = RawSocket.connected(this.socket, readBuffer, (_, bytes) => callback(bytes));
+        this.#raw = RawSocket.connected(this.socket, readBuffer, { take: (_, bytes) => callback(bytes) });
       });
     }
     this.socket.on('error', (error) => this.lose(plain(error)));

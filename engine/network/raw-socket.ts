@@ -71,39 +71,41 @@ const LAST_WRITE_WAS_ASYNC = wrap?.kLastWriteWasAsync ?? 0;
 /** For the next write of any connection: one that the kernel takes at once leaves it as it is. */
 let spare: WriteRequest | null = wrap === null ? null : new wrap.WriteWrap();
 
+/** Who gets what is read: bytes [0, `to`) of `chunk`, valid for the call. An object rather than a function: with a thousand connections each one on the way is a cache miss. */
+export interface RawReader {
+  take(chunk: Uint8Array, to: number): void;
+}
+
 export class RawSocket {
   /** Opens, pauses, ends and fails as any socket; it is neither read from nor written to. */
   readonly socket: Socket;
   readonly #handle: Handle;
 
-  private constructor(socket: Socket, handle: Handle, memory: Uint8Array, take: (chunk: Uint8Array, to: number) => void) {
+  private constructor(socket: Socket, handle: Handle, memory: Uint8Array, reader: RawReader) {
     this.socket = socket;
     this.#handle = handle;
     const streamRead = handle.onread;
     // Ends and failures are the socket's business.
     handle.onread = (chunk) => {
       const bytes = state[READ_BYTES_OR_ERROR]!;
-      if (bytes > 0) take(memory, bytes);
+      if (bytes > 0) reader.take(memory, bytes);
       else streamRead.call(handle, chunk);
     };
   }
 
-  /**
-   * Takes over an accepted socket that has not been read from; null when node does not let us. Bytes [0, `to`) of what `take` is
-   * given are valid for the call.
-   */
-  static accepted(socket: Socket, take: (chunk: Uint8Array, to: number) => void): RawSocket | null {
+  /** Takes over an accepted socket that has not been read from; null when node does not let us. */
+  static accepted(socket: Socket, reader: RawReader): RawSocket | null {
     const handle = usableHandle(socket);
     if (handle === null) return null;
     (socket as unknown as Owner)._handle = null;
     const options = { handle, allowHalfOpen: false, onread };
-    return new RawSocket(new Socket(options as SocketConstructorOpts), handle, buffer, take);
+    return new RawSocket(new Socket(options as SocketConstructorOpts), handle, buffer, reader);
   }
 
   /** Likewise a socket of a client that is connected, and that was made with `memory` as the buffer of its `onread`. */
-  static connected(socket: Socket, memory: Uint8Array, take: (chunk: Uint8Array, to: number) => void): RawSocket | null {
+  static connected(socket: Socket, memory: Uint8Array, reader: RawReader): RawSocket | null {
     const handle = usableHandle(socket);
-    return handle === null ? null : new RawSocket(socket, handle, memory, take);
+    return handle === null ? null : new RawSocket(socket, handle, memory, reader);
   }
 
   /**

@@ -3,13 +3,13 @@
 // (stream-writer.ts). Owns the socket from `attach` to its 'close' event, after which no block is in use any more.
 //
 // Neither node nor a writer calls back inside the call that causes it, so neither does this file.
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Clock } from '../clock.ts';
 import { CloseCause, Lent, type Link, type LinkSink, type Peer } from '../link.ts';
-import type { RawSocket } from './raw-socket.ts';
+import { type RawReader, RawSocket } from './raw-socket.ts';
 import { CorkedWriter, RawWriter, type StreamWriter, type WriteObserver } from './stream-writer.ts';
 
-export class StreamLink implements Link, WriteObserver {
+export class StreamLink implements Link, RawReader, WriteObserver {
   readonly peer: Peer;
   readonly #socket: Socket;
   readonly #writer: StreamWriter;
@@ -25,11 +25,12 @@ export class StreamLink implements Link, WriteObserver {
   #cause: CloseCause = CloseCause.PEER;
   #cancelEnd: (() => void) | null = null;
 
-  /** @param source a socket of node's, or one whose bytes go past it: those come by `take` */
-  constructor(source: Socket | RawSocket, peer: Peer, clock: Clock, endTimeoutMs: number) {
-    const socket = source instanceof Socket ? source : source.socket;
+  /** @param accepted has not been read from where it is `plain`, so that its bytes may go past node's stream */
+  constructor(accepted: Socket, plain: boolean, peer: Peer, clock: Clock, endTimeoutMs: number) {
+    const raw = plain ? RawSocket.accepted(accepted, this) : null;
+    const socket = raw?.socket ?? accepted;
     this.#socket = socket;
-    this.#writer = source instanceof Socket ? new CorkedWriter(source, this) : new RawWriter(source, this);
+    this.#writer = raw === null ? new CorkedWriter(socket, this) : new RawWriter(raw, this);
     this.peer = peer;
     this.#clock = clock;
     this.#endTimeoutMs = endTimeoutMs;

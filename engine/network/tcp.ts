@@ -8,7 +8,6 @@ import { type BindOptions, bind } from './bind.ts';
 import { readTlsMaterial, type TlsOptions } from './certificate.ts';
 import { readProxyHeader } from './proxied.ts';
 import type { Origin } from './proxy-protocol.ts';
-import { RawSocket } from './raw-socket.ts';
 import { StreamLink } from './stream-link.ts';
 import { defaultHandshakeLimits, type HandshakeLimits, HandshakeThrottle } from './throttle.ts';
 import { tlsFront } from './tls.ts';
@@ -107,8 +106,7 @@ export async function listenTcp(options: TcpOptions): Promise<Listener> {
     }
     const { address, port } = arrival.origin;
     const peer: Peer = { transport, listener: name, address, port, secure: secure !== null, certificate };
-    const raw = isPlain ? RawSocket.accepted(socket, (chunk, to) => link.take(chunk, to)) : null;
-    const link: StreamLink = new StreamLink(raw ?? socket, peer, clock, endTimeoutMs);
+    const link = new StreamLink(socket, isPlain, peer, clock, endTimeoutMs);
     const sink = accept(link);
     if (sink === null) link.destroy();
     else link.attach(sink);

@@ -61,7 +61,8 @@ function leave(shard: Shard, connection: Connection, keepWill: boolean): void {
   forgetPublisher(connection);
   shard.gated.delete(connection);
   shard.waitingForStore.delete(connection);
-  connection.framer.release();
+  connection.framer?.release();
+  connection.framer = null;
   connection.early = NO_BYTES;
   connection.replay = null;
   shard.replayTurn.waiting.delete(connection);

@@ -220,7 +220,6 @@ function admit(
 function join(shard: Shard, connection: Connection, session: Session, packet: ConnectPacket, username: string | null): void {
   const { limits } = shard;
   connection.session = session;
-  connection.framer.packetBytesMax = limits.packetBytesMax;
   connection.sendQuota = Math.min(packet.receiveMaximum, limits.inflightMax); // [MQTT-3.3.4-9]
   connection.packetBytesMax = packet.maximumPacketSize === 0 ? UNLIMITED_BYTES : packet.maximumPacketSize;
   const aliasesOut = Math.min(packet.topicAliasMaximum, limits.topicAliasesOutMax); // [MQTT-3.1.2-26] [MQTT-3.1.2-27]

@@ -17,6 +17,7 @@ import type { Counters } from '../counters.ts';
 import type { Authenticator, ExchangeMethods, Rights } from '../gate.ts';
 import type { Log } from '../log.ts';
 import { BlockPool } from '../memory/blocks.ts';
+import { FramerPool } from '../memory/framers.ts';
 import { type MessageHandle, MessageSlab } from '../memory/messages.ts';
 import type { Random } from '../random.ts';
 import type { Connection } from '../sessions/connection.ts';
@@ -75,6 +76,7 @@ export class Shard {
   readonly overflows: ReadonlyMap<string, QueueOverflow>;
 
   readonly blocks = new BlockPool();
+  readonly framers = new FramerPool(this.blocks);
   readonly messages = new MessageSlab();
   readonly turn: Turn;
   readonly timers: TimerWheel;

@@ -37,12 +37,7 @@ class ConnectionSink implements LinkSink {
 
   constructor(shard: Shard, link: Link) {
     this.#shard = shard;
-    const connection = new Connection(
-      link,
-      new Outbox(link, shard.blocks, shard.turn, shard.counters),
-      shard.limits.connectBytesMax,
-      shard.blocks,
-    );
+    const connection = new Connection(link, new Outbox(link, shard.blocks, shard.turn, shard.counters));
     this.#connection = connection;
     connection.lastReceivedMs = shard.clock.monotonicMs();
     connection.timer = new Timer(() => endConnection(shard, connection, Reason.MAXIMUM_CONNECT_TIME)); // [MQTT-3.1.4-1]
@@ -57,14 +52,18 @@ class ConnectionSink implements LinkSink {
     const shard = this.#shard;
     shard.counters.bytesReceived += to - from;
     connection.lastReceivedMs = shard.clock.monotonicMs();
-    const { framer } = connection;
-    const isFirst = connection.state === ConnectionState.AWAIT_CONNECT && framer.heldBytes === 0;
+    const isFirst = connection.state === ConnectionState.AWAIT_CONNECT && connection.framer === null;
     if (isFirst && chunk[from]! >>> 4 !== PacketType.CONNECT) {
       this.#fail(Reason.PROTOCOL_ERROR); // [MQTT-3.1.0-1] the first byte tells: the rest is not waited for
       return;
     }
+    const framer = connection.framer ?? shard.framers.acquire();
+    framer.packetBytesMax = this.#packetBytesMax();
     framer.feed(chunk, from, to);
-    this.#parse(framer);
+    const result = this.#parse(framer);
+    if (connection.isClosed) framer.release();
+    else if (result < 0 || framer.heldBytes > 0) connection.framer = framer;
+    else this.#putAway(framer);
   }
 
   linkReturned(): void {
@@ -95,7 +94,19 @@ class ConnectionSink implements LinkSink {
     if (connection.replay !== null) sendReplay(shard, connection);
   }
 
-  #parse(framer: Framer): void {
+  #putAway(framer: Framer): void {
+    if (this.#connection.framer !== null) this.#connection.framer = null;
+    this.#shard.framers.release(framer);
+  }
+
+  /** Largest packet that is taken now, fixed header included. */
+  #packetBytesMax(): number {
+    const { limits } = this.#shard;
+    return this.#connection.session === null ? limits.connectBytesMax : limits.packetBytesMax;
+  }
+
+  /** Handles what the framer has; returns what it said last, or the fault that ended the connection. */
+  #parse(framer: Framer): number {
     const connection = this.#connection;
     const shard = this.#shard;
     let result: number = Frame.PACKET;
@@ -105,7 +116,7 @@ class ConnectionSink implements LinkSink {
       result =
         connection.state === ConnectionState.OPEN
           ? dispatch(shard, connection, framer.buffer, framer.packetFrom, framer.header, framer.bodyFrom, framer.bodyTo)
-          : this.#beforeOpen();
+          : this.#beforeOpen(framer);
       if (result < 0) break;
     }
     flushRun(shard, connection);
@@ -114,21 +125,24 @@ class ConnectionSink implements LinkSink {
     else if (connection.outbox.pendingBytes > shard.limits.outboxMaxBytes && !holdUnread(shard, connection)) {
       this.#fail(Reason.QUOTA_EXCEEDED);
     }
+    return result;
   }
 
   /** Nothing but CONNECT may come first [MQTT-3.1.0-1]; what follows it is kept until the client is known. */
-  #beforeOpen(): number {
+  #beforeOpen(framer: Framer): number {
     const connection = this.#connection;
-    const { framer } = connection;
     const type = framer.header >>> 4;
     if (connection.state === ConnectionState.AWAIT_CONNECT) {
       this.#shard.counters.packetsReceived++;
       onConnect(this.#shard, connection, framer.buffer, framer.header, framer.bodyFrom, framer.bodyTo, () => this.#replayEarly());
+      framer.packetBytesMax = this.#packetBytesMax();
       return 0;
     }
     if (type === PacketType.AUTH && connection.exchange !== null) {
       this.#shard.counters.packetsReceived++;
-      return onAuth(this.#shard, connection, framer.buffer, framer.header, framer.bodyFrom, framer.bodyTo);
+      const result = onAuth(this.#shard, connection, framer.buffer, framer.header, framer.bodyFrom, framer.bodyTo);
+      framer.packetBytesMax = this.#packetBytesMax();
+      return result;
     }
     const bytes = framer.bodyTo - framer.packetFrom;
     if (connection.earlyBytes + bytes > this.#shard.limits.connectBytesMax) return fault(Reason.QUOTA_EXCEEDED);

@@ -1,6 +1,6 @@
 // One network connection: its link and outbox, what CONNECT agreed on, and why it is held back. State only; routing acts on it.
 
-import { type CarryPool, Framer } from '../../protocol/framer.ts';
+import type { Framer } from '../../protocol/framer.ts';
 import type { Level, Reason } from '../../protocol/packet.ts';
 import { NO_BYTES } from '../../protocol/publish.ts';
 import type { Exchange } from '../gate.ts';
@@ -29,7 +29,8 @@ export const UNLIMITED_BYTES = 0x7fff_ffff;
 export class Connection {
   readonly link: Link;
   readonly outbox: Outbox;
-  readonly framer: Framer;
+  /** With the packet that the last read has left unfinished; null when it left none. */
+  framer: Framer | null = null;
   state: ConnectionState = ConnectionState.AWAIT_CONNECT;
   level: Level = 4;
   session: Session | null = null;
@@ -73,10 +74,13 @@ export class Connection {
   /** Routes that this client may publish to, or may not: answers of the rights, by the route's number. */
   rights: Map<number, boolean> | null = null;
 
-  constructor(link: Link, outbox: Outbox, packetBytesMax: number, pool: CarryPool) {
+  constructor(link: Link, outbox: Outbox) {
     this.link = link;
     this.outbox = outbox;
-    this.framer = new Framer(packetBytesMax, pool);
+  }
+
+  get isClosed(): boolean {
+    return this.state === ConnectionState.CLOSED;
   }
 
   get isOpen(): boolean {

@@ -25,9 +25,9 @@ async function accept(): Promise<Accepted> {
   const peer = new Socket().connect(port, '127.0.0.1');
   const accepted = await new Promise<Socket>((resolve) => server.once('connection', resolve));
   const reads: Accepted['reads'] = [];
-  const raw = RawSocket.accepted(accepted, (chunk, to) =>
-    reads.push({ memory: chunk.buffer, bytes: Buffer.copyBytesFrom(chunk, 0, to) }),
-  )!;
+  const raw = RawSocket.accepted(accepted, {
+    take: (chunk, to) => void reads.push({ memory: chunk.buffer, bytes: Buffer.copyBytesFrom(chunk, 0, to) }),
+  })!;
   raw.socket.resume();
   closing.push(
     () => peer.destroy(),
@@ -113,5 +113,5 @@ test('a write to a connection that the peer has reset fails, and the socket with
 test('a socket without a handle of its kind is used as it is', () => {
   const socket = new Socket();
   closing.push(() => socket.destroy());
-  expect(RawSocket.accepted(socket, () => {})).toBeNull();
+  expect(RawSocket.accepted(socket, { take: () => {} })).toBeNull();
 });
