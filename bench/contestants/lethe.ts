@@ -3,9 +3,9 @@ import { execFileSync } from 'node:child_process';
 import { type Contestant, localPlaces } from './contestant.ts';
 import { PinnedProcess } from './pinned-process.ts';
 
-/** Of the build that the bench belongs to. */
+/** What users run, of the build that the bench belongs to. */
 export const LETHE_MAIN = new URL(
-  import.meta.url.endsWith('.ts') ? '../../dist/engine/cli/main.js' : '../../engine/cli/main.js',
+  import.meta.url.endsWith('.ts') ? '../../dist/cli/main.js' : '../../cli/main.js',
   import.meta.url,
 ).pathname;
 

@@ -36,6 +36,15 @@ const equal: Aim = { timesBest: 1 };
 
 export const cells: readonly Cell[] = [
   ...flood('flood', '1 to 1', 1, 1, { atLeast: 3e6 }),
+  ...overBoth('topics', 'Small messages, QoS 0', '1 to 1 over 100 topics', [rate(twice)], {
+    publishers: 1,
+    topics: 100,
+    topic: 'flood/%i/%t',
+    subscribers: [{ count: 1, filter: 'flood/+/+' }],
+    qos: 0,
+    payloadBytes: SMALL,
+    window: IN_FLIGHT,
+  }),
   ...flood('fan-in', '10 to 1', 10, 1, { atLeast: 3e6 }),
   ...overBoth('pairs', 'Small messages, QoS 0', '100 pairs', [rate(twice, { atLeast: 3e6 })], pairs(100, 0, IN_FLIGHT / 100)),
   ...flood('out10', '1 to 10', 1, 10, { atLeast: 6e6 }),
@@ -70,9 +79,19 @@ function overBoth(key: string, group: string, title: string, figures: readonly F
   });
 }
 
-/** It speaks TCP, looks at nothing behind the first topic of a publisher, and sends answers back where one subscriber gives them. */
-function isRelayed({ qos, subscribers: [group, ...more] }: Shape, transport: Transport): boolean {
-  return transport === 'tcp' && more.length === 0 && group!.shared === undefined && (qos === 0 || group!.filter.includes('%i'));
+/**
+ * The relay speaks TCP, looks at nothing behind the first topic of a publisher, sends answers back where one subscriber gives them, and knows of
+ * one sender when it has to wait for a receiver.
+ */
+function isRelayed({ publishers, qos, topics = 1, subscribers: [group, ...more] }: Shape, transport: Transport): boolean {
+  const isPaired = group!.filter.includes('%i');
+  return (
+    transport === 'tcp' &&
+    topics === 1 &&
+    more.length === 0 &&
+    group!.shared === undefined &&
+    (isPaired || (qos === 0 && publishers === 1))
+  );
 }
 
 function keyOver(key: string, transport: Transport): string {

@@ -22,7 +22,7 @@ export function helpFor(cells: readonly Cell[]): string {
   --rounds N            rounds of each cell (default 3)
   --seconds S           time that counts in each round (default 1.5)
   --warm-up S           time before it (default 1)
-  --also MAIN           another build of Lethe to run beside: its dist/engine/cli/main.js (repeatable; lethe-also-1, ...)
+  --also MAIN           another build of Lethe to run beside: its dist/cli/main.js (repeatable; lethe-also-1, ...)
   --address NAME=URLS   another broker that runs already: mqtt://HOST:PORT[,ws://HOST:PORT/PATH] (repeatable)
   --pid NAME=PID        its process, for what it costs (repeatable)
   --no-install          leave out what is not installed, also where it could be

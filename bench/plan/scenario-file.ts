@@ -2,9 +2,10 @@
 // file, the line, the key and what is allowed.
 import { readFileSync } from 'node:fs';
 import { parse, TomlError } from 'smol-toml';
-import { z } from 'zod';
+import * as v from 'valibot';
 import { messageOf } from '../../engine/cli/failure.ts';
 import { locateKeys } from '../../engine/config/locate.ts';
+import { isTable, type Table } from '../../engine/config/schema.ts';
 import { BYTES_RULE, parseBytes, parseSeconds, SECONDS_RULE } from './quantity.ts';
 import { scenarios } from './scenarios.ts';
 import { type Settings, SettingsError } from './settings.ts';
@@ -14,136 +15,165 @@ const BIG = Number.MAX_SAFE_INTEGER;
 
 function whole(min: number, max: number) {
   const message = `must be a whole number from ${min} to ${max}`;
-  return z.int(message).min(min, message).max(max, message);
+  const isInRange = (value: number) => Number.isSafeInteger(value) && value >= min && value <= max;
+  return v.pipe(v.number(message), v.check(isInRange, message));
 }
 
-function amount(parseText: (text: string) => number | null, rule: string) {
-  return z
-    .union([z.number(), z.string()], rule)
-    .transform((value) => (typeof value === 'number' ? value : parseText(value)))
-    .refine((value): value is number => value !== null && value >= 0, rule);
+function amount(parseText: (text: string) => number | null, rule: string, isAllowed: (value: number) => boolean) {
+  return v.pipe(
+    v.union([v.number(), v.string()], rule),
+    v.transform((value) => (typeof value === 'number' ? value : parseText(value))),
+    v.number(rule),
+    v.check((value) => value >= 0 && isAllowed(value), rule),
+  );
 }
 
-const text = z.string('must be a string');
-const flag = z.boolean('must be true or false');
-const seconds = amount(parseSeconds, SECONDS_RULE);
-const bytes = amount(parseBytes, BYTES_RULE).refine((value) => Number.isInteger(value), BYTES_RULE);
-const qos = z.literal([0, 1, 2], 'must be one of: 0, 1, 2');
-const rate = z.number('must be a number of messages a second').positive('must be above 0');
+function oneOf<const T extends readonly (number | string)[]>(values: T) {
+  return v.picklist(values, `must be one of: ${values.join(', ')}`);
+}
+
+/** What it may not hold is found by `unknownKeys`, which names every such key; here it is passed over. */
+function table<const T extends v.ObjectEntries>(entries: T) {
+  // The table's own complaint is that a key is missing: the rule of that key is told.
+  const missing = ({ path }: v.ObjectIssue) =>
+    `is missing; it ${(entries[String(path?.[0].key)] as { message?: string }).message}`;
+  return v.pipe(v.custom<Table>(isTable, 'must be a table'), v.object(entries, missing));
+}
+
+/** A union would tell of a mistake in a group that it is no union: the shape that the file has decides. */
+function groupsOrCount<const T extends v.ObjectEntries>(group: T) {
+  const groups = v.array(table(group));
+  const count = whole(1, CLIENTS_MAX);
+  return v.lazy((value) => (Array.isArray(value) ? groups : count));
+}
+
+const text = v.string('must be a string');
+const flag = v.boolean('must be true or false');
+const seconds = amount(parseSeconds, SECONDS_RULE, Number.isFinite);
+const bytes = amount(parseBytes, BYTES_RULE, Number.isInteger);
+const qos = oneOf([0, 1, 2]);
+const RATE_RULE = 'must be a number of messages a second';
+const rate = v.pipe(v.number(RATE_RULE), v.finite(RATE_RULE), v.gtValue(0, 'must be above 0'));
+const INTERVAL_RULE = 'must be a number of milliseconds';
+const interval = v.pipe(v.number(INTERVAL_RULE), v.finite(INTERVAL_RULE), v.minValue(0, 'must not be below 0'));
 const NAMES = Object.keys(scenarios);
 
-const publishers = z.strictObject({
+const publishers = {
   count: whole(1, CLIENTS_MAX),
   topic: text,
-  topics: whole(1, CLIENTS_MAX).optional(),
-  qos: qos.optional(),
-  retain: flag.optional(),
-  size: bytes.optional(),
-  rate: rate.optional(),
-  window: whole(1, 1_000_000).optional(),
-  limit: whole(1, BIG).optional(),
-});
+  topics: v.optional(whole(1, CLIENTS_MAX)),
+  qos: v.optional(qos),
+  retain: v.optional(flag),
+  size: v.optional(bytes),
+  rate: v.optional(rate),
+  window: v.optional(whole(1, 1_000_000)),
+  limit: v.optional(whole(1, BIG)),
+};
 
-const subscribers = z.strictObject({
+const subscribers = {
   count: whole(1, CLIENTS_MAX),
   filter: text,
-  qos: qos.optional(),
-  shared: text.optional(),
-});
+  qos: v.optional(qos),
+  shared: v.optional(text),
+};
 
-const broker = z.strictObject({
-  host: text.optional(),
-  port: whole(1, 65_535).optional(),
-  ws: flag.optional(),
-  path: text.optional(),
-  ssl: flag.optional(),
-  cafile: text.optional(),
-  certfile: text.optional(),
-  keyfile: text.optional(),
-  insecure: flag.optional(),
-  username: text.optional(),
-  password: text.optional(),
-  version: z.literal([3, 4, 5], 'must be one of: 3, 4, 5').optional(),
-  pid: whole(1, 2 ** 22).optional(),
-  start: text.optional(),
-});
+const broker = {
+  host: v.optional(text),
+  port: v.optional(whole(1, 65_535)),
+  ws: v.optional(flag),
+  path: v.optional(text),
+  ssl: v.optional(flag),
+  cafile: v.optional(text),
+  certfile: v.optional(text),
+  keyfile: v.optional(text),
+  insecure: v.optional(flag),
+  username: v.optional(text),
+  password: v.optional(text),
+  version: v.optional(oneOf([3, 4, 5])),
+  pid: v.optional(whole(1, 2 ** 22)),
+  start: v.optional(text),
+};
 
-const kill = z.strictObject({ after: seconds, restart_command: text.optional() });
+const kill = { after: seconds, restart_command: v.optional(text) };
 
-const schema = z.strictObject({
-  scenario: z.enum(NAMES, `must be one of: ${NAMES.join(', ')}`).optional(),
-  name: text.optional(),
-  clients: whole(1, CLIENTS_MAX).optional(),
-  topic: text.optional(),
-  topics: whole(1, CLIENTS_MAX).optional(),
-  size: bytes.optional(),
-  qos: qos.optional(),
-  retain: flag.optional(),
-  shared: text.optional(),
-  window: whole(1, 1_000_000).optional(),
-  rate: rate.optional(),
-  interval_ms: z.number('must be a number of milliseconds').min(0, 'must not be below 0').optional(),
-  limit: whole(1, BIG).optional(),
-  warm_up: seconds.optional(),
-  duration: seconds.optional(),
-  settle: seconds.optional(),
-  storm_every: seconds.optional(),
-  threads: whole(1, 64).optional(),
-  spin: flag.optional(),
-  prefix: text.optional(),
-  start_number: whole(0, CLIENTS_MAX).optional(),
-  keepalive: whole(0, 65_535).optional(),
-  clean: flag.optional(),
-  session_expiry: whole(0, 4_294_967_295).optional(),
-  connect_rate: rate.optional(),
-  ifaddr: z.array(text, 'must be a list of addresses').optional(),
-  assert: z.union([text, z.array(text)], 'must be an assertion or a list of them').optional(),
-  broker: broker.optional(),
-  kill: kill.optional(),
-  publishers: z.union([z.array(publishers), whole(1, CLIENTS_MAX)]).optional(),
-  subscribers: z.union([z.array(subscribers), whole(1, CLIENTS_MAX)]).optional(),
-});
+const keys = {
+  scenario: v.optional(oneOf(NAMES)),
+  name: v.optional(text),
+  clients: v.optional(whole(1, CLIENTS_MAX)),
+  topic: v.optional(text),
+  topics: v.optional(whole(1, CLIENTS_MAX)),
+  size: v.optional(bytes),
+  qos: v.optional(qos),
+  retain: v.optional(flag),
+  shared: v.optional(text),
+  window: v.optional(whole(1, 1_000_000)),
+  rate: v.optional(rate),
+  interval_ms: v.optional(interval),
+  limit: v.optional(whole(1, BIG)),
+  warm_up: v.optional(seconds),
+  duration: v.optional(seconds),
+  settle: v.optional(seconds),
+  storm_every: v.optional(seconds),
+  threads: v.optional(whole(1, 64)),
+  spin: v.optional(flag),
+  prefix: v.optional(text),
+  start_number: v.optional(whole(0, CLIENTS_MAX)),
+  keepalive: v.optional(whole(0, 65_535)),
+  clean: v.optional(flag),
+  session_expiry: v.optional(whole(0, 4_294_967_295)),
+  connect_rate: v.optional(rate),
+  ifaddr: v.optional(v.array(text, 'must be a list of addresses')),
+  assert: v.optional(v.union([text, v.array(text)], 'must be an assertion or a list of them')),
+  broker: v.optional(table(broker)),
+  kill: v.optional(table(kill)),
+  publishers: v.optional(groupsOrCount(publishers)),
+  subscribers: v.optional(groupsOrCount(subscribers)),
+};
+
+const schema = v.object(keys);
+const sections = { broker, kill, publishers, subscribers };
 
 /** Reads and judges a file; throws SettingsError with everything that is wrong with it. */
 export function readScenario(file: string): Settings {
-  const { source, table } = readToml(file);
-  // Without a scenario's name a file's groups are the scenario; `publishers` is a number only beside a name.
-  const parsed = groupedSchema(table).safeParse(table, { reportInput: true });
-  if (!parsed.success) {
+  const { source, table: raw } = readToml(file);
+  const unknown = unknownKeys(raw);
+  const parsed = v.safeParse(schema, raw);
+  if (!parsed.success || unknown.length > 0) {
     const lines = locateKeys(source);
-    throw new SettingsError(parsed.error.issues.flatMap((issue) => describe(issue, file, lines)).join('\n'));
+    const wrong = (parsed.issues ?? []).map((issue) => describe(issue, file, lines));
+    throw new SettingsError([...wrong, ...unknown.map((path) => describeUnknown(path, file, lines))].join('\n'));
   }
-  const { broker: place = {}, kill: end, publishers: own, subscribers: theirs, assert: asserts, ...raw } = parsed.data;
+  const { broker: place = {}, kill: end, publishers: own, subscribers: theirs, assert: asserts, ...rest } = parsed.output;
   return {
     ...place,
-    scenario: raw.scenario ?? 'custom',
-    name: raw.name ?? file,
-    prefix: raw.prefix,
-    startNumber: raw.start_number,
-    keepalive: raw.keepalive,
-    clean: raw.clean,
-    sessionExpiry: raw.session_expiry,
-    connectRate: raw.connect_rate,
-    ifaddr: raw.ifaddr,
-    clients: raw.clients,
+    scenario: rest.scenario ?? 'custom',
+    name: rest.name ?? file,
+    prefix: rest.prefix,
+    startNumber: rest.start_number,
+    keepalive: rest.keepalive,
+    clean: rest.clean,
+    sessionExpiry: rest.session_expiry,
+    connectRate: rest.connect_rate,
+    ifaddr: rest.ifaddr,
+    clients: rest.clients,
     publishers: typeof own === 'number' ? own : undefined,
     subscribers: typeof theirs === 'number' ? theirs : undefined,
-    topic: raw.topic,
-    topics: raw.topics,
-    size: raw.size,
-    qos: raw.qos,
-    retain: raw.retain,
-    shared: raw.shared,
-    window: raw.window,
-    rate: raw.rate,
-    interval: raw.interval_ms,
-    limit: raw.limit,
-    warmUp: raw.warm_up,
-    duration: raw.duration,
-    settle: raw.settle,
-    stormEvery: raw.storm_every,
-    threads: raw.threads,
-    spin: raw.spin,
+    topic: rest.topic,
+    topics: rest.topics,
+    size: rest.size,
+    qos: rest.qos,
+    retain: rest.retain,
+    shared: rest.shared,
+    window: rest.window,
+    rate: rest.rate,
+    interval: rest.interval_ms,
+    limit: rest.limit,
+    warmUp: rest.warm_up,
+    duration: rest.duration,
+    settle: rest.settle,
+    stormEvery: rest.storm_every,
+    threads: rest.threads,
+    spin: rest.spin,
     killAfter: end?.after,
     restartCommand: end?.restart_command,
     assertions: typeof asserts === 'string' ? [asserts] : asserts,
@@ -152,15 +182,7 @@ export function readScenario(file: string): Settings {
   };
 }
 
-/** A union would tell of a mistake in a group that it is no union: the shape that the file has decides. */
-function groupedSchema(table: Record<string, unknown>) {
-  return schema.extend({
-    publishers: (Array.isArray(table['publishers']) ? z.array(publishers) : whole(1, CLIENTS_MAX)).optional(),
-    subscribers: (Array.isArray(table['subscribers']) ? z.array(subscribers) : whole(1, CLIENTS_MAX)).optional(),
-  });
-}
-
-function readToml(file: string): { readonly source: string; readonly table: Record<string, unknown> } {
+function readToml(file: string): { readonly source: string; readonly table: Table } {
   let source: string;
   try {
     source = readFileSync(file, 'utf8');
@@ -176,24 +198,37 @@ function readToml(file: string): { readonly source: string; readonly table: Reco
   }
 }
 
-function describe(issue: z.core.$ZodIssue, file: string, lines: ReadonlyMap<string, number>): string[] {
-  const path = issue.path.map(String);
-  const named = path.filter((part) => !/^\d+$/.test(part));
-  if (issue.code === 'unrecognized_keys') {
-    const allowed = allowedIn(named[0]);
-    return issue.keys.map(
-      (key) =>
-        `${placeOf([...path, key], file, lines)}: unknown key '${[...named, key].join('.')}'; allowed here: ${allowed.join(', ')}`,
-    );
-  }
-  const isMissing = issue.input === undefined;
-  const rule = issue.code === 'invalid_type' && issue.expected === 'object' ? 'must be a table' : issue.message;
-  return [`${placeOf(path, file, lines)}: ${named.join('.')} ${isMissing ? `is missing; it ${rule}` : rule}`];
+/** Paths of what no table of a file may hold. */
+function unknownKeys(raw: Table): string[][] {
+  return Object.entries(raw).flatMap(([name, value]) => {
+    if (!allowedIn('').includes(name)) return [[name]];
+    if (!Object.hasOwn(sections, name)) return [];
+    const unknownIn = (part: unknown, path: readonly string[]) =>
+      (isTable(part) ? Object.keys(part) : []).filter((key) => !allowedIn(name).includes(key)).map((key) => [...path, key]);
+    return Array.isArray(value)
+      ? value.flatMap((part, index) => unknownIn(part, [name, String(index)]))
+      : unknownIn(value, [name]);
+  });
 }
 
-function allowedIn(section: string | undefined): string[] {
-  const sections = { broker, kill, publishers, subscribers };
-  return Object.keys(section === undefined ? schema.shape : sections[section as keyof typeof sections].shape);
+function describeUnknown(path: readonly string[], file: string, lines: ReadonlyMap<string, number>): string {
+  const allowed = allowedIn(path.length === 1 ? '' : path[0]!).join(', ');
+  return `${placeOf(path, file, lines)}: unknown key '${nameOf(path)}'; allowed here: ${allowed}`;
+}
+
+function describe({ path, message }: v.BaseIssue<unknown>, file: string, lines: ReadonlyMap<string, number>): string {
+  const parts = (path ?? []).map(({ key }) => String(key));
+  return `${placeOf(parts, file, lines)}: ${nameOf(parts)} ${message}`;
+}
+
+/** Without the numbers of groups. */
+function nameOf(path: readonly string[]): string {
+  return path.filter((part) => !/^\d+$/.test(part)).join('.');
+}
+
+/** Keys of a section, and of the file itself for ''. */
+function allowedIn(section: string): string[] {
+  return Object.keys(section === '' ? keys : sections[section as keyof typeof sections]);
 }
 
 function placeOf(path: readonly string[], file: string, lines: ReadonlyMap<string, number>): string {

@@ -1,27 +1,27 @@
-// The command line as a person runs it, `node dist/engine/cli/main.js`, and the brokers that its clients talk to: Lethe inside the
+// The command line as a person runs it, `node dist/cli/main.js`, and the brokers that its clients talk to: Lethe inside the
 // test process, and Debian's mosquitto.
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll } from 'vitest';
+import { LETHE_MAIN } from '../../bench/contestants/lethe.ts';
 import type { Broker } from '../../engine/lethe.ts';
 import { startBroker } from '../broker.ts';
 import { Child, type ChildOptions } from '../end-to-end/child.ts';
 import { temporaryFile } from '../security/temporary.ts';
 
 export const root = new URL('../..', import.meta.url).pathname;
-const main = `${root}dist/engine/cli/main.js`;
 
 /** What a shell would run. */
 export function commandLine(args: readonly string[]): string[] {
-  return [process.execPath, main, ...args];
+  return [process.execPath, LETHE_MAIN, ...args];
 }
 
 /** Starts a command. Variables of the tests' own environment that would configure it are taken away. */
 export function start(args: readonly string[], { env = {}, ...options }: ChildOptions = {}): Child {
   const inherited = Object.keys(process.env).filter((name) => name.startsWith('LETHE_'));
   const without = Object.fromEntries(inherited.map((name) => [name, undefined]));
-  return new Child(process.execPath, [main, ...args], { cwd: root, ...options, env: { ...without, ...env } });
+  return new Child(process.execPath, [LETHE_MAIN, ...args], { cwd: root, ...options, env: { ...without, ...env } });
 }
 
 /** Runs a command to its end. */
@@ -41,7 +41,7 @@ export async function succeed(args: readonly string[], options: ChildOptions = {
 
 /** Runs a command inside a line of shell, where it is `"$@"`. */
 export function shell(script: string, args: readonly string[]): Child {
-  return new Child('sh', ['-c', script, 'sh', process.execPath, main, ...args], { cwd: root });
+  return new Child('sh', ['-c', script, 'sh', process.execPath, LETHE_MAIN, ...args], { cwd: root });
 }
 
 export interface UsedBroker {

@@ -1,8 +1,10 @@
 // `lethe check-config`, `lethe print-config`, `lethe version`, and the help of every command.
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { LETHE_MAIN } from '../../bench/contestants/lethe.ts';
 import { type Config, ConfigError, loadConfig } from '../../engine/config/load.ts';
 import { printConfig } from '../../engine/config/print.ts';
 import { optionHelp, optionNames } from '../../engine/config/schema.ts';
@@ -293,12 +295,27 @@ describe('the program', () => {
       expect(await loadsToServe([])).not.toContain('mqtt');
     });
 
+    /** Packages bundled into a file of dist/cli and into what it imports at once. */
+    function bundledWith(file: string, seen = new Set<string>()): Set<string> {
+      if (seen.has(file)) return new Set();
+      seen.add(file);
+      const path = join(dirname(LETHE_MAIN), file);
+      const { sources } = JSON.parse(existsSync(`${path}.map`) ? readFileSync(`${path}.map`, 'utf8') : '{"sources":[]}') as {
+        sources: string[];
+      };
+      const own = sources.flatMap((source) => /.*\/node_modules\/((@[^/]+\/)?[^/]+)/.exec(source)?.[1] ?? []);
+      const imports = readFileSync(path, 'utf8').matchAll(/^import (?:.* from )?"\.\/(.*)";$/gm);
+      return new Set([...own, ...[...imports].flatMap(([, name]) => [...bundledWith(name!, seen)])]);
+    }
+
     test('serve starts with what it needs: nothing of LMDB, and no stream library of parsers that it does not use', async () => {
       const lmdb = 'node-gyp-build-optional-packages'; // by which lmdb finds its native part
       expect(await loads(['key', 'rotate', '--data', '/nowhere', '--no-key'])).toContain(lmdb);
-      const toServe = await loadsToServe([]);
-      expect(toServe).toContain('mqtt-packet');
-      for (const name of [lmdb, 'msgpackr-extract', 'bl', 'readable-stream', 'mqtt']) expect(toServe).not.toContain(name);
+      const toServe = [...(await loadsToServe([])), ...bundledWith('chunk-serve.js')];
+      expect(toServe).toEqual(expect.arrayContaining(['uWebSockets.js', 'mqtt-packet', 'commander']));
+      const streams = ['bl', 'readable-stream'];
+      expect([...bundledWith('chunk-bench.js')]).toEqual(expect.arrayContaining(streams));
+      for (const name of [lmdb, 'msgpackr-extract', 'mqtt', ...streams]) expect(toServe).not.toContain(name);
     });
   });
 });

@@ -1,9 +1,7 @@
 // The broker as a process that dies: started on a data directory, killed at any moment, started again.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-
-const root = import.meta.url.includes('/dist/') ? new URL('../../..', import.meta.url) : new URL('../..', import.meta.url);
-const main = new URL('dist/engine/cli/main.js', root).pathname;
+import { LETHE_MAIN } from '../../bench/contestants/lethe.ts';
 
 export interface Exit {
   readonly code: number | null;
@@ -25,7 +23,7 @@ export class Victim {
   constructor(folder: string, set: readonly string[]) {
     const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('LETHE_')));
     const options = ['server.log_level=warn', ...set].flatMap((option) => ['--set', option]);
-    const args = [main, 'serve', '--port', '0', '--ws-port', '0', '--ready-json', '--data', folder, ...options];
+    const args = [LETHE_MAIN, 'serve', '--port', '0', '--ws-port', '0', '--ready-json', '--data', folder, ...options];
     this.#process = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     running.add(this.#process);
     this.#process.stdout!.setEncoding('utf8').on('data', (text: string) => {

@@ -1,10 +1,10 @@
-// The broker as a process of its own, started as a person starts it: `node dist/engine/cli/main.js serve` with a configuration file.
+// The broker as a process of its own, started as a person starts it: `node dist/cli/main.js serve` with a configuration file.
 import { afterAll, beforeAll, expect } from 'vitest';
+import { LETHE_MAIN } from '../../bench/contestants/lethe.ts';
 import { temporaryFile } from '../security/temporary.ts';
 import { Child, type ChildOptions, type Exit } from './child.ts';
 
 const root = new URL('../..', import.meta.url).pathname;
-const main = `${root}dist/engine/cli/main.js`;
 
 /** What `--ready-json` prints. */
 export interface Ready {
@@ -31,7 +31,7 @@ export interface Served {
 /** Runs the command line with these arguments. Variables of the tests' own environment that would configure it are taken away. */
 export function lethe(args: readonly string[], env: ChildOptions['env'] = {}): Child {
   const inherited = Object.keys(process.env).filter((name) => name.startsWith('LETHE_'));
-  return new Child(process.execPath, [main, ...args], {
+  return new Child(process.execPath, [LETHE_MAIN, ...args], {
     cwd: root,
     env: { ...Object.fromEntries(inherited.map((name) => [name, undefined])), ...env },
   });

@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { LETHE_MAIN } from '../../bench/contestants/lethe.ts';
 import { systemRandom } from '../../engine/random.ts';
 import { hashPassword } from '../../engine/security/password-hash.ts';
 import { startBroker } from '../broker.ts';
@@ -12,9 +13,8 @@ import { Child } from '../end-to-end/child.ts';
 import { lethed } from '../end-to-end/served.ts';
 import { directory, temporaryFile } from '../security/temporary.ts';
 
-const main = new URL('../../dist/engine/cli/main.js', import.meta.url).pathname;
 const asNobody = ['--reuid', '65534', '--regid', '65534', '--clear-groups'];
-const nobodyRuns = spawnSync('setpriv', [...asNobody, process.execPath, main, 'version']).status === 0;
+const nobodyRuns = spawnSync('setpriv', [...asNobody, process.execPath, LETHE_MAIN, 'version']).status === 0;
 const good = await hashPassword('secret', systemRandom, 10);
 
 const missing = join(directory, 'no-such-file');
@@ -116,7 +116,7 @@ describe('the command line', () => {
     const path = temporaryFile('topic readwrite #\n', 0o600);
     const config = temporaryFile(`[auth]\nacl_file = '${path}'\n`, 0o644);
     chmodSync(directory, 0o755);
-    const child = new Child('setpriv', [...asNobody, process.execPath, main, 'serve', '--ready-json', '--config', config]);
+    const child = new Child('setpriv', [...asNobody, process.execPath, LETHE_MAIN, 'serve', '--ready-json', '--config', config]);
     await child.exited;
     expect({ exit: child.exit, stdout: child.stdout }).toEqual({ exit: { code: 2, signal: null }, stdout: '' });
     expect(child.stderr.trim()).toBe(`lethe: ${path}: the file may not be read by this process; correct its owner or mode`);
