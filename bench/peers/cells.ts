@@ -80,8 +80,8 @@ function overBoth(key: string, group: string, title: string, figures: readonly F
 }
 
 /**
- * The relay speaks TCP, looks at nothing behind the first topic of a publisher, sends answers back where one subscriber gives them, and knows of
- * one sender when it has to wait for a receiver.
+ * The relay speaks TCP, looks at nothing behind the first topic of a publisher, sends answers back where one subscriber gives them, and would mix
+ * the halves of packets of several publishers.
  */
 function isRelayed({ publishers, qos, topics = 1, subscribers: [group, ...more] }: Shape, transport: Transport): boolean {
   const isPaired = group!.filter.includes('%i');

@@ -46,7 +46,7 @@ export function restCell(): Cell {
         await sleep(REST_S * 1_000, null, { signal: stand.giveUp });
         const after = processCost(pid);
         if (before === null || after === null) throw new Failure(broker.ended() ?? 'what it costs is not known');
-        const cpuS = after.userS + after.systemS - before.userS - before.systemS;
+        const cpuS = Math.max(0, after.userS + after.systemS - before.userS - before.systemS);
         const figures = { start: median(starts), memory: after.residentBytes, cpu: cpuS / REST_S };
         return { figures, cpuPerMillionS: null, residentBytes: after.residentBytes, wrongs: {}, bound: null };
       }

@@ -224,8 +224,9 @@ export class Client {
 
   #cold(framer: Framer): void {
     const type = framer.header >> 4;
-    if (type === PacketType.PINGRESP) return;
-    const wire = this.#wire!;
+    const wire = this.#wire;
+    // The connection was given up over a packet before this one.
+    if (type === PacketType.PINGRESP || wire === null) return;
     const packet = this.#decode(framer);
     if (packet?.cmd === 'connack' && this.#answer !== null) this.#accept(wire, packet);
     else if (packet?.cmd === 'suback' && this.#answer !== null) this.#answer.resolve(packet);

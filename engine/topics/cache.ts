@@ -1,10 +1,12 @@
 // HOT: no allocation, closures, strings, try or async per message.
 // Topic cache: exact topic bytes to a value, valid for one generation of the trie (an Int32). Set-associative, four ways: a topic can stand in
-// one of the four slots of its set. Bounded by its slots, each with room for a topic of TOPIC_BYTES_MAX; longer ones are not kept.
+// one of the four slots of its set. A topic that finds its set full gets in when it comes again, or one time in eight: topics that are used
+// once, as those of requests and their answers are, do not push out the others, and what was made for them dies young. Bounded by its slots, each with room for a topic of TOPIC_BYTES_MAX; longer ones are not kept.
 // The value of a slot that went stale stays referenced until the slot is used again or `clear`.
 //
 // A slot is set * 4 + way. By slot, so that the rows of a set share one cache line:
-//   rows    4 × Int32: 0 HASH of the topic, 1 LENGTH of the topic in bytes (0: never used), 2 GENERATION, 3 unused
+//   rows    4 × Int32: 0 HASH of the topic, 1 LENGTH of the topic in bytes (0: never used), 2 GENERATION, 3 REFUSED: in the set's
+//           first row, the hash of the last topic for which there was no room
 //   words   64 × Int32: the bytes of the topic, the last word filled up with zeroes
 //   values  T
 /** Longest topic that is cached. */
@@ -16,6 +18,9 @@ const WAY_MASK = WAYS - 1;
 const ROW_SHIFT = 2;
 const LENGTH = 1;
 const GENERATION = 2;
+const REFUSED = 3;
+/** A refusal in so many lets the topic in, so that what is kept does not stay for ever. A power of two. */
+const REFUSALS = 8;
 
 /**
  * Hash of [from, to), at most TOPIC_BYTES_MAX (after MurmurHash3, x86 32 bits). Leaves the bytes in `words`, four to a word and the
@@ -52,6 +57,7 @@ export class TopicCache<T> {
   /** Words of the topic that is looked for. */
   readonly #sought = new Int32Array(1 << WORDS_SHIFT);
   #victim = 0;
+  #refusals = 0;
 
   /** Room for `entries` topics, rounded down to a power of two and up to four. */
   constructor(entries: number) {
@@ -82,14 +88,15 @@ export class TopicCache<T> {
     return -1;
   }
 
-  /** Keeps a value for the topic; its slot, or -1 when the topic is too long. Another topic of the set may lose its slot. */
+  /** Keeps a value for the topic; its slot, or -1 when the topic is too long or finds no room. Another topic of the set may lose its slot. */
   put(topic: Uint8Array, from: number, to: number, generation: number, value: T): number {
     const length = to - from;
     if (length === 0 || length > TOPIC_BYTES_MAX) return -1;
     const hash = hashTopic(topic, from, to, this.#sought);
     let slot = this.#slotOf(length, hash);
     if (slot < 0) {
-      slot = this.#choose((hash & this.#setMask) * WAYS, generation);
+      slot = this.#choose((hash & this.#setMask) * WAYS, hash, generation);
+      if (slot < 0) return -1;
       this.#rows[slot << ROW_SHIFT] = hash;
       this.#rows[(slot << ROW_SHIFT) + LENGTH] = length;
       const start = slot << WORDS_SHIFT;
@@ -126,11 +133,17 @@ export class TopicCache<T> {
     return -1;
   }
 
-  /** A slot of the set that is unused or stale; else the ways take turns. */
-  #choose(first: number, generation: number): number {
+  /** A slot of the set that is unused or stale; else the ways take turns, when the topic may have one. */
+  #choose(first: number, hash: number, generation: number): number {
     for (let slot = first; slot < first + WAYS; slot++) {
       const row = slot << ROW_SHIFT;
       if (this.#rows[row + LENGTH] === 0 || this.#rows[row + GENERATION] !== generation) return slot;
+    }
+    const refused = (first << ROW_SHIFT) + REFUSED;
+    if (this.#rows[refused] !== hash) {
+      this.#rows[refused] = hash;
+      this.#refusals = (this.#refusals + 1) & (REFUSALS - 1);
+      if (this.#refusals !== 0) return -1;
     }
     this.#victim = (this.#victim + 1) & WAY_MASK;
     return first + this.#victim;

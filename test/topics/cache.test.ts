@@ -57,6 +57,19 @@ describe('topic cache', () => {
     expect([0, 1, 2, 3].map((at) => find(cache, `new/${at}`, 2))).toEqual([0, 1, 2, 3]);
   });
 
+  it('keeps what is used again from being pushed out by what is used once, and yet renews itself', () => {
+    const cache = new TopicCache<number>(4);
+    for (let at = 0; at < 4; at++) put(cache, `kept/${at}`, 1, at);
+    const kept = () => [0, 1, 2, 3].filter((at) => find(cache, `kept/${at}`, 1) === at).length;
+    for (let at = 0; at < 7; at++) expect(put(cache, `once/${at}`, 1, at)).toBe(-1);
+    expect(kept()).toBe(4);
+    expect(put(cache, 'again', 1, 5)).toBeGreaterThanOrEqual(0); // the eighth
+    expect(kept()).toBe(3);
+    expect(put(cache, 'twice', 1, 6)).toBe(-1);
+    expect(put(cache, 'twice', 1, 6)).toBeGreaterThanOrEqual(0);
+    expect(find(cache, 'twice', 1)).toBe(6);
+  });
+
   it('forgets everything when it is cleared', () => {
     const cache = new TopicCache<number>(16);
     put(cache, 'a', 1, 1);
