@@ -2,9 +2,10 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Contestant, localPlaces } from './contestant.ts';
+import { configuredBroker } from './configured-broker.ts';
+import type { Contestant } from './contestant.ts';
 import { freePorts, PinnedProcess } from './pinned-process.ts';
-import { removeScratch, scratchFolder } from './scratch.ts';
+import { scratchFolder } from './scratch.ts';
 
 /** Debian puts it where a user's PATH does not look. */
 const PATHS = ['/usr/sbin/mosquitto', '/usr/local/sbin/mosquitto', '/opt/homebrew/sbin/mosquitto'];
@@ -42,18 +43,7 @@ export function mosquitto(dataFolder: string | null = null): Contestant | null {
       if (certificate !== undefined && process.getuid?.() === 0) lines.unshift('user root');
       writeFileSync(file, `${lines.join('\n')}\n`);
       const child = new PinnedProcess(cores, 'mosquitto', path, ['-c', file]);
-      const stop = async (): Promise<void> => {
-        await child.stop();
-        removeScratch(folder);
-      };
-      try {
-        await child.listening(own);
-      } catch (error) {
-        await stop();
-        throw error;
-      }
-      const places = localPlaces(own, '/mqtt', certificate !== undefined);
-      return { pid: child.pid, places, isForeign: false, ended: child.ended, stop };
+      return configuredBroker(child, { folder, ports: own, path: '/mqtt', isSecure: certificate !== undefined });
     },
   };
 }

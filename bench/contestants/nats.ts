@@ -3,9 +3,10 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Contestant, localPlaces } from './contestant.ts';
+import { configuredBroker } from './configured-broker.ts';
+import type { Contestant } from './contestant.ts';
 import { freePorts, PinnedProcess } from './pinned-process.ts';
-import { removeScratch, scratchFolder } from './scratch.ts';
+import { scratchFolder } from './scratch.ts';
 
 const PATHS = ['/usr/sbin/nats-server', '/usr/bin/nats-server', '/usr/local/bin/nats-server', '/opt/homebrew/bin/nats-server'];
 const MEMORY_FOLDER = '/dev/shm';
@@ -38,18 +39,7 @@ websocket { listen: "127.0.0.1:${own.ws}", ${certificate === undefined ? 'no_tls
 `,
       );
       const child = new PinnedProcess(cores, 'nats', path, ['-c', file]);
-      const stop = async (): Promise<void> => {
-        await child.stop();
-        removeScratch(folder);
-      };
-      try {
-        await child.listening(own);
-      } catch (error) {
-        await stop();
-        throw error;
-      }
-      const places = localPlaces(own, WS_PATH, certificate !== undefined);
-      return { pid: child.pid, places, isForeign: false, ended: child.ended, stop };
+      return configuredBroker(child, { folder, ports: own, path: WS_PATH, isSecure: certificate !== undefined });
     },
   };
 }
