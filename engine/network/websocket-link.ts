@@ -5,7 +5,7 @@
 // uWebSockets calls the close handler inside `end` and `close`, and a closed socket throws on any use: all calls to it stand
 // here, behind `#open`, and the sink hears of a close that this side caused at the end of the turn.
 //
-// While it reads from one TLS socket, nothing may be written to any other, or the rest of what it has read is lost: uSockets decrypts
+// While it reads from one TLS socket, nothing may be written to any, or the rest of what it has read is lost: uSockets decrypts
 // in one place for the whole loop, calls the message handler when 512 KiB are decrypted and goes on afterwards, and its write
 // sets the bytes that wait there to none (us_internal_ssl_socket_write). What is written meanwhile is kept until the end of the turn.
 import type { WebSocket } from 'uWebSockets.js';
