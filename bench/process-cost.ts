@@ -31,6 +31,11 @@ export function processCost(pid: number): ProcessCost | null {
   }
 }
 
+/** CPU seconds that a process has used from one look to the next; never below zero, to which rounding could bring it. */
+export function cpuBetween(before: ProcessCost, after: ProcessCost): number {
+  return Math.max(0, after.userS + after.systemS - before.userS - before.systemS);
+}
+
 /** Whether there is such a process; one that has ended and that its parent has not looked after yet is none. */
 export function isRunning(pid: number): boolean {
   try {

@@ -2,14 +2,11 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { builtFile } from './built-file.ts';
 import { type Contestant, localPlaces } from './contestant.ts';
 import { PinnedProcess } from './pinned-process.ts';
 
-/** The built file, also when the bench runs from its sources in a test. */
-const MAIN = new URL(
-  import.meta.url.endsWith('.ts') ? '../../dist/bench/contestants/aedes-broker.js' : './aedes-broker.js',
-  import.meta.url,
-).pathname;
+const MAIN = builtFile('bench/contestants/aedes-broker.js');
 
 /** Null when it is not installed, as where the development dependencies were left out. */
 export function aedes(): Contestant | null {

@@ -1,13 +1,11 @@
 // Lethe as a contestant: any build of it, in memory only, with its default settings.
 import { execFileSync } from 'node:child_process';
+import { builtFile } from './built-file.ts';
 import { type Contestant, localPlaces } from './contestant.ts';
 import { PinnedProcess } from './pinned-process.ts';
 
 /** What users run, of the build that the bench belongs to. */
-export const LETHE_MAIN = new URL(
-  import.meta.url.endsWith('.ts') ? '../../dist/cli/main.js' : '../../cli/main.js',
-  import.meta.url,
-).pathname;
+export const LETHE_MAIN = builtFile('cli/main.js');
 
 /** The build of Lethe whose command line is `main`; `flags` are added to those of `serve`. */
 export function lethe(main: string, name: string, flags: readonly string[] = []): Contestant {

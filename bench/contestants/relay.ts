@@ -1,12 +1,9 @@
 // The plain relay, which is no broker but the limit of one, in a process of its own that relay-broker.ts is.
+import { builtFile } from './built-file.ts';
 import { type Contestant, localPlaces } from './contestant.ts';
 import { PinnedProcess } from './pinned-process.ts';
 
-/** The built file, also when the bench runs from its sources in a test. */
-const MAIN = new URL(
-  import.meta.url.endsWith('.ts') ? '../../dist/bench/contestants/relay-broker.js' : './relay-broker.js',
-  import.meta.url,
-).pathname;
+const MAIN = builtFile('bench/contestants/relay-broker.js');
 
 export function relay(): Contestant {
   return {

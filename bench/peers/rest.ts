@@ -5,7 +5,7 @@ import mqttPacket from 'mqtt-packet';
 import { Failure } from '../../engine/cli/failure.ts';
 import type { Place } from '../contestants/contestant.ts';
 import { median } from '../median.ts';
-import { processCost } from '../process-cost.ts';
+import { cpuBetween, processCost } from '../process-cost.ts';
 import type { Cell } from './cell.ts';
 import { showLatency, showMegabytes, showShare } from './show.ts';
 
@@ -46,8 +46,7 @@ export function restCell(): Cell {
         await sleep(REST_S * 1_000, null, { signal: stand.giveUp });
         const after = processCost(pid);
         if (before === null || after === null) throw new Failure(broker.ended() ?? 'what it costs is not known');
-        const cpuS = Math.max(0, after.userS + after.systemS - before.userS - before.systemS);
-        const figures = { start: median(starts), memory: after.residentBytes, cpu: cpuS / REST_S };
+        const figures = { start: median(starts), memory: after.residentBytes, cpu: cpuBetween(before, after) / REST_S };
         return { figures, cpuPerMillionS: null, residentBytes: after.residentBytes, wrongs: {}, bound: null };
       }
     },

@@ -3,8 +3,8 @@ import { Failure } from '../../engine/cli/failure.ts';
 import type { RunningBroker, Transport } from '../contestants/contestant.ts';
 import { localPlan, publisherGroup, subscriberGroup } from '../plan/local-plan.ts';
 import type { Plan, QoS } from '../plan/plan.ts';
-import { cpuPerMillion, sampleTraffic, type TrafficSample } from '../traffic-sample.ts';
 import type { Cell, Figure, Sample, Stand } from './cell.ts';
+import { cpuPerMillion, sampleTraffic, type TrafficSample } from './traffic-sample.ts';
 
 export interface Shape {
   readonly publishers: number;

@@ -3,7 +3,7 @@
 //
 // What is bundled are the sources, which tsc has judged before, so that source maps lead to them. A file that is started by its
 // name (a thread) is an entry and stands where the one that starts it looks: beside the chunk, as it stands beside the source.
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { build, type InputOption } from 'rolldown';
 
@@ -38,6 +38,9 @@ const { output } = await build({
     if (level === 'warn') throw new Error(log.message);
   },
 });
+
+// Where `bin` pointed before there was a bundle: npx remembers that for a folder, and what it finds there must run.
+chmodSync(join(ROOT, 'dist/engine/cli/main.js'), 0o755);
 
 // A build that changes nothing touches nothing, as with tsc: a broker that starts meanwhile finds its files.
 const made = new Map(output.map((file) => [file.fileName, file.type === 'chunk' ? file.code : file.source]));

@@ -25,9 +25,9 @@ export class StreamLink implements Link, RawReader, WriteObserver {
   #cause: CloseCause = CloseCause.PEER;
   #cancelEnd: (() => void) | null = null;
 
-  /** @param accepted has not been read from where it is `plain`, so that its bytes may go past node's stream */
-  constructor(accepted: Socket, plain: boolean, peer: Peer, clock: Clock, endTimeoutMs: number) {
-    const raw = plain ? RawSocket.accepted(accepted, this) : null;
+  /** @param state of a socket that was accepted: one that is `unread` has its bytes go past node's stream where that can be */
+  constructor(accepted: Socket, state: 'unread' | 'streamed', peer: Peer, clock: Clock, endTimeoutMs: number) {
+    const raw = state === 'unread' ? RawSocket.accepted(accepted, this) : null;
     const socket = raw?.socket ?? accepted;
     this.#socket = socket;
     this.#writer = raw === null ? new CorkedWriter(socket, this) : new RawWriter(raw, this);

@@ -106,7 +106,7 @@ export async function listenTcp(options: TcpOptions): Promise<Listener> {
     }
     const { address, port } = arrival.origin;
     const peer: Peer = { transport, listener: name, address, port, secure: secure !== null, certificate };
-    const link = new StreamLink(socket, isPlain, peer, clock, endTimeoutMs);
+    const link = new StreamLink(socket, isPlain ? 'unread' : 'streamed', peer, clock, endTimeoutMs);
     const sink = accept(link);
     if (sink === null) link.destroy();
     else link.attach(sink);

@@ -1,10 +1,10 @@
 // One sample of a broker under traffic: a plan is run, and what was delivered between the marks, what became of every message, and what it
 // has cost both sides come back as figures.
-import type { Plan } from './plan/plan.ts';
-import { type ProcessCost, processCost } from './process-cost.ts';
-import { settleAccounts } from './result/accounts.ts';
-import type { LatencySummary } from './result/latencies.ts';
-import { run } from './run.ts';
+import type { Plan } from '../plan/plan.ts';
+import { cpuBetween, type ProcessCost, processCost } from '../process-cost.ts';
+import { settleAccounts } from '../result/accounts.ts';
+import type { LatencySummary } from '../result/latencies.ts';
+import { run } from '../run.ts';
 
 export interface TrafficSample {
   /** Deliveries between the marks, and the time between them. */
@@ -25,8 +25,8 @@ export interface TrafficSample {
   readonly connectionsLost: number;
   /** Share of its core that the load used between the marks, 0 to 1. */
   readonly loadBusy: number;
-  /** CPU of the broker between the marks; null where /proc does not tell. */
-  readonly cpu: { readonly userS: number; readonly systemS: number } | null;
+  /** CPU seconds of the broker between the marks; null where /proc does not tell. */
+  readonly cpuS: number | null;
   readonly residentBytes: number;
 }
 
@@ -60,12 +60,12 @@ export async function sampleTraffic(pid: number | null, plan: Plan, giveUp?: Abo
     unanswered: account.refused + account.unacknowledged,
     connectionsLost: account.connectionsLost,
     loadBusy: (own[1]! - own[0]!) / seconds,
-    cpu: before == null || after == null ? null : { userS: after.userS - before.userS, systemS: after.systemS - before.systemS },
+    cpuS: before == null || after == null ? null : cpuBetween(before, after),
     residentBytes: after?.residentBytes ?? 0,
   };
 }
 
 /** CPU seconds of the broker for a million deliveries; null: not known. */
-export function cpuPerMillion({ cpu, deliveries }: TrafficSample): number | null {
-  return cpu === null || deliveries === 0 ? null : ((cpu.userS + cpu.systemS) / deliveries) * 1e6;
+export function cpuPerMillion({ cpuS, deliveries }: TrafficSample): number | null {
+  return cpuS === null || deliveries === 0 ? null : (cpuS / deliveries) * 1e6;
 }
