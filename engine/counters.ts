@@ -9,6 +9,7 @@ export const DropReason = {
   NOT_AUTHORIZED: 'not authorized',
   NO_GROUP_MEMBER: 'no group member',
   DAMAGED: 'damaged in the store',
+  SLOW_SHARD: 'slow shard',
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 
@@ -45,7 +46,24 @@ export class Counters {
     [DropReason.NOT_AUTHORIZED]: 0,
     [DropReason.NO_GROUP_MEMBER]: 0,
     [DropReason.DAMAGED]: 0,
+    [DropReason.SLOW_SHARD]: 0,
   };
+
+  /** Writes all counters into [at, …) of a row that other shards read, in an order of their own (`addFrom`). */
+  copyTo(row: Float64Array, at: number): void {
+    let to = at;
+    for (let i = 0; i < names.length; i++) row[to++] = this[names[i]!];
+    for (let i = 0; i < reasons.length; i++) row[to++] = this.dropped[reasons[i]!];
+  }
+
+  /** The counters of a row, or of several that were summed. */
+  static from(row: Float64Array, at: number): Counters {
+    const counters = new Counters();
+    let from = at;
+    for (const name of names) counters[name] = row[from++]!;
+    for (const reason of reasons) counters.dropped[reason] = row[from++]!;
+    return counters;
+  }
 
   get droppedTotal(): number {
     let total = 0;
@@ -53,3 +71,26 @@ export class Counters {
     return total;
   }
 }
+
+const names = [
+  'bytesReceived',
+  'bytesSent',
+  'packetsReceived',
+  'packetsSent',
+  'publishReceived',
+  'publishSent',
+  'publishBytesReceived',
+  'publishBytesSent',
+  'socketsTotal',
+  'connectReceived',
+  'connectRefused',
+  'connectionsTotal',
+  'connectionsMaximum',
+  'takeovers',
+  'expiredSessions',
+  'slowReceivers',
+  'pauses',
+  'refusedQuota',
+  'refusedRights',
+] as const;
+const reasons = Object.values(DropReason);

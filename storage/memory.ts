@@ -54,6 +54,7 @@ export class MemoryStore implements Store {
   listener: StoreListener | null = null;
   readonly isBehind = false;
   readonly isRefusing = false;
+  readonly isShared = false;
   readonly #sessions = new Map<number, StoredSession>();
   readonly #messages = new Map<number, StoredMessage>();
   readonly #retained = new Map<number, StoredMessage>();

@@ -23,6 +23,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ],
   ['engine/topics/'],
   ['engine/sessions/'],
+  ['engine/peers/'],
   ['engine/routing/'],
   ['engine/network/', 'engine/security/', 'engine/config/', 'engine/administration/', 'engine/spool/'],
   ['engine/lethe.ts'],

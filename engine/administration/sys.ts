@@ -115,5 +115,5 @@ function say(shard: Shard, topic: string, value: string): void {
   view.retain = 1;
   if (shard.routes.find(view.topic, 0, view.topicTo) < 0) return;
   deliverMessage(shard, null, view, shard.routes.found);
-  retainMessage(shard, view, Retention.VOLATILE);
+  retainMessage(shard, null, view, Retention.VOLATILE);
 }

@@ -4,10 +4,13 @@ import { type ConnectPacket, decodeConnect, encodeConnack } from '../../protocol
 import { decodeAuth, encodeAuth } from '../../protocol/disconnect.ts';
 import { fault, Level, Reason, reasonOf } from '../../protocol/packet.ts';
 import type { AuthOutcome, Credentials, ExchangeOutcome } from '../gate.ts';
+import { Gauge } from '../peers/gauges.ts';
+import { SessionFlag } from '../peers/roster.ts';
 import { InboundAliases, OutboundAliases } from '../sessions/aliases.ts';
 import { type Connection, ConnectionState, UNLIMITED_BYTES } from '../sessions/connection.ts';
 import { QueueOverflow, type Session } from '../sessions/session.ts';
 import { Timer } from '../timers.ts';
+import { claimSession } from './claim.ts';
 import { closeOrderly, endConnection } from './close.ts';
 import { endSession, setWill, storeSession, willBytes } from './lifecycle.ts';
 import { isHeld, isHeldFor, resumeIfFree } from './pressure.ts';
@@ -90,11 +93,11 @@ export function onAuth(
 
 function judge(shard: Shard, packet: ConnectPacket): Reason {
   if (shard.stopping) return Reason.SERVER_SHUTTING_DOWN;
-  if (shard.connections.size > shard.limits.connectionsMax) return Reason.SERVER_BUSY;
+  if (shard.connections.size + shard.elsewhere[Gauge.CONNECTIONS]! > shard.limits.connectionsMax) return Reason.SERVER_BUSY;
   // [MQTT3-3.1.3-8] an empty client identifier needs a clean session; MQTT 5 has no such rule
   if (packet.clientId === '' && packet.level !== Level.V5 && !packet.clean) return Reason.CLIENT_IDENTIFIER_NOT_VALID;
   if (packet.will !== null && packet.will.qos > shard.offers.maximumQos) return Reason.QOS_NOT_SUPPORTED; // [MQTT-3.2.2-12]
-  if (packet.will !== null && shard.sessionBytes + willBytes(packet.will) > shard.limits.sessionBytesMax)
+  if (packet.will !== null && shard.sessionBytes + shard.elsewhere[Gauge.SESSION_BYTES]! + willBytes(packet.will) > shard.limits.sessionBytesMax)
     return Reason.QUOTA_EXCEEDED;
   if (packet.will?.retain && !shard.offers.retainAvailable) return Reason.RETAIN_NOT_SUPPORTED; // [MQTT-3.2.2-13]
   return Reason.SUCCESS;
@@ -189,6 +192,18 @@ function admit(
     refuse(shard, connection, packet.level, outcome.reason);
     return;
   }
+  if (shard.peers !== null) {
+    // The session may be another shard's: nothing is read until it is known whose.
+    connection.link.pause();
+    const seat = (session: Session | null, present: boolean) => {
+      if (connection.state === ConnectionState.CLOSED) return false;
+      resumeIfFree(shard, connection);
+      seatClient(shard, connection, arrival, session, present, outcome.username, authenticationData);
+      return session !== null;
+    };
+    claimSession(shard, { clientId, clean: packet.clean, seat });
+    return;
+  }
   let session = shard.sessions.find(clientId);
   if (session?.connection) {
     shard.counters.takeovers++;
@@ -201,11 +216,25 @@ function admit(
   }
   const present = session !== null;
   session ??= shard.sessions.create(clientId);
+  seatClient(shard, connection, arrival, session, present, outcome.username, authenticationData);
+}
+
+/** Opens the connection on its session; null: there is no room for one. */
+function seatClient(
+  shard: Shard,
+  connection: Connection,
+  arrival: Arrival,
+  session: Session | null,
+  present: boolean,
+  username: string | null,
+  authenticationData: Uint8Array | null,
+): void {
+  const { packet } = arrival;
   if (session === null) {
     refuse(shard, connection, packet.level, Reason.QUOTA_EXCEEDED);
     return;
   }
-  join(shard, connection, session, packet, outcome.username);
+  join(shard, connection, session, packet, username);
   connection.state = ConnectionState.OPEN;
   shard.counters.connectionsTotal++;
   shard.counters.connectionsMaximum = Math.max(shard.counters.connectionsMaximum, shard.connections.size);
@@ -241,10 +270,13 @@ function join(shard: Shard, connection: Connection, session: Session, packet: Co
   setWill(shard, session, packet.will); // a delayed will of the session's last connection is dropped [MQTT-3.1.3-9]
   session.deliveries.rewind();
   if (session.persistent && session.stored === 0) {
-    session.stored = shard.nextStored++;
+    session.stored = shard.nextStored;
+    shard.nextStored += shard.storedStep;
     shard.storedSessions.set(session.stored, session);
   }
+  shard.peers?.roster.raise(session.handle, SessionFlag.CONNECTED);
   if (session.stored === 0) return;
+  shard.peers?.roster.raise(session.handle, SessionFlag.STORED);
   storeSession(shard, session);
   session.joined = shard.store.sequence;
 }
@@ -269,7 +301,8 @@ function keepAlive(shard: Shard, connection: Connection, seconds: number): void 
   const timer = new Timer(() => {
     const silentMs = shard.clock.monotonicMs() - connection.lastReceivedMs;
     // A publisher that is held back cannot be heard: its silence is ours. One that holds itself must at least take its answers.
-    const isWaiting = isHeld(connection) || shard.waitingForStore.has(connection);
+    const isWaiting =
+      isHeld(connection) || shard.waitingForStore.has(connection) || shard.waitingForPeers.has(connection);
     if (isWaiting && !isHeldFor(connection, connection)) shard.timers.set(timer, connection.silenceMaxMs);
     else if (silentMs < connection.silenceMaxMs) shard.timers.set(timer, connection.silenceMaxMs - silentMs);
     else endConnection(shard, connection, Reason.KEEP_ALIVE_TIMEOUT);

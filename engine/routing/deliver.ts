@@ -7,38 +7,27 @@
 import type { MessageView } from '../../protocol/publish.ts';
 import { DropReason } from '../counters.ts';
 import { type MessageHandle, NO_MESSAGE } from '../memory/messages.ts';
+import { Gauge } from '../peers/gauges.ts';
+import { SessionFlag } from '../peers/roster.ts';
 import type { Connection } from '../sessions/connection.ts';
 import { DeliveryState, deliveryBits } from '../sessions/deliveries.ts';
 import { QueueOverflow, type Session } from '../sessions/session.ts';
 import { SubscriptionOption, type Target } from '../sessions/target.ts';
+import { fanOut } from './fan-out.ts';
+import { holdForArrival } from './held.ts';
+import { noteLive } from './live.ts';
 import { Pressure, pressOn } from './pressure.ts';
 import { countQueued, finishDelivery, LOADED_MAX, pump, queueBytes } from './queue.ts';
+import { sendMessage, sendToMember } from './remote.ts';
 import type { Route } from './route.ts';
 import { beginFanOut, sendPublish } from './send.ts';
 import type { Shard } from './shard.ts';
 
-/** What became of the message under way. */
-class FanOut {
-  /** Receivers that it was owed to. */
-  matched = 0;
-  /** Receivers whose queue was full: the publisher is told (reason 0x97). */
-  refused = 0;
-  /** Intent of the store that the acknowledgement waits for; 0 for none. */
-  sequence = 0;
-  /** Copy in the slab, made for the first receiver that needs one. */
-  message: MessageHandle = NO_MESSAGE;
-  /** Number in the store, likewise; 0 for none, negative when the store refused it. */
-  stored = 0;
-}
-
-/** The outcome of the last `deliverMessage`. */
-export const fanOut = new FanOut();
-
 /** Sends `view` along `route`; `publisher` is null for the broker's own messages. What happened stands in `fanOut`. */
 export function deliverMessage(shard: Shard, publisher: Connection | null, view: MessageView, route: Route): void {
-  beginMessage();
+  fanOut.begin();
   const own = publisher === null || publisher.session === null ? -1 : publisher.session.handle;
-  const { targets, groups } = route;
+  const { targets, groups, remotes } = route;
   const many = targets.length > 1;
   if (many) beginFanOut();
   for (let i = 0; i < targets.length; i++) {
@@ -49,7 +38,26 @@ export function deliverMessage(shard: Shard, publisher: Connection | null, view:
     }
     deliverTo(shard, publisher, view, target, many);
   }
+  for (let i = 0; i < remotes.length; i++) sendMessage(shard, publisher, view, remotes[i]!);
   for (let i = 0; i < groups.length; i++) deliverToGroup(shard, publisher, view, route, groups[i]!);
+  endMessage(shard);
+}
+
+/** Sends a message that came from another shard to the receivers that it names. */
+export function deliverToTargets(shard: Shard, view: MessageView, targets: readonly Target[]): void {
+  fanOut.begin();
+  const many = targets.length > 1;
+  if (many) beginFanOut();
+  for (let i = 0; i < targets.length; i++) deliverTo(shard, null, view, targets[i]!, many);
+  endMessage(shard);
+}
+
+/** Gives a message that waited for a session to it, now that it is here. */
+export function deliverHeld(shard: Shard, message: MessageHandle, view: MessageView, target: Target): void {
+  fanOut.begin();
+  shard.messages.retain(message);
+  fanOut.message = message;
+  deliverTo(shard, null, view, target, false);
   endMessage(shard);
 }
 
@@ -57,7 +65,7 @@ export function deliverMessage(shard: Shard, publisher: Connection | null, view:
 export function deliverOne(shard: Shard, view: MessageView, target: Target, qos: number, retain: number): void {
   const session = shard.sessions.at(target.subscriber);
   if (session === null) return;
-  beginMessage();
+  fanOut.begin();
   if (qos === 0) sendQos0(shard, null, session, view, retain, target, false);
   else owe(shard, null, session, view, qos, retain, target, false);
   endMessage(shard);
@@ -65,19 +73,11 @@ export function deliverOne(shard: Shard, view: MessageView, target: Target, qos:
 
 /** Gives a message that the slab holds, and that `view` shows, to another member of its shared group. */
 export function deliverAgain(shard: Shard, message: MessageHandle, view: MessageView, route: Route, group: number): void {
-  beginMessage();
+  fanOut.begin();
   shard.messages.retain(message);
   fanOut.message = message;
   deliverToGroup(shard, null, view, route, group);
   endMessage(shard);
-}
-
-function beginMessage(): void {
-  fanOut.matched = 0;
-  fanOut.refused = 0;
-  fanOut.sequence = 0;
-  fanOut.message = NO_MESSAGE;
-  fanOut.stored = 0;
 }
 
 function endMessage(shard: Shard): void {
@@ -86,8 +86,12 @@ function endMessage(shard: Shard): void {
 
 function deliverTo(shard: Shard, publisher: Connection | null, view: MessageView, target: Target, many: boolean): void {
   const session = shard.sessions.at(target.subscriber);
-  if (session === null) return;
+  if (session === null) {
+    if (shard.peers !== null) holdForArrival(shard, publisher, view, target);
+    return;
+  }
   fanOut.matched++;
+  if (view.retain === 1 && session.connection !== null) noteLive(session.connection, view);
   const granted = target.options & SubscriptionOption.QOS_MASK;
   const qos = Math.min(view.qos, granted); // [MQTT-3.8.4-8]
   // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
@@ -104,17 +108,53 @@ export function deliverToGroup(shard: Shard, publisher: Connection | null, view:
   for (let tried = 0; tried < members; tried++) {
     const entry = trie.groupNext(group);
     if (entry < 0) break;
-    const session = shard.sessions.at(trie.entrySubscriber(entry));
-    if (session === null) continue;
-    if (!shard.routes.mayReceive(session.handle, view.topic, view.topicFrom, view.topicTo)) continue;
-    if (session.connection !== null && !session.connection.slow) {
-      deliverTo(shard, publisher, view, shard.routes.memberTarget(route, group, entry), false);
+    const standing = standingOf(shard, trie.entrySubscriber(entry), view);
+    if (standing === Standing.READY) {
+      deliverToMember(shard, publisher, view, route, group, entry);
       return;
     }
-    if (fallback < 0 && session.stored !== 0) fallback = entry;
+    if (fallback < 0 && standing === Standing.AWAY) fallback = entry;
   }
-  if (fallback >= 0) deliverTo(shard, publisher, view, shard.routes.memberTarget(route, group, fallback), false);
+  if (fallback >= 0) deliverToMember(shard, publisher, view, route, group, fallback);
   else shard.counters.dropped[DropReason.NO_GROUP_MEMBER]++;
+}
+
+/** How a member of a shared group stands to a message. */
+const Standing = {
+  NONE: 0,
+  /** It keeps its session, but is not connected or does not keep up. */
+  AWAY: 1,
+  READY: 2,
+} as const;
+type Standing = (typeof Standing)[keyof typeof Standing];
+
+function standingOf(shard: Shard, subscriber: number, view: MessageView): Standing {
+  const session = shard.sessions.at(subscriber);
+  if (session === null) return shard.peers === null ? Standing.NONE : standingElsewhere(shard.peers.roster.flags(subscriber));
+  if (!shard.routes.mayReceive(subscriber, view.topic, view.topicFrom, view.topicTo)) return Standing.NONE;
+  if (session.connection !== null && !session.connection.slow) return Standing.READY;
+  return session.stored === 0 ? Standing.NONE : Standing.AWAY;
+}
+
+/** Whether it may read the topic is for its own shard to say. */
+function standingElsewhere(flags: number): Standing {
+  if ((flags & (SessionFlag.CONNECTED | SessionFlag.SLOW)) === SessionFlag.CONNECTED) return Standing.READY;
+  return (flags & SessionFlag.STORED) === 0 ? Standing.NONE : Standing.AWAY;
+}
+
+function deliverToMember(
+  shard: Shard,
+  publisher: Connection | null,
+  view: MessageView,
+  route: Route,
+  group: number,
+  entry: number,
+): void {
+  const target = shard.routes.memberTarget(route, group, entry);
+  const { peers } = shard;
+  const owner = peers === null || shard.sessions.at(target.subscriber) !== null ? -1 : peers.roster.owner(target.subscriber);
+  if (owner < 0 || owner === peers!.index) deliverTo(shard, publisher, view, target, false);
+  else sendToMember(shard, publisher, view, owner, target);
 }
 
 function sendQos0(
@@ -215,12 +255,12 @@ function firstUnsent(session: Session): number {
 }
 
 function hasRoom(shard: Shard, session: Session, bytes: number): boolean {
-  const { limits } = shard;
+  const { limits, elsewhere } = shard;
   return (
     session.queuedMessages < limits.queuedMessagesPerClientMax &&
     session.queuedBytes + bytes <= limits.queuedBytesPerClientMax &&
-    shard.queuedMessages < limits.queuedMessagesMax &&
-    shard.queuedBytes + bytes <= limits.queuedBytesMax
+    shard.queuedMessages + elsewhere[Gauge.QUEUED_MESSAGES]! < limits.queuedMessagesMax &&
+    shard.queuedBytes + elsewhere[Gauge.QUEUED_BYTES]! + bytes <= limits.queuedBytesMax
   );
 }
 

@@ -3,10 +3,12 @@
 import { MessageView } from '../../protocol/publish.ts';
 import { shareFilterFrom } from '../../protocol/topic.ts';
 import { NO_MESSAGE } from '../memory/messages.ts';
+import { SessionFlag } from '../peers/roster.ts';
 import type { Connection } from '../sessions/connection.ts';
 import { DeliveryState } from '../sessions/deliveries.ts';
 import { SESSION_NEVER_EXPIRES, type Session, type Will } from '../sessions/session.ts';
 import { Timer } from '../timers.ts';
+import { sendControl } from './control.ts';
 import { deliverAgain, deliverMessage } from './deliver.ts';
 import { countQueued } from './queue.ts';
 import { packSession } from './record.ts';
@@ -21,6 +23,8 @@ export function detach(shard: Shard, connection: Connection, keepWill: boolean):
   session.connection = null;
   session.reading = false;
   session.disconnectedAtMs = shard.clock.wallMs();
+  shard.peers?.roster.lower(session.handle, SessionFlag.CONNECTED);
+  shard.peers?.roster.lower(session.handle, SessionFlag.SLOW);
   if (!keepWill) setWill(shard, session, null); // [MQTT-3.14.4-3]
   if (!session.persistent) {
     endSession(shard, session); // [MQTT-3.1.2-23]
@@ -78,6 +82,10 @@ export function endSession(shard: Shard, session: Session): void {
   }
   session.subscriptions.clear();
   shard.sessions.remove(session);
+  if (shard.peers !== null) {
+    shard.peers.roster.end(session.handle);
+    sendControl(shard, 0, { kind: 'ended', handle: session.handle, shard: shard.peers.index });
+  }
   handOver(shard, session);
   session.unload(shard.messages);
   countQueued(shard, session, -session.queuedMessages, -session.queuedBytes);
@@ -148,7 +156,7 @@ function publishWill(shard: Shard, session: Session): void {
   const view = viewWill(will, shard.clock.wallMs());
   if (shard.routes.find(topic, 0, topic.length) < 0 || shard.routes.found.reserved) return;
   deliverMessage(shard, null, view, shard.routes.found);
-  if (will.retain && shard.offers.retainAvailable) retainMessage(shard, view); // [MQTT-3.1.2-15]
+  if (will.retain && shard.offers.retainAvailable) retainMessage(shard, null, view); // [MQTT-3.1.2-15]
 }
 
 function viewWill(will: Will, wallMs: number): MessageView {

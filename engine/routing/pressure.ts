@@ -2,9 +2,12 @@
 // not read from); if it has not drained within the grace it is marked slow, its publishers go on, and QoS 0 to it is
 // dropped and counted until it has drained. Nothing else waits for it: other receivers' outboxes are their own. A client that
 // does not read the answers to its own packets holds itself.
+import { Letter } from '../peers/letter.ts';
+import { SessionFlag } from '../peers/roster.ts';
 import type { Connection } from '../sessions/connection.ts';
 import { Timer } from '../timers.ts';
-import type { Shard } from './shard.ts';
+import { sendNotice } from './notice.ts';
+import type { Shard, Source } from './shard.ts';
 
 export const Pressure = { SEND: 0, DROP: 1 } as const;
 export type Pressure = (typeof Pressure)[keyof typeof Pressure];
@@ -18,6 +21,7 @@ export function pressOn(shard: Shard, receiver: Connection, publisher: Connectio
     shard.counters.pauses++;
     hold(receiver, publisher);
   }
+  if (publisher === null && shard.source !== null) holdElsewhere(shard, receiver, shard.source);
   return receiver.outbox.pendingBytes > shard.limits.outboxMaxBytes ? Pressure.DROP : Pressure.SEND;
 }
 
@@ -35,7 +39,7 @@ export function holdUnread(shard: Shard, client: Connection): boolean {
 
 /** Whether a connection is not read from because a receiver, which may be itself, has not drained. */
 export function isHeld(connection: Connection): boolean {
-  return connection.heldFor !== null && connection.heldFor.size > 0;
+  return connection.heldElsewhere > 0 || (connection.heldFor !== null && connection.heldFor.size > 0);
 }
 
 export function isHeldFor(publisher: Connection, receiver: Connection): boolean {
@@ -54,6 +58,7 @@ export function relieve(shard: Shard, receiver: Connection): void {
   if (receiver.outbox.pendingBytes > shard.limits.outboxHighBytes / 4) return;
   if (receiver.slow) {
     receiver.slow = false;
+    tellSlow(shard, receiver);
     shard.log.info('a slow receiver has drained');
   }
   letGo(shard, receiver);
@@ -62,6 +67,7 @@ export function relieve(shard: Shard, receiver: Connection): void {
 /** Reads again from every publisher that waits for this receiver alone. */
 export function letGo(shard: Shard, receiver: Connection): void {
   if (receiver.pressureTimer !== null) shard.timers.cancel(receiver.pressureTimer);
+  if (receiver.holdingElsewhere !== null) letGoElsewhere(shard, receiver.holdingElsewhere);
   if (receiver.holding === null) return;
   for (const publisher of receiver.holding) {
     publisher.heldFor?.delete(receiver);
@@ -72,8 +78,56 @@ export function letGo(shard: Shard, receiver: Connection): void {
 
 /** Reads from a connection again, unless a receiver or the store still holds it. */
 export function resumeIfFree(shard: Shard, connection: Connection): void {
-  if (!isHeld(connection) && !shard.waitingForStore.has(connection)) connection.link.resume();
+  if (isHeld(connection) || shard.waitingForStore.has(connection) || shard.waitingForPeers.has(connection)) return;
+  connection.link.resume();
 }
+
+/** Letters to another shard wait for room: this publisher is not read from until they have found it. */
+export function holdForPeers(shard: Shard, publisher: Connection): void {
+  if (shard.waitingForPeers.has(publisher) || !publisher.link.pause()) return;
+  shard.counters.pauses++;
+  shard.waitingForPeers.add(publisher);
+}
+
+/** There is room again. */
+export function resumeForPeers(shard: Shard): void {
+  for (const publisher of shard.waitingForPeers) {
+    shard.waitingForPeers.delete(publisher);
+    if (publisher.isOpen) resumeIfFree(shard, publisher);
+  }
+}
+
+/** A receiver of another shard is over its mark: this publisher waits for it, until that shard lets it go. */
+export function heldByPeer(shard: Shard, number: number): void {
+  const publisher = shard.publishers.get(number);
+  if (publisher === undefined) return;
+  publisher.heldElsewhere++;
+  if (publisher.link.pause()) shard.counters.pauses++;
+}
+
+export function letGoByPeer(shard: Shard, number: number): void {
+  const publisher = shard.publishers.get(number);
+  if (publisher === undefined || publisher.heldElsewhere === 0) return;
+  publisher.heldElsewhere--;
+  if (publisher.isOpen) resumeIfFree(shard, publisher);
+}
+
+function holdElsewhere(shard: Shard, receiver: Connection, source: Source): void {
+  if (source.publisher === 0) return;
+  receiver.holdingElsewhere ??= new Set();
+  const key = source.shard * PUBLISHERS + source.publisher;
+  if (receiver.holdingElsewhere.has(key)) return;
+  receiver.holdingElsewhere.add(key);
+  sendNotice(shard, source.shard, Letter.HOLD, source.publisher, 0, 0);
+}
+
+function letGoElsewhere(shard: Shard, holding: Set<number>): void {
+  for (const key of holding) sendNotice(shard, Math.floor(key / PUBLISHERS), Letter.LET_GO, key % PUBLISHERS, 0, 0);
+  holding.clear();
+}
+
+/** Numbers of publishers stay below this. */
+const PUBLISHERS = 1 << 24;
 
 /** A publisher goes away: nobody needs to wake it. */
 export function forgetPublisher(publisher: Connection): void {
@@ -89,9 +143,17 @@ function markSlow(shard: Shard, receiver: Connection): void {
     return;
   }
   receiver.slow = true;
+  tellSlow(shard, receiver);
   shard.counters.slowReceivers++;
   shard.log.warn('a receiver does not keep up: QoS 0 to it is dropped until it has drained', {
     pendingBytes: receiver.outbox.pendingBytes,
   });
   letGo(shard, receiver);
+}
+
+/** Other shards choose among the members of a shared group by it. */
+function tellSlow({ peers }: Shard, { session, slow }: Connection): void {
+  if (peers === null || session === null) return;
+  if (slow) peers.roster.raise(session.handle, SessionFlag.SLOW);
+  else peers.roster.lower(session.handle, SessionFlag.SLOW);
 }

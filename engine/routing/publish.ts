@@ -4,9 +4,12 @@ import { readU16 } from '../../protocol/bytes.ts';
 import { fault, Level, PacketType, Reason } from '../../protocol/packet.ts';
 import { decodePublish, type MessageView } from '../../protocol/publish.ts';
 import type { Connection } from '../sessions/connection.ts';
+import { SessionFlag } from '../peers/roster.ts';
+import { NO_TICKET } from '../peers/tickets.ts';
 import { SubscriptionOption } from '../sessions/target.ts';
 import { answer, unanswered } from './answer.ts';
-import { deliverMessage, fanOut } from './deliver.ts';
+import { deliverMessage } from './deliver.ts';
+import { fanOut } from './fan-out.ts';
 import { retainMessage } from './retain.ts';
 import { type Route, sameWay } from './route.ts';
 import { flushRun } from './run.ts';
@@ -67,7 +70,9 @@ function joinRun(
     shard.counters.refusedRights++;
     return 0;
   }
-  if (reached && sameWay(run.route!, route)) {
+  // Other shards judge what may be read for one topic of a run.
+  const judgedElsewhere = shard.rights !== null && route.remotes.length > 0 && route !== run.route;
+  if (reached && !judgedElsewhere && sameWay(run.route!, route)) {
     run.extend(payloadBytes, to);
   } else {
     flushRun(shard, connection);
@@ -148,7 +153,9 @@ function publishAcknowledged(shard: Shard, connection: Connection, view: Message
       sequence = shard.store.sequence;
     }
   }
-  answer(shard, connection, type, packetId, reason, sequence);
+  const { ticket } = fanOut;
+  if (ticket !== NO_TICKET) shard.peers!.tickets.done(ticket);
+  answer(shard, connection, type, packetId, reason, sequence, ticket);
   return 0;
 }
 
@@ -161,6 +168,9 @@ function owesStored(shard: Shard, view: MessageView, route: Route): boolean {
     const session = shard.sessions.at(target.subscriber);
     if (session !== null && session.stored !== 0) return true;
   }
+  for (const { targets } of route.remotes)
+    for (const { options, subscriber } of targets)
+      if ((options & SubscriptionOption.QOS_MASK) !== 0 && shard.peers!.roster.flags(subscriber) & SessionFlag.STORED) return true;
   return false;
 }
 
@@ -174,7 +184,7 @@ function publish(shard: Shard, connection: Connection, view: MessageView, route:
   deliverMessage(shard, connection, view, route);
   const { matched, refused } = fanOut;
   if (view.retain === 1) {
-    const retained = retainMessage(shard, view);
+    const retained = retainMessage(shard, connection, view);
     if (retained < 0) return Reason.QUOTA_EXCEEDED;
     if (shard.store.sequence > fanOut.sequence) fanOut.sequence = shard.store.sequence;
   }

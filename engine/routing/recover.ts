@@ -1,8 +1,8 @@
 // What a store held when the broker started becomes sessions again: subscriptions in the trie, counters for what is queued,
 // timers for expiry and delayed wills. Queued messages stay in the store until their client comes.
 
-import type { Session } from '../sessions/session.ts';
-import { SESSION_NEVER_EXPIRES } from '../sessions/session.ts';
+import { SessionFlag } from '../peers/roster.ts';
+import { SESSION_NEVER_EXPIRES, Session, type SessionHandle } from '../sessions/session.ts';
 import { endSession, setAwayTimers, setWill } from './lifecycle.ts';
 import { countQueued } from './queue.ts';
 import { unpackSession } from './record.ts';
@@ -19,7 +19,7 @@ export async function recover(shard: Shard): Promise<void> {
     session(number, bytes) {
       shard.nextStored = Math.max(shard.nextStored, number + 1);
       const record = unpackSession(bytes);
-      const session = record === null ? null : shard.sessions.create(record.clientId);
+      const session = record === null ? null : createSession(shard, record.clientId);
       if (record === null || session === null) {
         broken++;
         return;
@@ -69,4 +69,14 @@ export async function recover(shard: Shard): Promise<void> {
     else setAwayTimers(shard, session, awayMs);
   }
   if (broken > 0) shard.log.error('session records could not be read and were left aside', { records: broken });
+}
+
+function createSession(shard: Shard, clientId: string): Session | null {
+  if (shard.directory === null) return shard.sessions.create(clientId);
+  const handle = shard.directory.recover(clientId, 0);
+  if (handle < 0) return null;
+  const session = new Session(handle as SessionHandle, clientId);
+  shard.sessions.enter(session);
+  shard.peers!.roster.raise(handle, SessionFlag.STORED);
+  return session;
 }

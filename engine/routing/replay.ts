@@ -16,6 +16,8 @@ import type { Session } from '../sessions/session.ts';
 import { SubscriptionOption } from '../sessions/target.ts';
 import type { Duty } from '../sessions/turn.ts';
 import { deliverOne } from './deliver.ts';
+import { FenceWay, raiseFence } from './fence.ts';
+import { topicKey } from './live.ts';
 import { dropExpired } from './retain.ts';
 import type { Shard } from './shard.ts';
 
@@ -53,14 +55,46 @@ export class ReplayTurn implements Duty {
 
 /** Notes what a new subscription is owed; `sendReplay` sends it. A filter that waits already takes the newer options. */
 export function oweReplay(connection: Connection, key: string, filter: ReplayedFilter): void {
-  connection.replay ??= { waiting: new Map(), filter, found: new IntList(), next: 0 };
+  connection.replay ??= { waiting: new Map(), filter, found: new IntList(), next: 0, fences: 0, live: null };
   connection.replay.waiting.set(key, filter);
+}
+
+/**
+ * Begins to send what a new subscription is owed. With several shards, what clients of the others have retained before the subscription may still be on its way here: the
+ * replay waits until every shard has said that it knows of the subscription, by way of the one that keeps what is retained. Subscriptions of
+ * one turn, and those that come while a look is under way, share one.
+ */
+export function beginReplay(shard: Shard, connection: Connection): void {
+  const { replay } = connection;
+  if (shard.peers === null || replay === null) {
+    sendReplay(shard, connection);
+    return;
+  }
+  replay.fences++;
+  shard.fencedReplays.push({ connection, replay });
+  shard.turn.ask();
+}
+
+/** Looks at the other shards for the sake of the replays that have begun since the last look; one look at a time. */
+export function fenceReplays(shard: Shard): void {
+  if (shard.isFencingReplays) return;
+  shard.isFencingReplays = true;
+  const begun = shard.fencedReplays;
+  shard.fencedReplays = [];
+  raiseFence(shard, FenceWay.RELAYED, () => {
+    shard.isFencingReplays = false;
+    for (const { connection, replay } of begun) {
+      replay.fences--;
+      if (connection.replay === replay) sendReplay(shard, connection);
+    }
+    shard.turn.ask();
+  });
 }
 
 /** Sends retained messages until there are none, or no room, or no steps left in this turn. */
 export function sendReplay(shard: Shard, connection: Connection): void {
   const { replay, session } = connection;
-  if (replay === null || session === null || connection.state !== ConnectionState.OPEN) return;
+  if (replay === null || session === null || connection.state !== ConnectionState.OPEN || replay.fences > 0) return;
   const { deliveries } = session;
   // Behind a full window they would only pile up: acknowledgements bring the next ones. A few may wait for the store.
   while (deliveries.count - deliveries.sent < AHEAD_MAX && connection.outbox.pendingBytes <= shard.limits.outboxHighBytes) {
@@ -98,6 +132,7 @@ function sendOne(shard: Shard, connection: Connection, session: Session, replay:
   const view = shard.replayed;
   shard.replayTurn.spend(1);
   if (!shard.messages.view(message, view)) return;
+  if (replay.live?.has(topicKey(view))) return;
   // A handle comes round again after 64 messages: what it finds must still be the message of its topic.
   if (shard.retained.get(view.topic, view.topicFrom, view.topicTo) !== message) return;
   if (view.expiresAtMs !== Infinity && view.expiresAtMs <= shard.clock.wallMs()) {

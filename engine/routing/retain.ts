@@ -1,16 +1,84 @@
 // Retained messages (MQTT 5.0 §3.3.1.3): kept by topic. What new subscriptions get of them is replay.ts.
 import { fault, Reason } from '../../protocol/packet.ts';
-import type { MessageView } from '../../protocol/publish.ts';
+import { MessageView } from '../../protocol/publish.ts';
 import { DropReason } from '../counters.ts';
+import { IntList } from '../memory/int-list.ts';
 import { type MessageHandle, NO_MESSAGE } from '../memory/messages.ts';
+import type { Connection } from '../sessions/connection.ts';
+import { sendRetain, sendRetained } from './remote.ts';
 import type { Shard } from './shard.ts';
 
 /** Whether a retained message outlives the broker: its own figures do not. */
 export const Retention = { STORED: 0, VOLATILE: 1 } as const;
 export type Retention = (typeof Retention)[keyof typeof Retention];
 
-/** Keeps a message as the retained one of its topic, or clears the topic when the payload is empty. Returns 0 or a fault. */
-export function retainMessage(shard: Shard, view: MessageView, retention: Retention = Retention.STORED): number {
+/**
+ * Keeps a message as the retained one of its topic, or clears the topic when the payload is empty. Returns 0 or a fault; where another shard keeps retained messages, its
+ * refusal comes with the ticket of the message.
+ */
+export function retainMessage(
+  shard: Shard,
+  publisher: Connection | null,
+  view: MessageView,
+  retention: Retention = Retention.STORED,
+): number {
+  if (shard.peers !== null && shard.peers.index !== 0) {
+    sendRetain(shard, publisher, view, retention);
+    return 0;
+  }
+  const result = keepRetained(shard, view, retention);
+  if (result === 0) tellOthers(shard, view);
+  return result;
+}
+
+/** The first shard says what a topic's retained message is now. */
+export function takeRetained(shard: Shard, view: MessageView): void {
+  const { topic, topicFrom, topicTo } = view;
+  if (view.payloadFrom === view.payloadTo) {
+    const before = shard.retained.remove(topic, topicFrom, topicTo);
+    if (before >= 0) release(shard, before);
+    return;
+  }
+  const message = shard.messages.add(view);
+  const before = message === NO_MESSAGE ? NO_MESSAGE - 1 : shard.retained.set(topic, topicFrom, topicTo, message);
+  if (before < NO_MESSAGE) {
+    shard.log.error('a retained message found no room in one of the shards; its new subscribers there will not get it');
+    shard.messages.release(message);
+    return;
+  }
+  shard.retainedBytes += shard.messages.length(message);
+  if (before >= 0) release(shard, before);
+}
+
+/** Gives every other shard its copy of what is retained. Resolves once all of it is on its way. */
+export async function tellAllRetained(shard: Shard): Promise<void> {
+  const { peers } = shard;
+  if (peers === null) return;
+  const view = new MessageView();
+  const found = new IntList();
+  for (const filter of [Buffer.from('#'), Buffer.from('$SYS/#')]) shard.retained.match(filter, 0, filter.length, found);
+  for (let at = 0; at < found.count; at++) {
+    if (shard.messages.view(found.values[at]! as MessageHandle, view)) tellOthers(shard, view);
+    if (at % TOLD_AT_ONCE !== TOLD_AT_ONCE - 1) continue;
+    peers.publish();
+    while (peers.senders.some((sender) => sender !== null && sender.spilledBytes > 0)) {
+      await shard.clock.sleep(1);
+      peers.publish();
+    }
+  }
+}
+
+const TOLD_AT_ONCE = 1_024;
+
+/** Retained messages are kept by the first shard, which puts all changes in one order; every shard has a copy to replay from. */
+function tellOthers(shard: Shard, view: MessageView): void {
+  const { peers } = shard;
+  if (peers === null) return;
+  for (let to = 0; to < peers.count; to++) if (to !== peers.index) sendRetained(shard, to, view);
+  shard.turn.ask();
+}
+
+function keepRetained(shard: Shard, view: MessageView, retention: Retention): number {
   const { topic, topicFrom, topicTo } = view;
   if (view.payloadFrom === view.payloadTo) {
     const before = shard.retained.remove(topic, topicFrom, topicTo); // [MQTT-3.3.1-6] [MQTT-3.3.1-7]
@@ -55,7 +123,8 @@ export function recoverRetained(shard: Shard, number: number, view: MessageView)
 
 /** Lets a retained message go whose time is up. */
 export function dropExpired(shard: Shard, view: MessageView): void {
-  shard.counters.dropped[DropReason.EXPIRED]++;
+  // The first shard keeps it, counts it and tells the others; a copy just goes.
+  if (shard.peers === null || shard.peers.index === 0) shard.counters.dropped[DropReason.EXPIRED]++;
   const before = shard.retained.remove(view.topic, view.topicFrom, view.topicTo);
   if (before >= 0) releaseStored(shard, before as MessageHandle);
 }
@@ -68,6 +137,8 @@ export function retainedGone(shard: Shard, number: number): void {
   if (shard.retained.get(topic, topicFrom, topicTo) !== message) return;
   shard.counters.dropped[DropReason.EXPIRED]++;
   shard.retained.remove(topic, topicFrom, topicTo);
+  shard.released.payloadTo = shard.released.payloadFrom;
+  tellOthers(shard, shard.released);
   shard.retainedByNumber.delete(number);
   release(shard, message);
 }

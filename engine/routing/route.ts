@@ -8,6 +8,8 @@ import type { Limits } from '../../protocol/limits.ts';
 import { NO_BYTES } from '../../protocol/publish.ts';
 import { validateTopicName } from '../../protocol/topic.ts';
 import type { Rights } from '../gate.ts';
+import type { Peers } from '../peers/peers.ts';
+import { RemoteTargets } from '../peers/route-places.ts';
 import type { SessionTable } from '../sessions/table.ts';
 import { SubscriptionOption, type Target } from '../sessions/target.ts';
 import { TopicCache } from '../topics/cache.ts';
@@ -30,19 +32,22 @@ export class Route {
   readonly targets: readonly Target[];
   /** Handles of the shared groups that match. */
   readonly groups: readonly number[];
+  /** Receivers that other shards host, by shard. */
+  readonly remotes: readonly RemoteTargets[];
   /** Targets of group members, by entry, made as they are chosen; null until the first. */
   members: Map<number, Target> | null = null;
   /** A topic that clients may not publish to: the broker's own. */
   readonly reserved: boolean;
 
-  constructor(targets: readonly Target[], groups: readonly number[], reserved: boolean) {
+  constructor(targets: readonly Target[], remotes: readonly RemoteTargets[], groups: readonly number[], reserved: boolean) {
     this.targets = targets;
+    this.remotes = remotes;
     this.groups = groups;
     this.reserved = reserved;
   }
 
   get isEmpty(): boolean {
-    return this.targets.length === 0 && this.groups.length === 0;
+    return this.targets.length === 0 && this.groups.length === 0 && this.remotes.length === 0;
   }
 }
 
@@ -52,6 +57,16 @@ export function sameWay(a: Route, b: Route): boolean {
   const { targets } = a;
   if (targets.length !== b.targets.length || a.groups.length > 0 || b.groups.length > 0) return false;
   for (let i = 0; i < targets.length; i++) if (!sameForm(targets[i]!, b.targets[i]!)) return false;
+  return a.remotes.length === b.remotes.length && (a.remotes.length === 0 || sameRemotes(a, b));
+}
+
+function sameRemotes(a: Route, b: Route): boolean {
+  for (let at = 0; at < a.remotes.length; at++) {
+    const one = a.remotes[at]!;
+    const other = b.remotes[at]!;
+    if (one.shard !== other.shard || one.targets.length !== other.targets.length) return false;
+    for (let i = 0; i < one.targets.length; i++) if (!sameForm(one.targets[i]!, other.targets[i]!)) return false;
+  }
   return true;
 }
 
@@ -74,14 +89,16 @@ export class RouteTable {
   readonly #limits: Limits;
   readonly #rights: Rights | null;
   readonly #matches = new MatchList();
+  readonly #peers: Peers | null;
   #cachedTargets = 0;
 
-  constructor(trie: SubscriptionTrie, sessions: SessionTable, limits: Limits, rights: Rights | null) {
+  constructor(trie: SubscriptionTrie, sessions: SessionTable, limits: Limits, rights: Rights | null, peers: Peers | null) {
     this.trie = trie;
     this.cache = new TopicCache(limits.topicCacheEntries);
     this.#sessions = sessions;
     this.#limits = limits;
     this.#rights = rights;
+    this.#peers = peers;
   }
 
   /** Finds the route of a topic name and leaves it in `found`; 0, or a fault when the name is not valid. HOT on a hit. */
@@ -122,7 +139,8 @@ export class RouteTable {
   }
 
   #keep(topic: Uint8Array, from: number, to: number): void {
-    const targets = this.found.targets.length;
+    let targets = this.found.targets.length;
+    for (const remote of this.found.remotes) targets += remote.targets.length;
     if (targets > CACHED_TARGETS_MAX) return;
     // A slot that went stale keeps its route until it is used again, so what was put counts until the cache is cleared.
     if (this.#cachedTargets + targets > CACHED_TARGETS_MAX) {
@@ -137,14 +155,23 @@ export class RouteTable {
     this.trie.match(topic, from, to, matches);
     const targets = areDistinct(matches) ? this.#targetsOfRows(topic, from, to) : this.#targetsOfSubscribers(topic, from, to);
     const groups = matches.groupCount === 0 ? NO_GROUPS : Array.from(matches.group.subarray(0, matches.groupCount));
-    return new Route(targets, groups, isReserved(topic, from, to));
+    const reserved = isReserved(topic, from, to);
+    if (this.#peers === null) return new Route(targets, NO_REMOTES, groups, reserved);
+    const { here, remotes } = splitByShard(this.#peers, targets);
+    return new Route(here, remotes, groups, reserved);
+  }
+
+  /** Rights that this shard knows; what the session of another shard may read, is asked there. */
+  #mayBeTold(subscriber: number, topic: Uint8Array, from: number, to: number): boolean {
+    if (this.#rights === null) return true;
+    return (this.#peers !== null && this.#sessions.at(subscriber) === null) || this.mayReceive(subscriber, topic, from, to);
   }
 
   #targetsOfRows(topic: Uint8Array, from: number, to: number): Target[] {
     const matches = this.#matches;
     const targets: Target[] = [];
     for (let row = 0; row < matches.count; row++)
-      if (this.mayReceive(matches.subscriber[row]!, topic, from, to)) targets.push(targetOfRow(matches, row));
+      if (this.#mayBeTold(matches.subscriber[row]!, topic, from, to)) targets.push(targetOfRow(matches, row));
     return targets;
   }
 
@@ -155,7 +182,7 @@ export class RouteTable {
       const subscriber = matches.subscriber[row]!;
       const own = rows.get(subscriber);
       if (own !== undefined) own.push(row);
-      else if (this.mayReceive(subscriber, topic, from, to)) rows.set(subscriber, [row]);
+      else if (this.#mayBeTold(subscriber, topic, from, to)) rows.set(subscriber, [row]);
     }
     return Array.from(rows, ([subscriber, own]) => mergeRows(matches, subscriber, own));
   }
@@ -226,5 +253,24 @@ function isReserved(topic: Uint8Array, from: number, to: number): boolean {
   return to - from === SYS.length || topic[from + SYS.length] === 0x2f;
 }
 
+/** Targets by the shard that hosts them. The roster is asked once for each: a session that moves meanwhile must not be in two places. */
+function splitByShard(
+  peers: Peers,
+  targets: readonly Target[],
+): { readonly here: readonly Target[]; readonly remotes: readonly RemoteTargets[] } {
+  const here: Target[] = [];
+  const byShard = new Map<number, Target[]>();
+  for (const target of targets) {
+    const owner = peers.roster.owner(target.subscriber);
+    const known = byShard.get(owner);
+    if (owner === peers.index) here.push(target);
+    else if (owner < 0) continue; // it has ended
+    else if (known === undefined) byShard.set(owner, [target]);
+    else known.push(target);
+  }
+  return { here, remotes: Array.from(byShard, ([owner, own]) => new RemoteTargets(owner, own)) };
+}
+
 const NO_GROUPS: readonly number[] = [];
-const NO_ROUTE = new Route([], NO_GROUPS, false);
+const NO_REMOTES: readonly RemoteTargets[] = [];
+const NO_ROUTE = new Route([], NO_REMOTES, NO_GROUPS, false);

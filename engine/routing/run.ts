@@ -13,6 +13,7 @@ import type { Connection } from '../sessions/connection.ts';
 import { SubscriptionOption, type Target } from '../sessions/target.ts';
 import { deliverToGroup } from './deliver.ts';
 import { Pressure, pressOn } from './pressure.ts';
+import { sendRunTo } from './remote.ts';
 import type { Route } from './route.ts';
 import { sendPublish } from './send.ts';
 import type { Shard } from './shard.ts';
@@ -73,6 +74,23 @@ export class PublishRun {
     this.payloadBytes += payloadBytes;
   }
 
+  /** Takes a run from another shard, whose receivers are known. */
+  borrow(buffer: Uint8Array, from: number, to: number, messages: number, payloadBytes: number, level: Level): void {
+    this.buffer = buffer;
+    this.from = from;
+    this.to = to;
+    this.messages = messages;
+    this.payloadBytes = payloadBytes;
+    this.level = level;
+    this.otherBytes = 0;
+  }
+
+  clear(): void {
+    this.messages = 0;
+    this.buffer = NO_BYTES;
+    this.route = null;
+  }
+
   begin(buffer: Uint8Array, packetFrom: number, payloadBytes: number, to: number, level: Level, route: Route): void {
     this.buffer = buffer;
     this.from = packetFrom;
@@ -93,7 +111,7 @@ export function flushRun(shard: Shard, publisher: Connection): void {
   shard.counters.publishReceived += run.messages;
   shard.counters.publishBytesReceived += run.payloadBytes;
   const own = publisher.session === null ? -1 : publisher.session.handle;
-  const { targets, groups } = route;
+  const { targets, groups, remotes } = route;
   for (let i = 0; i < targets.length; i++) {
     let target: Target | null = targets[i]!;
     if (target.subscriber === own && (target.options & SubscriptionOption.NO_LOCAL) !== 0) {
@@ -102,18 +120,18 @@ export function flushRun(shard: Shard, publisher: Connection): void {
     }
     sendRun(shard, publisher, run, target);
   }
+  for (let i = 0; i < remotes.length; i++) sendRunTo(shard, publisher, run, remotes[i]!);
   if (groups.length > 0) {
     for (let at = run.from; at < run.to; ) {
       at = viewPacket(run.buffer, at, run.level, shard.inbound);
       for (let i = 0; i < groups.length; i++) deliverToGroup(shard, publisher, shard.inbound, route, groups[i]!);
     }
   }
-  run.messages = 0;
-  run.buffer = NO_BYTES;
-  run.route = null;
+  run.clear();
 }
 
-function sendRun(shard: Shard, publisher: Connection, run: PublishRun, target: Target): void {
+/** Sends the run to one receiver; `publisher` is null for one of another shard. */
+export function sendRun(shard: Shard, publisher: Connection | null, run: PublishRun, target: Target): void {
   const session = shard.sessions.at(target.subscriber);
   if (session === null) return;
   const { connection } = session;

@@ -20,13 +20,21 @@ import { BlockPool } from '../memory/blocks.ts';
 import { FramerPool } from '../memory/framers.ts';
 import { type MessageHandle, MessageSlab } from '../memory/messages.ts';
 import type { Random } from '../random.ts';
-import type { Connection } from '../sessions/connection.ts';
+import { Directory } from '../peers/directory.ts';
+import { Gauge } from '../peers/gauges.ts';
+import type { Peers } from '../peers/peers.ts';
+import type { Connection, Replay } from '../sessions/connection.ts';
 import type { QueueOverflow, Session } from '../sessions/session.ts';
 import { SessionTable } from '../sessions/table.ts';
 import { Turn } from '../sessions/turn.ts';
 import { TimerWheel } from '../timers.ts';
 import { RetainedIndex } from '../topics/retained.ts';
-import { SubscriptionTrie } from '../topics/trie.ts';
+import { SubscriptionTrie, type TrieMemory } from '../topics/trie.ts';
+import { OwnControl, sendControl } from './control.ts';
+import { Fences } from './fence.ts';
+import type { HeldList, Later } from './held.ts';
+import { type Claimant } from './claim.ts';
+import type { Departure } from './move.ts';
 import { ReplayTurn } from './replay.ts';
 import { RouteTable } from './route.ts';
 import { PublishRun } from './run.ts';
@@ -60,6 +68,19 @@ export interface ShardParts {
   readonly rights: Rights | null;
   /** What happens to a full queue, by the listener that its session came to; refuse where there is none. */
   readonly overflows?: ReadonlyMap<string, QueueOverflow>;
+  /** The other shards; none when this is the only one. */
+  readonly peers?: Peers;
+  /** The trie that the first shard has made; none when this one makes it. */
+  readonly trie?: TrieMemory;
+}
+
+/** Where the letter that is being opened comes from. */
+export interface Source {
+  readonly shard: number;
+  /** Number of the publisher there; 0 for none. */
+  publisher: number;
+  /** Number of the message among those that are to be settled; 0 for none. */
+  number: number;
 }
 
 export class Shard {
@@ -106,6 +127,41 @@ export class Shard {
   queuedBytes = 0;
   retainedBytes = 0;
 
+  // What follows is for a broker of several shards.
+  readonly peers: Peers | null;
+  /** Which shard hosts which session; kept by the first shard. */
+  readonly directory: Directory | null;
+  /** What limits have to count besides this shard's own: the row of gauges.ts. */
+  readonly elsewhere: Float64Array;
+  /** Numbers of stored sessions are given in steps, so that no two shards give the same. */
+  readonly storedStep: number;
+  /** Set while a letter is being opened. */
+  source: Source | null = null;
+  readonly sources: readonly Source[];
+  readonly settledCounts: Int32Array;
+  /** Connections that have published to other shards, by number. */
+  readonly publishers = new Map<number, Connection>();
+  nextPublisher = 0;
+  /** Publishers that are not read from until letters have found room. */
+  readonly waitingForPeers = new Set<Connection>();
+  /** Clients that wait for their session, by request. */
+  readonly claimants = new Map<number, Claimant>();
+  nextClaim = 1;
+  readonly ownControl = new OwnControl(this);
+  readonly fences = new Fences();
+  departures: Departure[] = [];
+  /** Sessions of which not everything has come yet. */
+  readonly moving = new Map<number, Session>();
+  /** Messages that wait for a session, by its handle, and their acknowledgements. */
+  readonly held = new Map<number, HeldList>();
+  readonly laters: { readonly later: Later; readonly sequence: number }[] = [];
+  /** Tickets of messages that another shard settles later, by shard * 2^32 + number. */
+  readonly lateTickets = new Map<number, number>();
+  fencedReplays: { readonly connection: Connection; readonly replay: Replay }[] = [];
+  isFencingReplays = false;
+  readonly arrivedRun = new PublishRun();
+  readonly arrived = new MessageView();
+
   // Scratch of the packet under way; nothing keeps a reference to it.
   readonly inbound = new MessageView();
   readonly outbound = new MessageView();
@@ -132,14 +188,44 @@ export class Shard {
     this.turn = new Turn(parts.clock);
     this.timers = new TimerWheel(parts.clock);
     this.sessions = new SessionTable(parts.limits.sessionsMax);
-    this.trie = new SubscriptionTrie({
-      nodesMax: parts.limits.trieNodesMax,
-      subscriptionsMax: parts.limits.trieSubscriptionsMax,
-      seed: drawSeed(parts.random), // so that nobody can prepare filters that collide
-    });
-    this.routes = new RouteTable(this.trie, this.sessions, parts.limits, parts.rights);
+    this.peers = parts.peers ?? null;
+    const { peers, limits } = this;
+    this.trie =
+      parts.trie !== undefined
+        ? SubscriptionTrie.attach(parts.trie, peers!.index)
+        : new SubscriptionTrie({
+            nodesMax: limits.trieNodesMax,
+            subscriptionsMax: limits.trieSubscriptionsMax,
+            participantsMax: peers === null ? 1 : peers.count,
+            seed: drawSeed(parts.random), // so that nobody can prepare filters that collide
+          });
+    this.routes = new RouteTable(this.trie, this.sessions, limits, parts.rights, peers);
+    this.elsewhere = peers === null ? new Float64Array(64) : peers.gauges.elsewhere;
+    this.storedStep = peers === null ? 1 : peers.count;
+    this.settledCounts = new Int32Array(peers === null ? 0 : peers.count);
+    this.sources = Array.from(this.settledCounts, (_, shard) => ({ shard, publisher: 0, number: 0 }));
+    this.directory =
+      peers !== null && peers.index === 0
+        ? new Directory(limits.sessionsMax, peers.roster, (to, control) => sendControl(this, to, control))
+        : null;
     this.retained = new RetainedIndex(parts.limits.retainedMessagesMax, undefined, drawSeed(parts.random));
     this.replayTurn = new ReplayTurn(this);
+  }
+
+  /** Shows the other shards what limits and figures of the whole need, and learns theirs. */
+  showGauges(): void {
+    const { gauges, tickets: _ } = this.peers!;
+    const { own } = gauges;
+    own[Gauge.CONNECTIONS] = this.connections.size;
+    own[Gauge.SESSIONS] = this.sessions.count;
+    own[Gauge.QUEUED_MESSAGES] = this.queuedMessages;
+    own[Gauge.QUEUED_BYTES] = this.queuedBytes;
+    own[Gauge.SESSION_BYTES] = this.sessionBytes;
+    own[Gauge.SHARED_SUBSCRIPTIONS] = this.sharedSubscriptions;
+    own[Gauge.CACHE_HITS] = this.routes.cache.hits;
+    own[Gauge.CACHE_MISSES] = this.routes.cache.misses;
+    this.counters.copyTo(own, Gauge.COUNTERS);
+    gauges.gather();
   }
 }
 

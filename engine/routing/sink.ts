@@ -8,6 +8,7 @@ import { Frame, Framer } from '../../protocol/framer.ts';
 import { fault, Level, PacketType, Reason, reasonOf } from '../../protocol/packet.ts';
 import { NO_BYTES } from '../../protocol/publish.ts';
 import type { CloseCause, Link, LinkSink } from '../link.ts';
+import { Gauge } from '../peers/gauges.ts';
 import { Connection, ConnectionState } from '../sessions/connection.ts';
 import { Outbox } from '../sessions/outbox.ts';
 import { Timer } from '../timers.ts';
@@ -27,8 +28,12 @@ const REFUSED_AT_ONCE_MAX = 256;
 
 /** Takes a new link in; null when there is not even room to refuse it politely. */
 export function acceptLink(shard: Shard, link: Link): LinkSink | null {
-  if (shard.stopping || shard.connections.size >= shard.limits.connectionsMax + REFUSED_AT_ONCE_MAX) return null;
+  if (shard.stopping || isCrowded(shard)) return null;
   return new ConnectionSink(shard, link);
+}
+
+function isCrowded({ connections, elsewhere, limits }: Shard): boolean {
+  return connections.size + elsewhere[Gauge.CONNECTIONS]! >= limits.connectionsMax + REFUSED_AT_ONCE_MAX;
 }
 
 class ConnectionSink implements LinkSink {

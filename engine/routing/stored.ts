@@ -1,21 +1,14 @@
 // What the store tells the engine of its own accord: the watermark moved, something was let go, something is wrong.
-import { GoneReason as Gone, type GoneReason, type StoreListener } from '../../storage/store.ts';
-import { DropReason } from '../counters.ts';
+import type { StoreListener } from '../../storage/store.ts';
 import type { Connection } from '../sessions/connection.ts';
-import { DeliveryState } from '../sessions/deliveries.ts';
-import type { Session } from '../sessions/session.ts';
 import type { Duty } from '../sessions/turn.ts';
-import { releaseGated } from './answer.ts';
+import { sendControl } from './control.ts';
+import { onGone } from './gone.ts';
+import { releaseGated } from './release.ts';
 import { resumeIfFree } from './pressure.ts';
-import { countQueued, pump } from './queue.ts';
+import { pump } from './queue.ts';
 import { retainedGone } from './retain.ts';
 import type { Shard } from './shard.ts';
-
-const REASONS: Readonly<Record<GoneReason, DropReason>> = {
-  [Gone.EXPIRED]: DropReason.EXPIRED,
-  [Gone.TRIMMED]: DropReason.QUEUE_FULL,
-  [Gone.DAMAGED]: DropReason.DAMAGED,
-};
 
 export function storeListener(shard: Shard): StoreListener {
   const duty = new StoreDuty(shard);
@@ -26,13 +19,14 @@ export function storeListener(shard: Shard): StoreListener {
     durable() {
       releaseGated(shard);
       if (shard.awaitingDurable.size > 0) sendDurable(shard);
+      // What was taken from other shards may be settled now, and sessions may be ready to go.
+      if (shard.peers !== null) shard.turn.ask();
       if (shard.waitingForStore.size > 0 && !shard.store.isBehind) resumePublishers(shard);
     },
     gone(stored, position, bytes, reason) {
-      const session = shard.storedSessions.get(stored);
-      if (session === undefined) return;
-      shard.counters.dropped[REASONS[reason]]++;
-      deliveryGone(shard, session, position, bytes);
+      if (onGone(shard, stored, position, bytes, reason) || shard.peers === null) return;
+      const { index, count } = shard.peers;
+      for (let to = 0; to < count; to++) if (to !== index) sendControl(shard, to, { kind: 'gone', stored, position, bytes, reason });
     },
     retainedGone(number) {
       retainedGone(shard, number);
@@ -41,15 +35,6 @@ export function storeListener(shard: Shard): StoreListener {
       shard.log.warn(message);
     },
   };
-}
-
-/** A delivery that is loaded here goes its way and is taken off the books when it is done; any other one is taken off now. */
-function deliveryGone(shard: Shard, session: Session, position: number, bytes: number): void {
-  const { deliveries } = session;
-  const offset = position - deliveries.base;
-  if (offset < 0) return;
-  if (offset >= deliveries.count) countQueued(shard, session, -1, -bytes);
-  else if (deliveries.state(offset) !== DeliveryState.DONE) deliveries.setGone(offset);
 }
 
 /** What waited for the watermark goes out. */

@@ -8,12 +8,13 @@ import {
   type SubscribePacket,
 } from '../../protocol/subscribe.ts';
 import { shareFilterFrom } from '../../protocol/topic.ts';
+import { Gauge } from '../peers/gauges.ts';
 import type { Connection } from '../sessions/connection.ts';
 import type { Session } from '../sessions/session.ts';
 import { SubscriptionOption } from '../sessions/target.ts';
 import { answerPacket } from './answer.ts';
 import { dropFromTrie, SHARE_PREFIX_BYTES } from './lifecycle.ts';
-import { oweReplay, sendReplay } from './replay.ts';
+import { beginReplay, oweReplay } from './replay.ts';
 import { encodeIdentifiers } from './route.ts';
 import type { Shard } from './shard.ts';
 
@@ -52,7 +53,7 @@ export function onSubscribe(
   if (connection.level === Level.V31 && reasons.includes(SUBACK_FAILURE)) return -Reason.NOT_AUTHORIZED;
   // A subscription that is confirmed must not be forgotten by a crash: what is acknowledged to publishers from now on is owed to it.
   answerPacket(shard, connection, encodeSuback(connection.level, packet.packetId, reasons), storedSequence(shard, session));
-  sendReplay(shard, connection);
+  beginReplay(shard, connection);
   return 0;
 }
 
@@ -96,7 +97,7 @@ function subscribeOne(shard: Shard, session: Session, request: FilterRequest, id
   const key = filterKey(filter);
   const known = session.subscriptions.get(key);
   const { subscriptionsPerClientMax, sessionBytesMax } = limits;
-  const isFull = session.subscriptions.size >= subscriptionsPerClientMax || shard.sessionBytes + filter.length > sessionBytesMax;
+  const isFull = session.subscriptions.size >= subscriptionsPerClientMax || sessionBytesOf(shard) + filter.length > sessionBytesMax;
   if (known === undefined && isFull) return Reason.QUOTA_EXCEEDED;
   const granted = Math.min(request.qos, offers.maximumQos) as Reason;
   const options = optionsOf(request, granted);
@@ -119,9 +120,13 @@ function subscribeOne(shard: Shard, session: Session, request: FilterRequest, id
   if (from > 0) shard.sharedSubscriptions += entered;
   if (known === undefined) shard.sessionBytes += filter.length;
   const number = known?.number ?? session.nextSubscription++;
-  session.subscriptions.set(key, { filter, options, identifier, number }); // [MQTT-3.8.4-3] replaces an earlier one
+  session.subscriptions.set(key, { filter, options, identifier, number, entry: 0 }); // [MQTT-3.8.4-3] replaces an earlier one
   if (session.stored !== 0) shard.store.putSubscription(session.stored, number, filter, options, identifier);
   return granted;
+}
+
+function sessionBytesOf({ sessionBytes, elsewhere }: Shard): number {
+  return sessionBytes + elsewhere[Gauge.SESSION_BYTES]!;
 }
 
 function unsubscribeOne(shard: Shard, session: Session, filter: Uint8Array): boolean {

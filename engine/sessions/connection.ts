@@ -57,6 +57,12 @@ export class Connection {
   /** Receivers that this publisher waits for; null until the first. */
   heldFor: Set<Connection> | null = null;
   pressureTimer: Timer | null = null;
+  /** Number by which other shards know it as a publisher; 0 until it has published to one. */
+  number = 0;
+  /** Receivers of other shards that it waits for. */
+  heldElsewhere = 0;
+  /** Publishers of other shards that wait for this receiver to drain, as shard << 24 | number; null until the first. */
+  holdingElsewhere: Set<number> | null = null;
   /** QoS 1 and 2 publishes of the client whose acknowledgement waits for the store. */
   gated: GatedAnswers | null = null;
   /** Retained messages still to be sent for new subscriptions. */
@@ -104,4 +110,8 @@ export interface Replay {
   /** Messages of `filter`; those below `next` are done. */
   readonly found: IntList;
   next: number;
+  /** Looks at the other shards that must end before it begins. */
+  fences: number;
+  /** Topics whose newer message went out live while the replay waited for the other shards; null until the first. */
+  live: Set<string> | null;
 }

@@ -2,11 +2,11 @@
 // Acknowledgements of one connection that wait for the store: a queue in order of their sequence numbers. An answer leaves when
 // the watermark has reached its number, never before: that is what an acknowledgement means.
 //
-// Each entry is three numbers: sequence, packet type << 16 | packet identifier, reason. A packet that says more (SUBACK, UNSUBACK) is kept as it
-// is, and its entry has no type.
+// Each entry is four numbers: sequence, packet type << 16 | packet identifier, reason, and the ticket of what other shards have yet to settle (peers/tickets.ts; 0
+// for none). A packet that says more (SUBACK, UNSUBACK) is kept as it is, and its entry has no type.
 import { PacketType, Reason } from '../../protocol/packet.ts';
 
-const FIELDS = 3;
+const FIELDS = 4;
 const NO_TYPE = 0;
 
 export class GatedAnswers {
@@ -17,13 +17,14 @@ export class GatedAnswers {
   /** Those that end an exchange of the client's: until they leave, its message counts against our Receive Maximum. */
   endings = 0;
 
-  push(sequence: number, type: PacketType, packetId: number, reason: Reason): void {
+  push(sequence: number, type: PacketType, packetId: number, reason: Reason, ticket = 0): void {
     const capacity = this.#entries.length / FIELDS;
     if (this.count === capacity) this.#grow(capacity);
     const at = ((this.#first + this.count) % (this.#entries.length / FIELDS)) * FIELDS;
     this.#entries[at] = sequence;
     this.#entries[at + 1] = type * 65_536 + packetId;
     this.#entries[at + 2] = reason;
+    this.#entries[at + 3] = ticket;
     this.count++;
     if (isEnding(type, reason)) this.endings++;
   }
@@ -54,6 +55,10 @@ export class GatedAnswers {
 
   get reason(): Reason {
     return this.#entries[this.#first * FIELDS + 2]! as Reason;
+  }
+
+  get ticket(): number {
+    return this.#entries[this.#first * FIELDS + 3]!;
   }
 
   shift(): void {

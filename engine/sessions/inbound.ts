@@ -11,6 +11,14 @@ export class InboundIdentifiers {
     return this.#bits !== null && ((this.#bits[packetId >>> 5]! >>> (packetId & 31)) & 1) === 1;
   }
 
+  /** All identifiers that are held, rising. */
+  all(): number[] {
+    const found: number[] = [];
+    if (this.count === 0) return found;
+    for (let packetId = 1; packetId < WORDS * 32; packetId++) if (this.has(packetId)) found.push(packetId);
+    return found;
+  }
+
   /** Adds an identifier that is not held. */
   add(packetId: number): void {
     this.#bits ??= new Uint32Array(WORDS);

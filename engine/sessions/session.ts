@@ -20,6 +20,8 @@ export interface Subscription {
   readonly identifier: number;
   /** Number in the session, for the store. */
   readonly number: number;
+  /** Its entry in the trie. */
+  readonly entry: number;
 }
 
 /** A Will (MQTT 5.0 §3.1.2.5), owned. */
@@ -83,6 +85,8 @@ export class Session {
   willTimer: Timer | null = null;
   /** Wall clock in ms when the connection ended; 0 while connected. */
   disconnectedAtMs = 0;
+  /** It is on its way to another shard: what still comes is queued, and nobody joins it here. */
+  leaving = false;
 
   constructor(handle: SessionHandle, clientId: string) {
     this.handle = handle;

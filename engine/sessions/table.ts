@@ -32,6 +32,14 @@ export class SessionTable {
     return session;
   }
 
+  /** Enters a session under a handle that was given elsewhere. */
+  enter(session: Session): void {
+    const index = session.handle & INDEX_MASK;
+    while (this.#slots.length <= index) this.#slots.push(null);
+    this.#slots[index] = session;
+    this.#directory.set(session.clientId, session.handle);
+  }
+
   /** The session of a handle, null when it has ended. HOT. */
   at(handle: number): Session | null {
     const session = this.#slots[handle & INDEX_MASK];
@@ -48,8 +56,11 @@ export class SessionTable {
     const index = session.handle & INDEX_MASK;
     if (this.at(session.handle) !== session) return;
     this.#slots[index] = null;
-    this.#generations[index] = (this.#generations[index]! + 1) & GENERATION_MASK;
-    this.#free.push(index);
+    // A handle that was given elsewhere is taken back there.
+    if (index < this.#generations.length) {
+      this.#generations[index] = (this.#generations[index]! + 1) & GENERATION_MASK;
+      this.#free.push(index);
+    }
     this.#directory.delete(session.clientId);
   }
 

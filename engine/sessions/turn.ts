@@ -16,6 +16,8 @@ export class Turn {
   #duties: Duty[] = [];
   #spare: Duty[] = [];
   #asked = false;
+  /** Runs last in each turn. */
+  after: (() => void) | null = null;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -26,6 +28,11 @@ export class Turn {
     if (duty.due) return;
     duty.due = true;
     this.#duties.push(duty);
+    if (!this.#asked) this.ask();
+  }
+
+  /** Asks for an end of the turn, for the sake of `after`. */
+  ask(): void {
     if (this.#asked) return;
     this.#asked = true;
     this.#clock.endOfTurn(this.#run);
@@ -43,5 +50,6 @@ export class Turn {
       duty.endTurn();
     }
     duties.length = 0;
+    if (this.after !== null) this.after();
   }
 }

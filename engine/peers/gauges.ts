@@ -1,0 +1,66 @@
+// Figures of each shard where the others can read them: limits hold for the broker, so a shard must know what stands elsewhere. Each row is written by its shard
+// alone, once a turn; the sum of the others is worked out once a turn too, so that asking costs nothing per message. A limit can
+// be overrun by what all shards take in within one turn, and no more.
+
+export const Gauge = {
+  CONNECTIONS: 0,
+  SESSIONS: 1,
+  QUEUED_MESSAGES: 2,
+  QUEUED_BYTES: 3,
+  SESSION_BYTES: 4,
+  SHARED_SUBSCRIPTIONS: 5,
+  CONNECTED: 6,
+  IN_FLIGHT: 7,
+  STORED_MESSAGES: 8,
+  STORED_BYTES: 9,
+  CACHE_HITS: 10,
+  CACHE_MISSES: 11,
+  /** Counters follow, in the order of `counterNames`. */
+  COUNTERS: 12,
+} as const;
+export type Gauge = (typeof Gauge)[keyof typeof Gauge];
+
+const ROW = 64;
+
+export function allocateGauges(count: number): SharedArrayBuffer {
+  return new SharedArrayBuffer(count * ROW * 8);
+}
+
+/** The rows of all shards, seen by one of them. */
+export class Gauges {
+  /** This shard's row. */
+  readonly own: Float64Array;
+  /** What the other shards' rows come to, as of the last `gather`. */
+  readonly elsewhere = new Float64Array(ROW);
+  readonly #rows: readonly Float64Array[];
+  readonly #index: number;
+
+  constructor(memory: SharedArrayBuffer, count: number, index: number) {
+    this.#rows = Array.from({ length: count }, (_, at) => new Float64Array(memory, at * ROW * 8, ROW));
+    this.#index = index;
+    this.own = this.#rows[index]!;
+  }
+
+  /** Sums the rows of the others. */
+  gather(): void {
+    const { elsewhere } = this;
+    elsewhere.fill(0);
+    for (let shard = 0; shard < this.#rows.length; shard++) {
+      if (shard === this.#index) continue;
+      const row = this.#rows[shard]!;
+      for (let gauge = 0; gauge < ROW; gauge++) elsewhere[gauge] = elsewhere[gauge]! + row[gauge]!;
+    }
+  }
+
+  /** One figure of one shard. */
+  of(shard: number, gauge: number): number {
+    return this.#rows[shard]![gauge]!;
+  }
+
+  /** One figure of all shards together. */
+  total(gauge: number): number {
+    let sum = 0;
+    for (const row of this.#rows) sum += row[gauge]!;
+    return sum;
+  }
+}

@@ -1,0 +1,71 @@
+// The session of a client that has come, where the broker has several shards: found here, or asked of the directory (peers/directory.ts).
+import type { Control } from '../peers/control.ts';
+import { Reason } from '../../protocol/packet.ts';
+import { Session, type SessionHandle } from '../sessions/session.ts';
+import { endConnection } from './close.ts';
+import { sendControl } from './control.ts';
+import { endSession, setAwayTimers } from './lifecycle.ts';
+import type { Shard } from './shard.ts';
+
+/** Who waits for a session. */
+export interface Claimant {
+  readonly clientId: string;
+  readonly clean: boolean;
+  /** Gives the client its session, null when there is no room for one. False: the client has gone meanwhile. */
+  seat(session: Session | null, present: boolean): boolean;
+}
+
+/** Finds or makes the session of a client; the claimant is seated inside the call or later. */
+export function claimSession(shard: Shard, claimant: Claimant): void {
+  const session = shard.sessions.find(claimant.clientId);
+  if (session === null || !offer(shard, session, claimant)) ask(shard, claimant);
+}
+
+/** The directory has answered a claim. */
+export function claimAnswered(shard: Shard, answer: Extract<Control, { kind: 'fresh' | 'yours' | 'full' }>): void {
+  const claimant = shard.claimants.get(answer.request);
+  if (claimant === undefined) return;
+  shard.claimants.delete(answer.request);
+  if (answer.kind === 'full') {
+    claimant.seat(null, false);
+  } else if (answer.kind === 'fresh') {
+    const session = new Session(answer.handle as SessionHandle, claimant.clientId);
+    shard.sessions.enter(session);
+    if (!claimant.seat(session, false)) endSession(shard, session);
+  } else {
+    claimSession(shard, claimant);
+  }
+}
+
+/** A session that moved here goes to the one who asked for it. */
+export function seatMoved(shard: Shard, session: Session, request: number): void {
+  const claimant = shard.claimants.get(request);
+  shard.claimants.delete(request);
+  if (claimant?.seat(session, true)) return;
+  setAwayTimers(shard, session, Math.max(0, shard.clock.wallMs() - session.disconnectedAtMs));
+}
+
+/** Takes a session that is here from its connection and gives it to the claimant. False when nothing is left of it: it is to be asked for anew. */
+function offer(shard: Shard, session: Session, claimant: Claimant): boolean {
+  if (session.leaving) return false;
+  const { connection } = session;
+  if (connection !== null) {
+    shard.counters.takeovers++;
+    endConnection(shard, connection, Reason.SESSION_TAKEN_OVER); // [MQTT-3.1.4-3]
+  }
+  if (shard.sessions.at(session.handle) !== session) return false;
+  if (claimant.clean) {
+    endSession(shard, session); // [MQTT-3.1.2-4]
+    return false;
+  }
+  claimant.seat(session, true);
+  return true;
+}
+
+function ask(shard: Shard, claimant: Claimant): void {
+  const request = shard.nextClaim++;
+  shard.claimants.set(request, claimant);
+  const { index } = shard.peers!;
+  const { clientId, clean } = claimant;
+  sendControl(shard, 0, { kind: 'claim', claim: { shard: index, request, clientId, clean } });
+}
