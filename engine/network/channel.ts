@@ -5,13 +5,12 @@
 // and ends a read behind a buffer that carries a descriptor.
 //
 // libuv sends and receives descriptors only over a pipe that was made for it (IPC), and a server makes its pipes itself, without.
-// So the accepting end is opened a second time by its number, and then two handles think that they own one descriptor. Invariant:
-// the second one closes it, and the first one is closed only while this file holds the number for it (closeStale), so that no
-// number is ever closed that another thread has got meanwhile.
-import { closeSync, openSync } from 'node:fs';
+// So the accepting end is opened a second time by its number: the second handle sends, receives and closes, and the first one is
+// never used and goes the way of twins (twins.ts).
 import type { Socket } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 import { type IpcPipe, type NodeHandle, pipeWrap, streamWrap, takeHandle, type WriteRequest } from './node-handles.ts';
+import { retireTwin } from './twins.ts';
 
 /** Ends every text: a write of no bytes would carry no handle. */
 const END = '\0';
@@ -41,7 +40,7 @@ function completed(this: SendRequest, status: number): void {
 
 export class Channel {
   readonly #pipe: IpcPipe;
-  /** The accepting end's first handle, which must not close what the pipe has closed. */
+  /** The accepting end's first handle. */
   #twin: NodeHandle | null;
   #closing: Promise<void> | null = null;
 
@@ -113,8 +112,7 @@ export class Channel {
       // Before the close, which forgets it.
       const number = this.#pipe.fd;
       this.#pipe.close(resolve);
-      if (twin !== null) stale.push({ handle: twin, number });
-      closeStale();
+      if (twin !== null) retireTwin(twin, number);
     });
     return this.#closing;
   }
@@ -127,30 +125,6 @@ export class Channel {
     return handle === null
       ? this.#pipe.writeUtf8String(request, text + END)
       : this.#pipe.writeUtf8String(request, text + END, handle);
-  }
-}
-
-/** Handles that are still to be closed, and the number that each one will close. */
-const stale: { readonly handle: NodeHandle; readonly number: number }[] = [];
-/** More than a process has open when it starts its threads. */
-const NUMBERS_MAX = 4_096;
-
-/**
- * Takes free numbers, which the kernel gives out from the lowest one up, until those are reached that stale handles will close,
- * and closes these handles. A number that somebody else has got meanwhile waits for the next call: its handle is idle and costs nothing.
- */
-function closeStale(): void {
-  const highest = stale.reduce((most, { number }) => Math.max(most, number), -1);
-  const taken: number[] = [];
-  try {
-    while (taken.length < NUMBERS_MAX && (taken.at(-1) ?? -1) < highest) taken.push(openSync('/dev/null', 'r'));
-  } catch {
-    // None left: what has been taken may do.
-  }
-  for (const number of taken) {
-    const at = stale.findIndex((one) => one.number === number);
-    if (at < 0) closeSync(number);
-    else stale.splice(at, 1)[0]!.handle.close();
   }
 }
 
