@@ -1,8 +1,11 @@
 // What the spool tells of itself while it works: numbers in shared memory, written by the storage thread and read by anybody.
+//
+//   double   0 .. COUNT - 1   the figures; STATE and URGENT are 32-bit integers in the first half of theirs, and read with Atomics
+//   double   COUNT + client   Int32 in the first half: intents of this client that are applied and durable, modulo 2^32
 
 export const Figure = {
-  /** Intents applied and durable, modulo 2^32. */
-  DURABLE: 0,
+  /** Requests of the engine that should not lie, counted by it, modulo 2^32. */
+  URGENT: 0,
   /** A SpoolState. */
   STATE: 1,
   SESSIONS: 2,
@@ -30,10 +33,8 @@ export const Figure = {
   COMMIT_MS: 19,
   COMMITS_MS: 20,
   KEY_SLOTS: 21,
-  /** Requests of the engine that should not lie, counted by it, modulo 2^32. */
-  URGENT: 22,
   /** Slots of KEY_SLOTS whose key seals nothing. */
-  KEY_SLOTS_FREE: 23,
+  KEY_SLOTS_FREE: 22,
 } as const;
 export type Figure = (typeof Figure)[keyof typeof Figure];
 
@@ -48,17 +49,19 @@ export type SpoolState = (typeof SpoolState)[keyof typeof SpoolState];
 
 const COUNT = 32;
 
-export function allocateFigures(): SharedArrayBuffer {
-  return new SharedArrayBuffer(COUNT * 8);
+/** Memory of the figures of a spool with so many clients, numbered from 0. */
+export function allocateFigures(clients = 1): SharedArrayBuffer {
+  return new SharedArrayBuffer((COUNT + clients) * 8);
 }
 
-/** The figures in shared memory: doubles, but for DURABLE, STATE and URGENT, which are read with Atomics as 32-bit integers. */
 export class Figures {
   readonly values: Float64Array;
+  readonly clients: number;
   readonly #words: Int32Array;
 
   constructor(memory: SharedArrayBuffer) {
     this.values = new Float64Array(memory);
+    this.clients = this.values.length - COUNT;
     this.#words = new Int32Array(memory);
   }
 
@@ -74,9 +77,11 @@ export class Figures {
     this.values[figure] = this.values[figure]! + value;
   }
 
-  /** All figures by name, in lower case. */
+  /** All figures by name, in lower case; `durable` is that of all clients together. */
   named(): Record<string, number> {
-    const whole = { DURABLE: this.durable, STATE: this.state, URGENT: this.urgent };
+    let durable = 0;
+    for (let client = 0; client < this.clients; client++) durable += this.durableOf(client);
+    const whole = { DURABLE: durable, STATE: this.state, URGENT: this.urgent };
     const entries = Object.entries(Figure).map(([name, figure]) => [name.toLowerCase(), this.get(figure)] as const);
     return {
       ...Object.fromEntries(entries),
@@ -84,13 +89,13 @@ export class Figures {
     };
   }
 
-  /** Number of durable intents, modulo 2^32. */
-  get durable(): number {
-    return Atomics.load(this.#words, Figure.DURABLE * 2) >>> 0;
+  /** Number of a client's durable intents, modulo 2^32. */
+  durableOf(client: number): number {
+    return Atomics.load(this.#words, (COUNT + client) * 2) >>> 0;
   }
 
-  set durable(value: number) {
-    Atomics.store(this.#words, Figure.DURABLE * 2, value | 0);
+  setDurable(client: number, value: number): void {
+    Atomics.store(this.#words, (COUNT + client) * 2, value | 0);
   }
 
   get urgent(): number {

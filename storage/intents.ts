@@ -1,5 +1,5 @@
 // The language between the engine and the storage thread: what stands in a record of the two rings. Both ends of every record are in this
-// folder (spool-store.ts and spool-server.ts); this file has the numbers and the shape of a message.
+// folder (spool-store.ts and served-client.ts); this file has the numbers and the shape of a message.
 //
 // Content of a record, 8-aligned:   0 operation i32 | 4 session i32 | 8 number f64 | 16 operands i32 …
 // A message in a record:            topic, properties and payload, one behind the other, after its sizes
@@ -26,11 +26,15 @@ export const Intent = {
   READ: 32,
   RECOVER: 33,
   INVENTORY: 34,
+  /** Of client 0: the spool is closed. Of another: it leaves. */
   CLOSE: 35,
 } as const;
 export type Intent = (typeof Intent)[keyof typeof Intent];
 
 export const LAST_INTENT = Intent.DROP_RETAINED;
+
+/** Beside the operation of the last intent that could be shown when the ring was full: its message is in the midst, and the rest comes at once. */
+export const MORE_BIT = 0x100;
 
 /** From the storage thread. */
 export const Report = {
@@ -46,7 +50,8 @@ export const Report = {
   RETAINED: 10,
   RECOVERED: 11,
   INVENTORY: 12,
-  CLOSED: 13,
+  /** The client has left: nothing follows. */
+  LEFT: 13,
   /** The watermark or the state moved: see the figures. */
   DURABLE: 14,
 } as const;

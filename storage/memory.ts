@@ -53,6 +53,7 @@ export class MemoryStore implements Store {
   sequence = 0;
   listener: StoreListener | null = null;
   readonly isBehind = false;
+  readonly isShared = false;
   readonly isRefusing = false;
   readonly isShared = false;
   readonly #sessions = new Map<number, StoredSession>();
@@ -72,6 +73,10 @@ export class MemoryStore implements Store {
   #retainedBytes = 0;
 
   get durable(): number {
+    return this.sequence;
+  }
+
+  get written(): number {
     return this.sequence;
   }
 

@@ -30,6 +30,12 @@ export class OpenMessage implements RecordContent {
     this.#isBorrowed = true;
   }
 
+  keepUntil(nowMs: number, expiresAtMs: number, retentionMs: number): void {
+    this.sinceMs = nowMs;
+    this.untilMs = Math.min(expiresAtMs, nowMs + retentionMs);
+    this.expires = expiresAtMs !== Infinity;
+  }
+
   get messageBytes(): number {
     return this.topicBytes + this.propertyBytes + this.payloadBytes;
   }

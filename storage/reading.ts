@@ -7,8 +7,11 @@ import { RowKind, rowKey, rowNumber } from './rows.ts';
 import { openValue } from './salvage.ts';
 import { sealedFacts } from './sealed.ts';
 import { View } from './shared.ts';
-import type { ReadVisitor, Spool } from './spool.ts';
+import type { Spool } from './spool.ts';
 import { GoneReason } from './store.ts';
+
+/** One delivery that a read found; `view` is borrowed for the call, null when the message was received. False: no room, stop here. */
+export type ReadVisitor = (position: number, bits: number, ids: Uint8Array, view: MessageView | null) => boolean;
 
 export class Reading {
   readonly #spool: Spool;

@@ -139,6 +139,14 @@ export class RingConsumer {
     this.#head = Atomics.load(this.#control, HEAD);
   }
 
+  /** First word of the content of the record that `next` would move to; 0 when it would move to none. */
+  get nextWord(): number {
+    if (this.#head === this.#tail) return 0;
+    const at = this.#tail & this.#mask;
+    const start = this.words[at >> 2] === 0 ? 0 : at;
+    return this.words[(start + RECORD_HEADER_BYTES) >> 2]!;
+  }
+
   /** Moves to the next record that was seen by `look`; false when there is none. What was found stays valid until `release`. */
   next(): boolean {
     if (this.#head === this.#tail) return false;

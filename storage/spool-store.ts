@@ -8,12 +8,24 @@ import { fault, Reason } from '../protocol/packet.ts';
 import { MessageView } from '../protocol/publish.ts';
 import type { Doorbell } from './doorbell.ts';
 import { Figure, type Figures, SpoolState } from './figures.ts';
-import { Intent, LARGE_BYTES, messageBytes, Operand, RECORD_FIXED_BYTES, Report, viewMessage, writeMessage } from './intents.ts';
+import {
+  Intent,
+  LARGE_BYTES,
+  MORE_BIT,
+  messageBytes,
+  Operand,
+  RECORD_FIXED_BYTES,
+  Report,
+  viewMessage,
+  writeMessage,
+} from './intents.ts';
 import type { RingConsumer, RingProducer } from './ring.ts';
 import type { DeliverySink, GoneReason, Held, RecoveryVisitor, Store, StoreInventory, StoreListener } from './store.ts';
 
 /** The engine's ends of what is shared with the storage thread. */
 export interface SpoolLink {
+  /** Number of the client: 0 for the one that recovers and closes the spool. */
+  readonly client: number;
   readonly intents: RingProducer;
   readonly reports: RingConsumer;
   readonly figures: Figures;
@@ -25,7 +37,7 @@ export interface SpoolLink {
   readonly receiveLarge: () => Uint8Array | null;
   /** Blocks for at most `timeoutMs`, or until the thread has released something. */
   readonly waitForRoom: (timeoutMs: number) => void;
-  /** Called once the thread has closed everything. */
+  /** Called when the store closes: waits until the thread has closed everything, or for any client but client 0 has let it go. */
   readonly ended: () => Promise<void>;
 }
 
@@ -40,6 +52,7 @@ const ROOM_TIMEOUT_MS = 30_000;
 const ROOM_WAIT_MS = 10;
 
 export class SpoolStore implements Store {
+  readonly isShared = true;
   listener: StoreListener | null = null;
   sequence = 0;
   readonly #link: SpoolLink;
@@ -52,6 +65,11 @@ export class SpoolStore implements Store {
   #wasBehind = false;
   #wasGood = true;
   #closed = false;
+  /** Nothing more is listened to. */
+  #deaf = false;
+  #left: (() => void) | null = null;
+  /** Word offset of the intent that was written last. */
+  #last = 0;
   #flushAsked = false;
   /** What was written since the last message began goes together with it. */
   #inMessage = false;
@@ -73,6 +91,10 @@ export class SpoolStore implements Store {
 
   get durable(): number {
     return this.#relaxed ? this.sequence : this.#durable;
+  }
+
+  get written(): number {
+    return this.#durable;
   }
 
   get isBehind(): boolean {
@@ -225,6 +247,8 @@ export class SpoolStore implements Store {
     this.listener = null;
     this.#ask(Intent.CLOSE, 0, 0);
     this.flushUrgently();
+    if (this.#link.client === 0) this.#deaf = true;
+    else await new Promise<void>((resolve) => (this.#left = resolve));
     await this.#link.ended();
   }
 
@@ -248,6 +272,7 @@ export class SpoolStore implements Store {
     let at = intents.reserve(RECORD_FIXED_BYTES + bytes);
     if (at < 0) at = this.#waitForRoom(RECORD_FIXED_BYTES + bytes);
     const word = at >> 2;
+    this.#last = word;
     intents.words[word] = intent;
     intents.words[word + 1] = session;
     intents.floats[(at >> 3) + 1] = number;
@@ -256,6 +281,8 @@ export class SpoolStore implements Store {
 
   #waitForRoom(bytes: number): number {
     const { intents, threadBell, waitForRoom } = this.#link;
+    // The thread must see a part of the message, and makes nothing durable before it has the rest.
+    if (this.#inMessage && intents.hasUnpublished) intents.words[this.#last]! |= MORE_BIT;
     for (let waitedMs = 0; waitedMs < ROOM_TIMEOUT_MS; waitedMs += ROOM_WAIT_MS) {
       intents.publish();
       threadBell.ring();
@@ -288,7 +315,7 @@ export class SpoolStore implements Store {
   /** Sleeps until the thread has something to say, says it, and sleeps again. */
   #listen(): void {
     const { engineBell, reports } = this.#link;
-    while (!this.#closed || this.#link.reports.hasRecords) {
+    while (!this.#deaf || this.#link.reports.hasRecords) {
       this.#drain();
       if (
         engineBell.sleepAsync(
@@ -341,6 +368,10 @@ export class SpoolStore implements Store {
       case Report.INVENTORY:
         this.#inventories.shift()?.(JSON.parse(Buffer.from(this.#content(word)).toString('utf8')) as StoreInventory);
         return;
+      case Report.LEFT:
+        this.#deaf = true;
+        this.#left?.();
+        return;
       default:
         this.#takeRecovered(operation, session, number, word);
     }
@@ -381,7 +412,7 @@ export class SpoolStore implements Store {
   #moved(): void {
     const { figures, intents } = this.#link;
     const before = this.#durable;
-    this.#durable += (figures.durable - (before >>> 0)) >>> 0;
+    this.#durable += (figures.durableOf(this.#link.client) - (before >>> 0)) >>> 0;
     const good = figures.state === SpoolState.GOOD;
     const relieved = (this.#wasBehind && intents.usedBytes <= this.#behindBytes / 2) || good !== this.#wasGood;
     if (relieved) this.#wasBehind = false;

@@ -6,30 +6,26 @@
 //   2. a value is removed durably before its key is destroyed (a crash in between leaves a key without a value, which a start destroys);
 //   3. a key is durable before it seals (the vault sees to that).
 // A message that is put and dropped between two commits is never written.
-import type { MessageView } from '../protocol/publish.ts';
 import { Books } from './books.ts';
 import { Directory } from './directory.ts';
 import { DiskHealth } from './disk-health.ts';
 import { Eraser } from './eraser.ts';
 import { Figure, type Figures, SpoolState } from './figures.ts';
 import { Objects } from './objects.ts';
-import { OpenMessage } from './open-message.ts';
 import { SessionQueue } from './queue.ts';
 import { Ranges } from './ranges.ts';
-import { Reading } from './reading.ts';
+import { Reading, type ReadVisitor } from './reading.ts';
 import { RecordBuffer, type RecordContent } from './records.ts';
 import { Repair } from './repair.ts';
 import { RowKind, rowKey, rowNumber } from './rows.ts';
 import { openValue } from './salvage.ts';
 import { sealedFacts } from './sealed.ts';
 import { SharedMessages } from './shared.ts';
+import { SpoolClient } from './spool-client.ts';
 import { planEnd } from './starts.ts';
 import { type Ground, Step } from './step.ts';
 import { GoneReason, type Held } from './store.ts';
 import type { SpoolClock, SpoolEvents, SpoolSettings } from './surroundings.ts';
-
-/** One delivery that a read found; `view` is borrowed for the call, null when the message was received. False: no room, stop here. */
-export type ReadVisitor = (position: number, bits: number, ids: Uint8Array, view: MessageView | null) => boolean;
 
 const DIRECTORIES_MAX = 8;
 const RETRY_MS = 500;
@@ -57,9 +53,10 @@ export class Spool {
   readonly #dirty = new Set<SessionQueue>();
   /** Sessions that go with the next commit. */
   readonly #dropped: SessionQueue[] = [];
-  readonly #open = new OpenMessage();
+  readonly #clients: readonly SpoolClient[];
+  /** Whose intents are applied. */
+  #client: SpoolClient;
   readonly #retainedRecords = new RecordBuffer(1_024);
-  #applied = 0;
   #retryAtMs = -Infinity;
 
   constructor(
@@ -76,6 +73,8 @@ export class Spool {
     this.figures = figures;
     this.events = events;
     this.started = started;
+    this.#clients = Array.from({ length: figures.clients }, () => new SpoolClient());
+    this.#client = this.#clients[0]!;
     this.shared = new SharedMessages(ground);
     this.objects = new Objects(ground);
     this.eraser = new Eraser(this);
@@ -86,9 +85,14 @@ export class Spool {
   /** Sealed deliveries that were finished so far. */
   consumed = 0;
 
-  /** Intents applied so far. */
-  get applied(): number {
-    return this.#applied;
+  /** Intents of a client that were applied so far. */
+  appliedOf(client: number): number {
+    return this.#clients[client]!.applied;
+  }
+
+  /** The intents that follow are this client's; those of the one before have been settled. */
+  turnTo(client: number): void {
+    this.#client = this.#clients[client]!;
   }
 
   held(): Held {
@@ -172,22 +176,21 @@ export class Spool {
     expiresAtMs: number,
   ): void {
     this.#begin();
-    const open = this.#open;
+    const { open } = this.#client;
     open.begin(bytes, from, topicBytes, propertyBytes, payloadBytes);
-    open.sinceMs = this.clock.wallMs();
-    open.untilMs = Math.min(expiresAtMs, open.sinceMs + this.settings.retentionMs);
-    open.expires = expiresAtMs !== Infinity;
+    open.keepUntil(this.clock.wallMs(), expiresAtMs, this.settings.retentionMs);
   }
 
-  /** Owes the message put last to a session, also when another intent has come between: it goes on with a copy of its own then. */
+  /** Owes the client's last message to a session, also when another intent has come between: it goes on with a copy of its own then. */
   addDelivery(session: number, position: number, bits: number, ids: Uint8Array): void {
-    this.#applied++;
-    this.#open.additions.push({ session, position, bits, ids });
+    const client = this.#client;
+    client.applied++;
+    client.open.additions.push({ session, position, bits, ids });
   }
 
   /** Books the message under way: alone in the queue of the one session that waits for it, or shared. */
   settle(): void {
-    const open = this.#open;
+    const { open } = this.#client;
     const { additions } = open;
     if (additions.length === 0) return;
     const live = additions.length === 1 ? additions : additions.filter(({ session }) => this.queues.has(session));
@@ -210,7 +213,7 @@ export class Spool {
   /** Ends what was borrowed. */
   keepContent(): void {
     this.settle();
-    this.#open.keep();
+    this.#client.open.keep();
   }
 
   markReceived(session: number, position: number): void {
@@ -451,8 +454,9 @@ export class Spool {
   }
 
   #begin(): void {
-    this.#applied++;
-    if (this.#open.additions.length > 0) this.settle();
+    const client = this.#client;
+    client.applied++;
+    if (client.open.additions.length > 0) this.settle();
   }
 
   #placed(queue: SessionQueue, offset: number): void {
@@ -578,7 +582,7 @@ export class Spool {
     figures.set(Figure.RETAINED, held.retained);
     figures.set(Figure.RETAINED_BYTES, held.retainedBytes);
     this.countKeys();
-    figures.durable = this.#applied;
+    for (const [client, { applied }] of this.#clients.entries()) figures.setDurable(client, applied);
   }
 
   countKeys(): void {

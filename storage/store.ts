@@ -5,7 +5,11 @@
 // it are durable, and never waits otherwise. Nothing here throws: a store that cannot take an intent says so by a fault
 // (QUOTA_EXCEEDED for a full one), and has then not taken it.
 //
-// Sessions are numbers that the engine gives, and never twice while a store is open; deliveries are (session, position), positions grow by one. A message
+// One store may have several clients (threads of the engine), each with a Store of its own: its own intents, numbers and watermark. What
+// one client put is owed by that client's `addDelivery` alone. A session is used by one client at a time: to hand it on, the one stops, waits until
+// its `written` has reached its `sequence`, and only then tells the other, which begins with `putSession`.
+//
+// Sessions are numbers that the engine gives, for all clients, and never twice while a store is open; deliveries are (session, position), positions grow by one. A message
 // is put once and referenced by any number of deliveries; it is dropped with its last reference.
 import type { MessageView } from '../protocol/publish.ts';
 
@@ -37,11 +41,14 @@ export interface StoreListener {
   taken(): void;
   /** `durable` moved on, or the store has room again. */
   durable(): void;
-  /** A delivery ended without an acknowledgement; `bytes` of topic, properties and payload went with it. */
+  /**
+   * A delivery ended without an acknowledgement; `bytes` of topic, properties and payload went with it. Told to the client whose `putSession`
+   * came last (client 0 after a start): one that has handed the session on may still hear of it, and passes that on.
+   */
   gone(session: number, position: number, bytes: number, reason: GoneReason): void;
-  /** A retained message was let go because its time was up. */
+  /** A retained message was let go because its time was up; told to client 0, which alone puts them. */
   retainedGone(number: number): void;
-  /** Something an operator must know, in words without personal data. */
+  /** Something an operator must know, in words without personal data; told to client 0. */
   trouble(message: string): void;
 }
 
@@ -75,8 +82,12 @@ export interface StoreInventory {
 export interface Store {
   /** Number of the last intent taken. */
   readonly sequence: number;
-  /** Number of the last intent that would survive a crash. */
+  /** Number of the last intent that would survive a crash; of the last one taken where the operator wants no waiting for that. */
   readonly durable: number;
+  /** Number of the last intent that would survive a crash, in any case: what comes after it, from any client, comes after it in the store too. */
+  readonly written: number;
+  /** Whether sessions of other clients of the same store can be used by their number from here. */
+  readonly isShared: boolean;
   /** Whether the store is far behind its intents: publishers that feed it should not be read from until `durable` is told. */
   readonly isBehind: boolean;
   /** Whether messages would be refused now: the store is full, has failed, or is hopelessly behind. */
@@ -112,12 +123,15 @@ export interface Store {
 
   /** Gives up to `limit` deliveries of a session from a position on to `sink`, inside the call or later. */
   read(session: number, from: number, limit: number, sink: DeliverySink): void;
-  /** Gives what the store holds: sessions first, each before what belongs to it. Once, before anything else. */
+  /** Gives what the store holds: sessions first, each before what belongs to it. Once, before anything else; asked by client 0. */
   recover(visitor: RecoveryVisitor): Promise<void>;
   held(): Held;
   inventory(): Promise<StoreInventory>;
   /** Lets go of what expires by `wallMs`; called about once a second. A store with a clock of its own need not listen. */
   expire(wallMs: number): void;
-  /** Makes everything durable and lets go of the files. */
+  /**
+   * Makes everything durable and lets go of the files. A client other than client 0 only leaves: resolves when all that it has sent is durable, or the
+   * disk does not take it. Client 0 closes last.
+   */
   close(): Promise<void>;
 }

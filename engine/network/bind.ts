@@ -1,5 +1,15 @@
 // Binding a port, and what to say when that fails.
-import { createServer, type Server } from 'node:net';
+import { createServer, type ListenOptions, type Server } from 'node:net';
+import type { HandOut } from './hand-out.ts';
+
+/** Which of the shards that listen on the same port this is. */
+export interface ShardPlace {
+  /** 0 is opened first, and the others take its port. */
+  readonly index: number;
+  readonly count: number;
+  /** Its part in the hand-out of TCP connections; null where the kernel spreads them (`needsHandOut`). */
+  readonly handOut: HandOut | null;
+}
 
 export interface BindOptions {
   /** Name of the listener in the configuration. */
@@ -10,6 +20,8 @@ export interface BindOptions {
   readonly port: number;
   /** Connections that the kernel holds before they are accepted. */
   readonly backlog?: number;
+  /** Nobody else listens on the port unless given. */
+  readonly shards?: ShardPlace;
 }
 
 /** The machine does not give the address: names listener and option and says what to do. */
@@ -20,11 +32,27 @@ export class BindError extends Error {}
  * @throws BindError
  */
 export function bind(server: Server, options: BindOptions): Promise<number> {
+  return listen(server, options, { exclusive: true });
+}
+
+/**
+ * Likewise on a port that the other shards have too, by SO_REUSEPORT: the kernel spreads the connections. A port that another
+ * program has is refused although it may have it in the same way.
+ * @throws BindError
+ */
+export async function bindShared(server: Server, options: BindOptions): Promise<number> {
+  // A port that the kernel chooses is nobody else's.
+  if (options.shards?.index === 0 && options.port !== 0) await probe(options);
+  const reusePort: ListenOptions & { readonly reusePort: true } = { exclusive: true, reusePort: true };
+  return listen(server, options, reusePort);
+}
+
+function listen(server: Server, options: BindOptions, how: ListenOptions): Promise<number> {
   const { host, port, backlog } = options;
   return new Promise((resolve, reject) => {
     const onError = (error: NodeJS.ErrnoException) => reject(bindFailure(options, error.code ?? 'unknown'));
     server.once('error', onError);
-    server.listen({ host, port, exclusive: true, ...(backlog === undefined ? {} : { backlog }) }, () => {
+    server.listen({ host, port, ...how, ...(backlog === undefined ? {} : { backlog }) }, () => {
       server.off('error', onError);
       const address = server.address();
       resolve(address !== null && typeof address === 'object' ? address.port : port);
@@ -33,7 +61,7 @@ export function bind(server: Server, options: BindOptions): Promise<number> {
 }
 
 /**
- * Binds with node and lets go again: for a library that says only that binding failed, and does not set SO_REUSEADDR on a port
+ * Binds with node, for itself alone, and lets go again: to find out whether anybody has the port; and for a library that says only that binding failed, and does not set SO_REUSEADDR on a port
  * that it chose itself (so that the port stays taken while an accepted connection lives). Resolves with the port to take.
  */
 export async function probe(options: BindOptions): Promise<number> {

@@ -9,6 +9,7 @@
 // accepted socket is moved to one of ours.
 import { Socket, type SocketConstructorOpts } from 'node:net';
 import { getSystemErrorName } from 'node:util';
+import { type Owner, streamWrap, type WriteRequest } from './node-handles.ts';
 
 /** Four times what libuv asks for: a message of 64 KiB mostly lies whole in one read, and is not put together from two. */
 const READ_BYTES = 262_144;
@@ -24,14 +25,14 @@ export interface RequestOwner {
 }
 
 /** One write that the kernel has not taken whole at once. */
-interface WriteRequest {
-  oncomplete: (this: WriteRequest, status: number) => void;
+interface ChunkRequest extends WriteRequest {
+  oncomplete: (this: ChunkRequest, status: number) => void;
   /** What is being written: referenced here until it is. */
   chunks: readonly Uint8Array[];
   owner: RequestOwner;
 }
 
-function completed(this: WriteRequest, status: number): void {
+function completed(this: ChunkRequest, status: number): void {
   this.owner.completed(this.chunks, status);
 }
 
@@ -47,29 +48,17 @@ export const Written = {
 interface Handle {
   useUserBuffer(memory: Uint8Array): void;
   onread(memory?: ArrayBuffer): unknown;
-  writeBuffer(request: WriteRequest, chunk: Uint8Array): number;
-  writev(request: WriteRequest, chunks: readonly Uint8Array[], allBuffers: true): number;
+  writeBuffer(request: ChunkRequest, chunk: Uint8Array): number;
+  writev(request: ChunkRequest, chunks: readonly Uint8Array[], allBuffers: true): number;
 }
 
-interface Owner {
-  _handle?: Handle | null;
-}
-
-/** node's `stream_wrap`: `streamBaseState` tells how the last read or write went. */
-interface StreamWrap {
-  readonly WriteWrap: new () => WriteRequest;
-  readonly streamBaseState: Int32Array;
-  readonly kReadBytesOrError: number;
-  readonly kLastWriteWasAsync: number;
-}
-
-const wrap = streamWrap();
+const wrap = streamWrap<ChunkRequest>();
 const state = wrap?.streamBaseState ?? new Int32Array(0);
 const READ_BYTES_OR_ERROR = wrap?.kReadBytesOrError ?? 0;
 const LAST_WRITE_WAS_ASYNC = wrap?.kLastWriteWasAsync ?? 0;
 
 /** For the next write of any connection: one that the kernel takes at once leaves it as it is. */
-let spare: WriteRequest | null = wrap === null ? null : new wrap.WriteWrap();
+let spare: ChunkRequest | null = wrap === null ? null : new wrap.WriteWrap();
 
 /** Who gets what is read: bytes [0, `to`) of `chunk`, valid for the call. An object rather than a function: with a thousand connections each one on the way is a cache miss. */
 export interface RawReader {
@@ -97,7 +86,7 @@ export class RawSocket {
   static accepted(socket: Socket, reader: RawReader): RawSocket | null {
     const handle = usableHandle(socket);
     if (handle === null) return null;
-    (socket as unknown as Owner)._handle = null;
+    (socket as unknown as Owner<Handle>)._handle = null;
     const options = { handle, allowHalfOpen: false, onread };
     return new RawSocket(new Socket(options as SocketConstructorOpts), handle, buffer, reader);
   }
@@ -144,23 +133,8 @@ function underWay(chunks: readonly Uint8Array[], owner: RequestOwner): number {
 
 /** Null where node has no such thing. */
 function usableHandle(socket: Socket): Handle | null {
-  const handle = (socket as unknown as Owner)._handle;
+  const handle = (socket as unknown as Owner<Handle>)._handle;
   if (wrap === null || handle == null) return null;
   const { useUserBuffer, writeBuffer, writev, onread: read } = handle;
   return [useUserBuffer, writeBuffer, writev, read].every((method) => typeof method === 'function') ? handle : null;
-}
-
-function streamWrap(): StreamWrap | null {
-  try {
-    const { binding } = process as unknown as { binding(name: string): Partial<StreamWrap> };
-    const found = binding('stream_wrap');
-    const isWhole =
-      typeof found.WriteWrap === 'function' &&
-      found.streamBaseState instanceof Int32Array &&
-      typeof found.kReadBytesOrError === 'number' &&
-      typeof found.kLastWriteWasAsync === 'number';
-    return isWhole ? (found as StreamWrap) : null;
-  } catch {
-    return null;
-  }
 }

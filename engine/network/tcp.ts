@@ -1,11 +1,13 @@
 // The listener for MQTT over TCP and over TLS. A socket passes up to three gates before it becomes a link: the handshake
 // throttle, the PROXY header, the TLS handshake.
-import { createServer, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import type { Clock } from '../clock.ts';
 import { type Accept, type Listener, type Peer, TransportKind } from '../link.ts';
 import { addressList, plainAddress } from './address.ts';
-import { type BindOptions, bind } from './bind.ts';
+import { type BindOptions, bind, bindShared } from './bind.ts';
 import { readTlsMaterial, type TlsOptions } from './certificate.ts';
+import { type HandOut, needsHandOut } from './hand-out.ts';
+import { socketOn, takeHandle } from './node-handles.ts';
 import { readProxyHeader } from './proxied.ts';
 import type { Origin } from './proxy-protocol.ts';
 import { StreamLink } from './stream-link.ts';
@@ -112,24 +114,76 @@ export async function listenTcp(options: TcpOptions): Promise<Listener> {
     else link.attach(sink);
   }
 
-  // A plain connection is not read from before it is a link.
-  const server = createServer({ noDelay: true, allowHalfOpen: false, pauseOnConnect: isPlain }, arrive);
-  const port = await bind(server, options);
-  // A failed accept (out of file descriptors) costs that connection only.
-  server.on('error', () => {});
+  const door = await openDoor(options, isPlain ? 'paused' : 'started', arrive);
 
   return {
     name,
     transport,
-    port,
+    port: door.port,
     close() {
       accepting = false;
-      // The port is given back at once; the server's own callback would wait for the last connection.
-      server.close();
+      door.close();
       return new Promise((resolve) => clock.endOfTurn(resolve));
     },
     destroy() {
       for (const socket of arriving) socket.destroy();
     },
   };
+}
+
+/** Where connections come in. */
+interface Door {
+  readonly port: number;
+  close(): void;
+}
+
+/** A plain connection is not read from before it is a link (`paused`). @throws BindError */
+async function openDoor(options: TcpOptions, reading: 'paused' | 'started', arrive: (socket: Socket) => void): Promise<Door> {
+  const { name, shards } = options;
+  if (shards === undefined || shards.count === 1) {
+    const server = createServer({ ...SERVER, pauseOnConnect: reading === 'paused' }, arrive);
+    return doorOf(server, await bind(server, options));
+  }
+  if (shards.handOut !== null) return openHandOutDoor(options, shards.handOut, reading, arrive);
+  if (needsHandOut()) throw new Error(`listener "${name}": several shards need a hand-out here`);
+  const server = createServer({ ...SERVER, pauseOnConnect: reading === 'paused' }, arrive);
+  return doorOf(server, await bindShared(server, options));
+}
+
+/** Shard 0 listens for all; the others get what it hands to them. Here each connection moves to a socket of the shard that serves it. */
+async function openHandOutDoor(
+  options: TcpOptions,
+  handOut: HandOut,
+  reading: 'paused' | 'started',
+  arrive: (socket: Socket) => void,
+): Promise<Door> {
+  const { name } = options;
+  const leave = handOut.receive(name, (handle) => arrive(socketOn(handle, reading)));
+  if (handOut.kind === 'receiver') return { port: options.port, close: leave };
+  const server = createServer({ ...SERVER, pauseOnConnect: true }, (socket) => {
+    const handle = takeHandle(socket);
+    if (handle !== null) handOut.give(name, handle);
+  });
+  try {
+    const door = doorOf(server, await bind(server, options));
+    return {
+      port: door.port,
+      close() {
+        door.close();
+        leave();
+      },
+    };
+  } catch (error) {
+    leave();
+    throw error;
+  }
+}
+
+const SERVER = { noDelay: true, allowHalfOpen: false };
+
+function doorOf(server: Server, port: number): Door {
+  // A failed accept (out of file descriptors) costs that connection only.
+  server.on('error', () => {});
+  // The port is given back at once; the server's own callback would wait for the last connection.
+  return { port, close: () => void server.close() };
 }

@@ -44,6 +44,8 @@ export interface WebSocketOptions extends Omit<BindOptions, 'backlog'> {
 const DEFAULT_PATH = '/mqtt';
 const RETRY_AFTER_S = '1';
 const CLOSED_WITHOUT_FRAME = 1_006;
+/** No option: uSockets sets SO_REUSEPORT, and the kernel spreads the connections over the shards. */
+const LISTEN_SHARED = 0;
 /** Above every mark of the engine, because uWebSockets drops without a word what is above this one. */
 const BACKPRESSURE_BYTES_MAX = 0x7fff_ffff;
 
@@ -114,9 +116,11 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<Listen
     };
   }
 
-  const port = await probe(options);
+  const { index, count } = options.shards ?? { index: 0, count: 1 };
+  // The first shard takes a port that nobody has, and the others join it there.
+  const port = index === 0 ? await probe(options) : options.port;
   let listening: us_listen_socket | false = false;
-  app.listen(host, port, LIBUS_LISTEN_EXCLUSIVE_PORT, (socket) => {
+  app.listen(host, port, count === 1 ? LIBUS_LISTEN_EXCLUSIVE_PORT : LISTEN_SHARED, (socket) => {
     listening = socket;
   });
   if (listening === false) throw bindFailure({ name, host, port }, 'EADDRINUSE');

@@ -1,13 +1,14 @@
 // From a configuration to a store that runs on a thread of its own: locks the data directory, finds the master key, starts the thread and
 // waits until it is open.
-import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
-import { allocateDoorbell, Doorbell } from '../../storage/doorbell.ts';
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { allocateDoorbell } from '../../storage/doorbell.ts';
 import { allocateFigures, Figures } from '../../storage/figures.ts';
-import { allocateRing, RingConsumer, RingProducer } from '../../storage/ring.ts';
-import { SpoolStore } from '../../storage/spool-store.ts';
+import { allocateRing } from '../../storage/ring.ts';
+import type { SpoolStore } from '../../storage/spool-store.ts';
 import { FolderBusyError, type FolderLock, lockFolder } from './folder-lock.ts';
+import { makeStore, type SpoolEnd } from './join.ts';
 import { findMasterKey, type MasterKeySource } from './master-key.ts';
-import type { SpoolThreadAnswer, SpoolThreadData } from './thread.ts';
+import type { SpoolThreadAnswer, SpoolThreadClient, SpoolThreadData } from './thread.ts';
 
 export interface SpoolOptions {
   readonly folder: string;
@@ -17,11 +18,22 @@ export interface SpoolOptions {
   readonly diskFloorBytes: number;
   readonly commitWindowMs: number;
   readonly relaxed: boolean;
+  /** Threads of the engine that use the spool; default 1. */
+  readonly clients?: number;
+}
+
+/** What another thread of the engine joins the spool with: `new Worker(…, { workerData: { end: data }, transferList: transfer })`. */
+export interface PostedEnd {
+  readonly data: SpoolEnd;
+  readonly transfer: readonly MessagePort[];
 }
 
 /** A spool that runs. */
 export interface RunningSpool {
+  /** The store of client 0: it alone recovers, takes the inventory, keeps retained messages, and closes the spool, last. */
   readonly store: SpoolStore;
+  /** Of clients 1 and up, in order: each for one call of `joinSpool`. */
+  readonly ends: readonly PostedEnd[];
   readonly figures: Figures;
   readonly hasMasterKey: boolean;
   /** Rejects when the thread has died on its own: nothing is durable any more, and the process should end. */
@@ -32,8 +44,12 @@ export interface RunningSpool {
   unlock(): Promise<void>;
 }
 
-const INTENT_RING_BYTES = 33_554_432;
-const REPORT_RING_BYTES = 8_388_608;
+/** Of all clients together, as far as each has the least that it needs. A ring's memory is used as it is first written to. */
+const INTENT_BYTES = 33_554_432;
+const REPORT_BYTES = 8_388_608;
+/** Room for what may be in a ring (LARGE_BYTES) beside what is kept free. */
+const INTENT_BYTES_MIN = 8_388_608;
+const REPORT_BYTES_MIN = 4_194_304;
 
 /** @throws Error in one line that names the directory or the key and says what to do */
 export async function openSpool(options: SpoolOptions): Promise<RunningSpool> {
@@ -48,16 +64,9 @@ export async function openSpool(options: SpoolOptions): Promise<RunningSpool> {
 }
 
 async function start(options: SpoolOptions, master: Uint8Array | null, lock: FolderLock): Promise<RunningSpool> {
-  const { port1: largePort, port2: threadLargePort } = new MessageChannel();
-  const shared = {
-    intents: allocateRing(INTENT_RING_BYTES),
-    reports: allocateRing(REPORT_RING_BYTES),
-    figures: allocateFigures(),
-    threadBell: allocateDoorbell(),
-    engineBell: allocateDoorbell(),
-    room: new SharedArrayBuffer(4),
-  };
-  const { folder, retentionMs, eraseWithinMs, diskFloorBytes, commitWindowMs, relaxed } = options;
+  const figures = allocateFigures(options.clients ?? 1);
+  const pairs = makePairs(options, figures);
+  const { folder, retentionMs, eraseWithinMs, diskFloorBytes, commitWindowMs } = options;
   const data: SpoolThreadData = {
     folder,
     master,
@@ -65,10 +74,12 @@ async function start(options: SpoolOptions, master: Uint8Array | null, lock: Fol
     eraseWithinMs,
     diskFloorBytes,
     commitWindowMs,
-    ...shared,
-    largePort: threadLargePort,
+    figures,
+    threadBell: pairs[0]!.end.threadBell,
+    clients: pairs.map(({ thread }) => thread),
   };
-  const worker = new Worker(threadFile(), { workerData: data, transferList: [threadLargePort], name: 'storage' });
+  const transferList = data.clients.map(({ largePort }) => largePort);
+  const worker = new Worker(threadFile(), { workerData: data, transferList, name: 'storage' });
   const answer = await new Promise<SpoolThreadAnswer>((resolve, reject) => {
     worker.once('message', resolve);
     worker.once('error', reject);
@@ -91,35 +102,47 @@ async function start(options: SpoolOptions, master: Uint8Array | null, lock: Fol
     });
   });
   died.catch(() => {}); // whoever waits for it is told
-  const room = new Int32Array(shared.room);
-  const figures = new Figures(shared.figures);
   let closing = false;
-  const store = new SpoolStore(
-    {
-      intents: new RingProducer(shared.intents),
-      reports: new RingConsumer(shared.reports),
-      figures,
-      threadBell: new Doorbell(shared.threadBell),
-      engineBell: new Doorbell(shared.engineBell),
-      sendLarge: (bytes) => largePort.postMessage(bytes),
-      receiveLarge: () => (receiveMessageOnPort(largePort)?.message as Uint8Array | undefined) ?? null,
-      waitForRoom: (timeoutMs) => void Atomics.wait(room, 0, Atomics.load(room, 0), timeoutMs),
-      ended: async () => {
-        closing = true;
-        await ended;
-        largePort.close();
-      },
-    },
-    { relaxed },
-  );
+  const [first, ...others] = pairs.map(({ end }) => end);
+  const store = makeStore(first!, () => {
+    closing = true;
+    return ended;
+  });
   return {
     store,
-    figures,
+    ends: others.map((end) => ({ data: end, transfer: [end.largePort] })),
+    figures: new Figures(figures),
     hasMasterKey: master !== null,
     died,
     answer: lock.answer,
     unlock: lock.unlock,
   };
+}
+
+/** The two ends of what each client shares with the thread. */
+function makePairs(
+  { clients = 1, relaxed }: SpoolOptions,
+  figures: SharedArrayBuffer,
+): readonly { readonly end: SpoolEnd; readonly thread: SpoolThreadClient }[] {
+  const threadBell = allocateDoorbell();
+  return Array.from({ length: clients }, (_, client) => {
+    const { port1, port2 } = new MessageChannel();
+    const shared = {
+      intents: allocateRing(shareOf(INTENT_BYTES, clients, INTENT_BYTES_MIN)),
+      reports: allocateRing(shareOf(REPORT_BYTES, clients, REPORT_BYTES_MIN)),
+      engineBell: allocateDoorbell(),
+      room: new SharedArrayBuffer(4),
+    };
+    return {
+      end: { client, ...shared, figures, threadBell, largePort: port1, relaxed },
+      thread: { ...shared, largePort: port2 },
+    };
+  });
+}
+
+/** A power of two, so that all together have about `bytes`, and each at least `least`. */
+function shareOf(bytes: number, clients: number, least: number): number {
+  return Math.max(least, bytes / 2 ** Math.ceil(Math.log2(clients)));
 }
 
 /** The thread runs the built file, also when the engine runs from its sources in a test. */

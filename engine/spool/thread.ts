@@ -5,6 +5,7 @@ import { Doorbell, Sleep } from '../../storage/doorbell.ts';
 import { Figures } from '../../storage/figures.ts';
 import { FolderError, openFolder } from '../../storage/folder.ts';
 import { RingConsumer, RingProducer } from '../../storage/ring.ts';
+import type { ServerLink } from '../../storage/served-client.ts';
 import { Spool } from '../../storage/spool.ts';
 import { SpoolServer } from '../../storage/spool-server.ts';
 import { systemClock } from '../clock.ts';
@@ -18,10 +19,15 @@ export interface SpoolThreadData {
   readonly eraseWithinMs: number;
   readonly diskFloorBytes: number;
   readonly commitWindowMs: number;
-  readonly intents: SharedArrayBuffer;
-  readonly reports: SharedArrayBuffer;
   readonly figures: SharedArrayBuffer;
   readonly threadBell: SharedArrayBuffer;
+  readonly clients: readonly SpoolThreadClient[];
+}
+
+/** What the thread shares with one client. */
+export interface SpoolThreadClient {
+  readonly intents: SharedArrayBuffer;
+  readonly reports: SharedArrayBuffer;
   readonly engineBell: SharedArrayBuffer;
   /** Counts up when room was made among the intents. */
   readonly room: SharedArrayBuffer;
@@ -34,26 +40,9 @@ export type SpoolThreadAnswer = { readonly open: true } | { readonly open: false
 const PAUSE_MS = 1;
 
 function run(data: SpoolThreadData): void {
-  const { largePort } = data;
-  const room = new Int32Array(data.room);
-  const pauses = new Int32Array(new SharedArrayBuffer(4));
   const figures = new Figures(data.figures);
   const bell = new Doorbell(data.threadBell);
-  const server = new SpoolServer(
-    {
-      intents: new RingConsumer(data.intents),
-      reports: new RingProducer(data.reports),
-      engineBell: new Doorbell(data.engineBell),
-      sendLarge: (bytes) => largePort.postMessage(bytes),
-      receiveLarge: () => (receiveMessageOnPort(largePort)?.message as Uint8Array | undefined) ?? null,
-      roomMade: () => {
-        Atomics.add(room, 0, 1);
-        Atomics.notify(room, 0);
-      },
-      pause: () => void Atomics.wait(pauses, 0, 0, PAUSE_MS),
-    },
-    { commitWindowMs: data.commitWindowMs },
-  );
+  const server = new SpoolServer(data.clients.map(linkOf), { commitWindowMs: data.commitWindowMs });
   const random = (bytes: number) => systemRandom.bytes(bytes);
   const { ground, started } = openFolder(data.folder, data.master, random);
   const settings = { retentionMs: data.retentionMs, eraseWithinMs: data.eraseWithinMs, diskFloorBytes: data.diskFloorBytes };
@@ -66,7 +55,24 @@ function run(data: SpoolThreadData): void {
   }
   ground.disk.close();
   ground.vault.close();
-  largePort.close();
+  for (const { largePort } of data.clients) largePort.close();
+}
+
+function linkOf({ intents, reports, engineBell, largePort, ...shared }: SpoolThreadClient): ServerLink {
+  const room = new Int32Array(shared.room);
+  const pauses = new Int32Array(new SharedArrayBuffer(4));
+  return {
+    intents: new RingConsumer(intents),
+    reports: new RingProducer(reports),
+    engineBell: new Doorbell(engineBell),
+    sendLarge: (bytes) => largePort.postMessage(bytes),
+    receiveLarge: () => (receiveMessageOnPort(largePort)?.message as Uint8Array | undefined) ?? null,
+    roomMade: () => {
+      Atomics.add(room, 0, 1);
+      Atomics.notify(room, 0);
+    },
+    pause: () => void Atomics.wait(pauses, 0, 0, PAUSE_MS),
+  };
 }
 
 function say(answer: SpoolThreadAnswer): void {

@@ -36,7 +36,7 @@ describe('a disk without room', () => {
       empty(history);
       recoverRoom(history);
       expect(history.figures.state).toBe(SpoolState.GOOD);
-      expect(history.figures.durable).toBe(history.spool.applied);
+      expect(history.figures.durableOf(0)).toBe(history.spool.appliedOf(0));
       history.checkReads();
       history.checkErased();
       history.crash();
@@ -51,14 +51,14 @@ describe('a disk without room', () => {
       live(history, [...INTENTS, ...TRIES], 20);
       expect(history.commit()).toBe(true);
       fillAtRandom(history, 1);
-      const { durable } = history.figures;
+      const durable = history.figures.durableOf(0);
       live(history, [...INTENTS, ...READS, ...TRIES], 30);
       history.putSession(90, 'one more');
       expect(history.commit()).toBe(false);
       expect(history.figures.state).toBe(SpoolState.FULL);
       // Batches that left nothing to write were durable without the disk.
       expect(history.durable.sessions.has(90)).toBe(false);
-      expect(history.figures.durable).toBeGreaterThanOrEqual(durable);
+      expect(history.figures.durableOf(0)).toBeGreaterThanOrEqual(durable);
       expect(history.troubles).toEqual([expect.stringMatching(FULL_TROUBLE)]);
       empty(history);
       recoverRoom(history);
@@ -169,7 +169,7 @@ describe('a disk that fails', () => {
       }
       expect(history.figures.state).toBe(SpoolState.BROKEN);
       expect(history.troubles.at(-1)).toMatch(BROKEN_TROUBLE);
-      const { durable } = history.figures;
+      const durable = history.figures.durableOf(0);
       const { length } = history.troubles;
       const { steps } = history.disk;
       live(history, [...INTENTS, ...READS, ...TIME, ...TRIES], 15);
@@ -177,7 +177,7 @@ describe('a disk that fails', () => {
       expect(history.commit()).toBe(false);
       history.erase();
       expect(history.spool.eraser.dueInMs()).toBe(Infinity);
-      expect(history.figures.durable).toBe(durable);
+      expect(history.figures.durableOf(0)).toBe(durable);
       expect(history.troubles).toHaveLength(length);
       expect(history.disk.steps, 'nothing is tried on a disk that cannot be trusted').toBe(steps);
       history.crash();

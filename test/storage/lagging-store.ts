@@ -33,6 +33,7 @@ export class LaggingStore implements Store {
   sequence = 0;
   durable = 0;
   readonly isRefusing = false;
+  readonly isShared = false;
   /** Sequence number of the last delivery to a session of a message with a payload: see `owedSequence`. */
   readonly #owed = new Map<string, number>();
   readonly #options: LaggingOptions;
@@ -67,6 +68,10 @@ export class LaggingStore implements Store {
 
   get isBehind(): boolean {
     return this.sequence - this.durable > (this.#options.behindAbove ?? Infinity);
+  }
+
+  get written(): number {
+    return this.durable;
   }
 
   /** Number of the intent that owed a message with this payload to a session, the last time; 0 for none. */

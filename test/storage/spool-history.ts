@@ -247,7 +247,7 @@ export class SpoolHistory<SomeDisk extends Disk = MemoryDisk> {
       this.#failed = true;
       this.doubtful.push(this.oracle.clone());
     }
-    if (!this.#changed || this.spool.hasChanges || this.figures.durable !== this.spool.applied) return;
+    if (!this.#changed || this.spool.hasChanges || this.figures.durableOf(0) !== this.spool.appliedOf(0)) return;
     this.durable = this.oracle.clone();
     this.doubtful.length = 0;
     this.#changed = false;
