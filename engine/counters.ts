@@ -49,7 +49,7 @@ export class Counters {
     [DropReason.SLOW_SHARD]: 0,
   };
 
-  /** Writes all counters into [at, …) of a row that other shards read, in an order of their own (`addFrom`). */
+  /** Writes all counters into [at, …) of a row that other shards read, for `from`. */
   copyTo(row: Float64Array, at: number): void {
     let to = at;
     for (let i = 0; i < names.length; i++) row[to++] = this[names[i]!];
@@ -63,6 +63,11 @@ export class Counters {
     for (const name of names) counters[name] = row[from++]!;
     for (const reason of reasons) counters.dropped[reason] = row[from++]!;
     return counters;
+  }
+
+  /** Place of a counter in a row, from where the counters begin. */
+  static indexOf(name: (typeof names)[number]): number {
+    return names.indexOf(name);
   }
 
   get droppedTotal(): number {

@@ -1,56 +1,46 @@
 // The composition root and the library's one public entry: a configuration in, a running broker out.
 import { existsSync, readFileSync } from 'node:fs';
-import { Reason } from '../protocol/packet.ts';
 import type { Figures } from '../storage/figures.ts';
 import { MemoryStore } from '../storage/memory.ts';
 import type { Store } from '../storage/store.ts';
-import { type Inventory, takeInventory } from './administration/inventory.ts';
+import { type Inventory, sumInventory, takeHeld } from './administration/inventory.ts';
 import { publishSys } from './administration/sys.ts';
 import { type Clock, systemClock } from './clock.ts';
-import { type Config, type ListenerConfig, loadConfig } from './config/load.ts';
-import { Counters } from './counters.ts';
-import type { Authenticator, ExchangeMethods, Rights } from './gate.ts';
-import type { Accept, Listener } from './link.ts';
+import { type Config, loadConfig } from './config/load.ts';
 import { type Log, silentLog } from './log.ts';
-import type { TlsOptions } from './network/certificate.ts';
-import { listenTcp } from './network/tcp.ts';
+import { Gauge } from './peers/gauges.ts';
 import { type Random, systemRandom } from './random.ts';
-import { endConnection } from './routing/close.ts';
 import { recover } from './routing/recover.ts';
-import { Shard } from './routing/shard.ts';
-import { acceptLink } from './routing/sink.ts';
-import { storeListener } from './routing/stored.ts';
-import { loadAclFile } from './security/acl.ts';
-import { createAuthenticator } from './security/authenticator.ts';
-import { loadPasswordFile } from './security/password-file.ts';
+import type { Crew } from './shards/crew.ts';
+import { type Gate, gatekeeperOf } from './shards/gatekeeper.ts';
+import { Host } from './shards/host.ts';
 import { askOwner } from './spool/folder-lock.ts';
 import type { MasterKeySource } from './spool/master-key.ts';
 import type { RunningSpool } from './spool/open.ts';
-import { Timer } from './timers.ts';
 
 export type { Inventory } from './administration/inventory.ts';
 export { type Config, ConfigError, type ListenerConfig, loadConfig } from './config/load.ts';
 export type { Authenticator, AuthOutcome, Credentials, Exchange, ExchangeMethods, ExchangeOutcome, Rights } from './gate.ts';
 export { createLog, type Log } from './log.ts';
+export { type Gate, loadSecurity } from './shards/gatekeeper.ts';
 
-/** How `createBroker` may be told what to do. Everything has a default; ports default to free ones. */
-export interface BrokerOptions {
+/**
+ * How `createBroker` may be told what to do. Everything has a default; ports default to free ones. With `server.threads` above 1 each shard has a thread of its own, which no object
+ * can be given: `gate` then names a module, and `authenticator`, `rights`, `exchanges`, `store`, `clock` and `random` are refused.
+ */
+export interface BrokerOptions extends Gate {
   /** A finished configuration; `set` is ignored then. */
   readonly config?: Config;
   /** Options as `lethe serve --set` takes them: `limits.packet_bytes_max=1MiB`, `listener.tcp.port=1883`. */
   readonly set?: readonly string[];
   readonly log?: Log;
-  /** Replaces the password file and the anonymous policy of the configuration. */
-  readonly authenticator?: Authenticator;
-  /** Replaces the ACL file of the configuration. */
-  readonly rights?: Rights;
-  /** Methods of enhanced authentication (MQTT 5.0 §4.12). */
-  readonly exchanges?: ExchangeMethods;
+  /** URL or absolute path of a module that exports `authenticator`, `rights` or `exchanges`: each shard loads it. */
+  readonly gate?: string | URL;
   /** Holds what outlives a connection; a store that is handed to a second broker gives it the sessions of the first. */
   readonly store?: Store;
   readonly clock?: Clock;
   readonly random?: Random;
-  /** The storage thread has died: the broker cannot go on. By default it stops. */
+  /** The storage thread or a shard has died: the broker cannot go on. By default it stops. */
   readonly onFatal?: (error: Error) => void;
 }
 
@@ -88,89 +78,118 @@ export const version: string = readVersion();
  */
 export async function createBroker(options: BrokerOptions = {}): Promise<Broker> {
   const config = options.config ?? loadConfig({ set: ['listener.tcp.port=0', 'listener.ws.port=0', ...(options.set ?? [])] });
+  const { threads } = config.server;
+  if (threads > 1) refuseObjects(options);
   const log = options.log ?? silentLog;
-  const clock = options.clock ?? systemClock;
-  const random = options.random ?? systemRandom;
-  const { authenticator, rights } = loadSecurity(config, log);
-  const retentionMs = config.spool.maxRetentionS * 1_000;
+  const gatekeeper = gatekeeperOf(config, log, await gateOf(options));
   const spool = options.store === undefined && config.server.dataDir !== '' ? await openSpoolOf(config) : null;
-  const store = options.store ?? spool?.store ?? new MemoryStore(retentionMs);
-  const shard = new Shard({
-    limits: config.limits,
-    offers: config.session,
-    clock,
-    random,
+  const seams = {
+    config,
+    clock: options.clock ?? systemClock,
+    random: options.random ?? systemRandom,
     log,
-    counters: new Counters(),
-    store,
-    authenticator: options.authenticator ?? authenticator,
-    exchanges: options.exchanges ?? null,
-    rights: options.rights ?? rights,
-    overflows: new Map(config.listeners.map(({ name, queueOverflow }) => [name, queueOverflow])),
-  });
-  store.listener = storeListener(shard);
-  store.expire(clock.wallMs()); // sets its clock: what is stored before the first interval is over must have a time too
-  let listeners: readonly Listener[];
+    store: options.store ?? spool?.store ?? new MemoryStore(config.spool.maxRetentionS * 1_000),
+    ...gatekeeper,
+  };
+  // Several shards are loaded only for those who have them.
+  const company =
+    threads === 1 ? null : await (await import('./shards/company.ts')).gather(seams, spool, String(options.gate ?? ''));
+  const host = company?.host ?? new Host(seams);
+  const { shard } = host;
+  let crew: Crew | null = null;
   try {
     await (spool === null ? recover(shard) : Promise.race([recover(shard), spool.died]));
-    listeners = await listenAll(config, clock, (link) => acceptLink(shard, link));
+    crew = company === null ? null : await company.hire();
+    await host.open(company?.place ?? null, null);
+    await crew?.open(portsOf(host), shard.nextStored);
   } catch (error) {
-    shard.timers.stop();
+    await host.endConnections();
+    if (crew !== null) await crew.close().catch(() => {});
+    host.close();
+    await company?.handOut?.close();
     if (options.store === undefined) await closeStore();
     throw error;
   }
+  const inventory = async () => {
+    const others = crew === null ? [] : await crew.inventory();
+    return sumInventory([await takeHeld(shard), ...others], spool?.hasMasterKey ?? false);
+  };
   spool?.answer(async (request) => {
-    if (request === 'inventory') return takeInventory(shard, spool.hasMasterKey);
+    if (request === 'inventory') return inventory();
     return request === 'figures' ? spool.figures.named() : { error: 'unknown request' };
   });
-  spool?.died.catch((error: Error) => {
-    log.error(`the storage thread has died and nothing more can be acknowledged: ${error.message}`);
-    (options.onFatal ?? (() => void stop()))(error);
-  });
-  const stopExpiry = expireEverySecond(shard);
+  const fatal = (what: string) => (error: Error) => {
+    log.error(`${what}: ${error.message}`);
+    (options.onFatal ?? (() => void stopOnce()))(error);
+  };
+  spool?.died.catch(fatal('the storage thread has died and nothing more can be acknowledged'));
+  crew?.died.catch(fatal('the broker cannot go on without all of its shards'));
   const stopSys = config.server.sysIntervalS === 0 ? () => {} : publishSys(shard, version, config.server.sysIntervalS);
 
   let stopped: Promise<void> | null = null;
+  function stopOnce(): Promise<void> {
+    stopped ??= stop();
+    return stopped;
+  }
   async function stop(): Promise<void> {
-    shard.stopping = true;
     stopSys();
-    stopExpiry();
-    const closed = listeners.map((listener) => listener.close());
-    for (const connection of [...shard.connections]) endConnection(shard, connection, Reason.SERVER_SHUTTING_DOWN);
-    await emptied(shard, config.server.stopTimeoutMs);
-    for (const connection of [...shard.connections]) connection.link.destroy();
-    await Promise.all(closed);
-    for (const listener of listeners) listener.destroy();
-    shard.timers.stop();
+    await Promise.all([host.endConnections(), crew?.endConnections().catch(() => {})]);
+    await company?.settle();
+    await crew?.close().catch(() => {});
+    host.close();
+    await company?.handOut?.close();
     await closeStore();
   }
   async function closeStore(): Promise<void> {
-    await store.close();
+    await seams.store.close();
     await spool?.unlock();
   }
 
-  const portOf = (transport: string) => listeners.find((listener) => listener.transport === transport)?.port ?? 0;
+  const portOf = (transport: string) => host.listeners.find((listener) => listener.transport === transport)?.port ?? 0;
   return {
-    ports: new Map(listeners.map(({ name, port }) => [name, port])),
+    ports: portsOf(host),
     tcp: portOf('tcp'),
     ws: portOf('ws'),
     tls: portOf('tls'),
     wss: portOf('wss'),
     insecure: config.listeners.filter(({ insecure }) => insecure).map(({ name }) => name),
     counts: () => ({
-      connections: shard.connections.size,
-      sessions: shard.sessions.count,
+      connections: shard.connections.size + elsewhere(Gauge.CONNECTIONS),
+      sessions: shard.sessions.count + elsewhere(Gauge.SESSIONS),
       subscriptions: shard.trie.subscriptions,
-      queuedMessages: shard.queuedMessages,
+      queuedMessages: shard.queuedMessages + elsewhere(Gauge.QUEUED_MESSAGES),
       retained: shard.retained.count,
     }),
-    inventory: () => takeInventory(shard, spool?.hasMasterKey ?? false),
+    inventory,
     spool: spool === null ? null : { figures: spool.figures, hasMasterKey: spool.hasMasterKey },
-    stop() {
-      stopped ??= stop();
-      return stopped;
-    },
+    stop: stopOnce,
   };
+
+  function elsewhere(gauge: Gauge): number {
+    shard.peers?.gauges.gather();
+    return shard.elsewhere[gauge]!;
+  }
+}
+
+function portsOf({ listeners }: Host): ReadonlyMap<string, number> {
+  return new Map(listeners.map(({ name, port }) => [name, port]));
+}
+
+/** @throws Error that names the option which only a broker of one thread can take */
+function refuseObjects(options: BrokerOptions): void {
+  const given = (['authenticator', 'rights', 'exchanges', 'store', 'clock', 'random'] as const).filter(
+    (name) => options[name] !== undefined,
+  );
+  if (given.length === 0) return;
+  throw new Error(
+    `${given.join(', ')}: an object belongs to one thread; set server.threads to 1, or name a module by "gate" that exports authenticator, rights or exchanges`,
+  );
+}
+
+async function gateOf(options: BrokerOptions): Promise<Gate> {
+  if (options.gate === undefined) return options;
+  const { loadGate } = await import('./shards/gatekeeper.ts');
+  return { ...options, ...(await loadGate(String(options.gate))) };
 }
 
 /** The spool is loaded only for those who have a data directory. */
@@ -185,6 +204,7 @@ async function openSpoolOf(config: Config): Promise<RunningSpool> {
     diskFloorBytes: spool.diskFloorBytes,
     commitWindowMs: spool.commitWindowMs,
     relaxed: spool.durability === 'relaxed',
+    clients: server.threads,
   });
 }
 
@@ -230,92 +250,6 @@ export async function rotateMasterKey(config: Config, next: MasterKeySource): Pr
 function masterKeySource({ spool }: Config): MasterKeySource {
   return { file: spool.keyFile, env: spool.keyEnv, command: spool.keyCommand };
 }
-
-/** Reads the files that decide who may do what. @throws Error in one line with file and line */
-export function loadSecurity(config: Config, log: Log): { authenticator: Authenticator; rights: Rights | null } {
-  const passwordFile = config.auth.passwordFile === '' ? null : loadPasswordFile(config.auth.passwordFile);
-  for (const warning of passwordFile?.warnings ?? []) log.warn(warning);
-  const authenticator = createAuthenticator({
-    passwordFile,
-    listeners: new Map(config.listeners.map((listener) => [listener.name, listener])),
-  });
-  return { authenticator, rights: config.auth.aclFile === '' ? null : loadAclFile(config.auth.aclFile) };
-}
-
-/** Opens every listener, or none: one that fails closes those that are open. */
-async function listenAll(config: Config, clock: Clock, accept: Accept): Promise<Listener[]> {
-  const open: Listener[] = [];
-  try {
-    for (const listener of config.listeners) open.push(await listen(listener, config, clock, accept));
-    return open;
-  } catch (error) {
-    await Promise.all(open.map((listener) => listener.close()));
-    throw error;
-  }
-}
-
-async function listen(listener: ListenerConfig, config: Config, clock: Clock, accept: Accept): Promise<Listener> {
-  const { name, host, port } = listener;
-  const { limits, server } = config;
-  const encrypted = listener.transport === 'tls' || listener.transport === 'wss';
-  const base = {
-    name,
-    host,
-    port,
-    accept,
-    clock,
-    endTimeoutMs: server.stopTimeoutMs,
-    ...(encrypted ? { tls: tlsOptions(listener) } : {}),
-  };
-  if (listener.transport === 'tcp' || listener.transport === 'tls') {
-    const timeoutMs = limits.connectTimeoutMs;
-    const proxyProtocol = { trusted: [...listener.proxyTrusted], timeoutMs };
-    return listenTcp({ ...base, handshakeTimeoutMs: timeoutMs, ...(listener.proxyProtocol ? { proxyProtocol } : {}) });
-  }
-  // uWebSockets is loaded only for those who listen with it.
-  const { listenWebSocket } = await import('./network/websocket.ts');
-  return listenWebSocket({
-    ...base,
-    path: listener.path,
-    origins: listener.origins,
-    compression: listener.compression,
-    payloadBytesMax: limits.packetBytesMax + FRAME_MARGIN_BYTES,
-  });
-}
-
-/** A WebSocket message may carry several packets: the largest one and some small ones. */
-const FRAME_MARGIN_BYTES = 65_536;
-
-function tlsOptions(listener: ListenerConfig): TlsOptions {
-  return {
-    certFile: listener.certFile,
-    keyFile: listener.keyFile,
-    ...(listener.caFile === '' ? {} : { caFile: listener.caFile }),
-    minVersion: listener.tlsMinVersion,
-    clientCertificate: listener.clientCertificate,
-  };
-}
-
-/** Tells the store the time, so that what has expired goes also while nobody asks for it. */
-function expireEverySecond(shard: Shard): () => void {
-  const timer = new Timer(() => {
-    shard.store.expire(shard.clock.wallMs());
-    shard.timers.set(timer, EXPIRY_INTERVAL_MS);
-  });
-  shard.timers.set(timer, 0);
-  return () => shard.timers.cancel(timer);
-}
-
-const EXPIRY_INTERVAL_MS = 1_000;
-
-/** Resolves when the last connection is gone, or after `timeoutMs`. */
-async function emptied(shard: Shard, timeoutMs: number): Promise<void> {
-  const { clock } = shard;
-  const startedMs = clock.monotonicMs();
-  while (shard.connections.size > 0 && clock.monotonicMs() - startedMs < timeoutMs) await clock.sleep(EMPTIED_POLL_MS);
-}
-
-const EMPTIED_POLL_MS = 5;
 
 function readVersion(): string {
   // The sources lie one folder below package.json, the build two.

@@ -55,7 +55,6 @@ export class MemoryStore implements Store {
   readonly isBehind = false;
   readonly isShared = false;
   readonly isRefusing = false;
-  readonly isShared = false;
   readonly #sessions = new Map<number, StoredSession>();
   readonly #messages = new Map<number, StoredMessage>();
   readonly #retained = new Map<number, StoredMessage>();

@@ -92,8 +92,6 @@ export interface Store {
   readonly isBehind: boolean;
   /** Whether messages would be refused now: the store is full, has failed, or is hopelessly behind. */
   readonly isRefusing: boolean;
-  /** Whether every shard has an end of the same store: a session that another one has put can be used from here by its number. */
-  readonly isShared: boolean;
   listener: StoreListener | null;
 
   /** Creates or replaces a session's record (opaque bytes, copied). `hasWill`: a will is part of it. */

@@ -80,7 +80,7 @@ export function buildWildcards(): Wildcards {
 
 /** Routes over the trie, with a cache of the default size. */
 export function routesOver(trie: SubscriptionTrie): RouteTable {
-  return new RouteTable(trie, new SessionTable(defaultLimits.sessionsMax), defaultLimits, null);
+  return new RouteTable(trie, new SessionTable(defaultLimits.sessionsMax), defaultLimits, null, null);
 }
 
 /** Finds the route of the tape's next topic. */

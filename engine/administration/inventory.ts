@@ -1,5 +1,5 @@
 // What the broker holds, by class, with the age of the oldest: for the operator who must show it.
-import type { StoreInventory } from '../../storage/store.ts';
+import type { HeldClass, StoreInventory } from '../../storage/store.ts';
 import type { Shard } from '../routing/shard.ts';
 
 /** What the store counts by class, and what sessions are owed of it. */
@@ -12,14 +12,41 @@ export interface Inventory extends StoreInventory {
   readonly hasMasterKey: boolean;
 }
 
-export async function takeInventory(shard: Shard, hasMasterKey: boolean): Promise<Inventory> {
-  const stored = await shard.store.inventory();
+/** What one shard holds, for the inventory of all. */
+export interface HeldByShard {
+  readonly inFlight: number;
+  readonly queuedMessages: number;
+  readonly queuedBytes: number;
+  /** Of a store of its own; null where the first shard's store is everybody's. */
+  readonly stored: StoreInventory | null;
+}
+
+export async function takeHeld(shard: Shard): Promise<HeldByShard> {
+  const { queuedMessages, queuedBytes, store } = shard;
   let inFlight = 0;
   for (const session of shard.sessions) inFlight += session.deliveries.inflight;
+  const isElsewhere = store.isShared && shard.peers !== null && shard.peers.index !== 0;
+  return { inFlight, queuedMessages, queuedBytes, stored: isElsewhere ? null : await store.inventory() };
+}
+
+/** The inventory of a broker from what its shards hold. */
+export function sumInventory(shards: readonly HeldByShard[], hasMasterKey: boolean): Inventory {
+  const stored = shards.flatMap((shard) => (shard.stored === null ? [] : [shard.stored]));
+  const sum = (figure: (shard: HeldByShard) => number) => shards.reduce((total, shard) => total + figure(shard), 0);
+  const classOf = (name: keyof StoreInventory) => stored.map((one) => one[name]).reduce(addClass);
   return {
-    ...stored,
-    queued: { deliveries: shard.queuedMessages, bytes: shard.queuedBytes },
-    inFlight: { deliveries: inFlight },
+    messages: classOf('messages'),
+    retained: classOf('retained'),
+    sessions: classOf('sessions'),
+    wills: classOf('wills'),
+    quarantined: classOf('quarantined'),
+    queued: { deliveries: sum((shard) => shard.queuedMessages), bytes: sum((shard) => shard.queuedBytes) },
+    inFlight: { deliveries: sum((shard) => shard.inFlight) },
     hasMasterKey,
   };
+}
+
+function addClass(a: HeldClass, b: HeldClass): HeldClass {
+  const ages = [a.oldestMs, b.oldestMs].filter((age) => age !== null);
+  return { count: a.count + b.count, bytes: a.bytes + b.bytes, oldestMs: ages.length === 0 ? null : Math.min(...ages) };
 }

@@ -1,7 +1,8 @@
 // $SYS: the broker's figures as retained messages, under Mosquitto's names so that existing dashboards work. Cold: made from counters
 // once in an interval. Names that Lethe adds stand under $SYS/broker/lethe/.
 import { MessageView } from '../../protocol/publish.ts';
-import { DropReason } from '../counters.ts';
+import { Counters, DropReason } from '../counters.ts';
+import { Gauge } from '../peers/gauges.ts';
 import { deliverMessage } from '../routing/deliver.ts';
 import { Retention, retainMessage } from '../routing/retain.ts';
 import type { Shard } from '../routing/shard.ts';
@@ -19,7 +20,8 @@ interface Load {
 
 /** Publishes the figures every `intervalS` seconds until the returned function is called. */
 export function publishSys(shard: Shard, version: string, intervalS: number): () => void {
-  const { clock, counters } = shard;
+  const { clock } = shard;
+  let counters = totals(shard);
   const startedMs = clock.monotonicMs();
   const loads: Load[] = [
     load('messages/received', () => counters.packetsReceived),
@@ -35,11 +37,13 @@ export function publishSys(shard: Shard, version: string, intervalS: number): ()
   let heapMaximum = 0;
   say(shard, '$SYS/broker/version', `lethe version ${version}`);
   const timer = new Timer(() => {
+    counters = totals(shard);
     const heap = process.memoryUsage().heapUsed;
     heapMaximum = Math.max(heapMaximum, heap);
     say(shard, '$SYS/broker/heap/current', String(heap));
     say(shard, '$SYS/broker/heap/maximum', String(heapMaximum));
-    for (const [topic, value] of figures(shard, Math.floor((clock.monotonicMs() - startedMs) / 1_000))) say(shard, topic, value);
+    for (const [topic, value] of figures(shard, counters, Math.floor((clock.monotonicMs() - startedMs) / 1_000)))
+      say(shard, topic, value);
     for (const own of loads) sayLoad(shard, own, intervalS);
     shard.timers.set(timer, intervalS * 1_000);
   });
@@ -47,25 +51,43 @@ export function publishSys(shard: Shard, version: string, intervalS: number): ()
   return () => shard.timers.cancel(timer);
 }
 
-function figures(shard: Shard, uptimeS: number): [string, string][] {
-  const { counters, sessions, connections } = shard;
-  let connected = 0;
-  for (const connection of connections) if (connection.isOpen) connected++;
+/** The counters of all shards together. */
+function totals(shard: Shard): Counters {
+  const { peers } = shard;
+  if (peers === null) return shard.counters;
+  shard.showGauges();
+  const sum = Float64Array.from(peers.gauges.own, (figure, gauge) => figure + shard.elsewhere[gauge]!);
+  const counters = Counters.from(sum, Gauge.COUNTERS);
+  // Each shard knows the most that it has seen of all.
+  const at = Gauge.COUNTERS + Counters.indexOf('connectionsMaximum');
+  counters.connectionsMaximum = 0;
+  for (let index = 0; index < peers.count; index++)
+    counters.connectionsMaximum = Math.max(counters.connectionsMaximum, peers.gauges.of(index, at));
+  return counters;
+}
+
+function figures(shard: Shard, counters: Counters, uptimeS: number): [string, string][] {
+  const { elsewhere } = shard;
+  const connected = shard.openConnections + elsewhere[Gauge.CONNECTED]!;
+  const sessions = shard.sessions.count + elsewhere[Gauge.SESSIONS]!;
+  const shared = shard.sharedSubscriptions + elsewhere[Gauge.SHARED_SUBSCRIPTIONS]!;
   const held = shard.store.held();
+  const messages = held.messages + elsewhere[Gauge.STORED_MESSAGES]! + shard.retained.count;
+  const bytes = held.messageBytes + elsewhere[Gauge.STORED_BYTES]! + shard.retainedBytes;
   const rows: [string, number | string][] = [
     ['uptime', `${uptimeS} seconds`],
-    ['clients/total', sessions.count],
+    ['clients/total', sessions],
     ['clients/connected', connected],
     ['clients/active', connected],
-    ['clients/disconnected', sessions.count - connected],
-    ['clients/inactive', sessions.count - connected],
+    ['clients/disconnected', sessions - connected],
+    ['clients/inactive', sessions - connected],
     ['clients/maximum', counters.connectionsMaximum],
     ['clients/expired', counters.expiredSessions],
     ['messages/received', counters.packetsReceived],
     ['messages/sent', counters.packetsSent],
-    ['messages/stored', held.messages + shard.retained.count],
-    ['store/messages/count', held.messages + shard.retained.count],
-    ['store/messages/bytes', held.messageBytes + shard.retainedBytes],
+    ['messages/stored', messages],
+    ['store/messages/count', messages],
+    ['store/messages/bytes', bytes],
     ['publish/messages/received', counters.publishReceived],
     ['publish/messages/sent', counters.publishSent],
     ['publish/messages/dropped', counters.droppedTotal],
@@ -73,19 +95,19 @@ function figures(shard: Shard, uptimeS: number): [string, string][] {
     ['publish/bytes/sent', counters.publishBytesSent],
     ['bytes/received', counters.bytesReceived],
     ['bytes/sent', counters.bytesSent],
-    ['subscriptions/count', shard.trie.subscriptions - shard.sharedSubscriptions],
-    ['shared_subscriptions/count', shard.sharedSubscriptions],
+    ['subscriptions/count', shard.trie.subscriptions - shared],
+    ['shared_subscriptions/count', shared],
     ['retained messages/count', shard.retained.count],
-    ['lethe/queued/messages', shard.queuedMessages],
-    ['lethe/queued/bytes', shard.queuedBytes],
+    ['lethe/queued/messages', shard.queuedMessages + elsewhere[Gauge.QUEUED_MESSAGES]!],
+    ['lethe/queued/bytes', shard.queuedBytes + elsewhere[Gauge.QUEUED_BYTES]!],
     ['lethe/takeovers', counters.takeovers],
     ['lethe/connects/refused', counters.connectRefused],
     ['lethe/pauses', counters.pauses],
     ['lethe/receivers/slow', counters.slowReceivers],
     ['lethe/refused/quota', counters.refusedQuota],
     ['lethe/refused/rights', counters.refusedRights],
-    ['lethe/topic cache/hits', shard.routes.cache.hits],
-    ['lethe/topic cache/misses', shard.routes.cache.misses],
+    ['lethe/topic cache/hits', shard.routes.cache.hits + elsewhere[Gauge.CACHE_HITS]!],
+    ['lethe/topic cache/misses', shard.routes.cache.misses + elsewhere[Gauge.CACHE_MISSES]!],
   ];
   for (const reason of Object.values(DropReason)) rows.push([`lethe/dropped/${reason}`, counters.dropped[reason]]);
   return rows.map(([name, value]) => [`$SYS/broker/${name}`, String(value)]);

@@ -13,6 +13,7 @@ const FOLDER = join(ROOT, 'dist/cli');
 const entries: InputOption = {
   main: 'engine/cli/main.ts',
   thread: 'engine/spool/thread.ts',
+  'shard-thread': 'engine/shards/shard-thread.ts',
   'raw/load-thread': 'bench/raw/load-thread.ts',
 };
 

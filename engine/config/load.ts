@@ -300,12 +300,6 @@ function judge(raw: RawConfig, config: Config, origins: Origins, fallback: strin
   const conflict = limitsConflict(config.limits);
   if (conflict !== null)
     problems.push({ where: whereIs(['limits'], origins, fallback), message: conflict.replace(/\b[a-z]+[A-Z]\w*/g, snakeCase) });
-  if (config.server.threads !== 1) {
-    problems.push({
-      where: whereIs(['server', 'threads'], origins, fallback),
-      message: 'server.threads must be 1: shards are not built yet',
-    });
-  }
   const keySources = (['key_file', 'key_env', 'key_command'] as const).filter((key) => raw.spool[key].length > 0);
   for (const key of keySources.slice(1)) {
     problems.push({

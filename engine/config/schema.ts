@@ -152,7 +152,7 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'server.sys_interval_s': 'seconds between two rounds of $SYS topics; 0: none',
   'server.stop_timeout_ms': 'longest time that a graceful stop may take',
   'server.log_level': 'error, warn, info or debug',
-  'server.threads': 'shards; only 1 is built yet',
+  'server.threads': 'shards, each with a thread and every port: as many as there are cores to use',
   'session.v3_expiry_s': 'how long an MQTT 3 session without Clean Session outlives its connection',
   'session.maximum_qos': 'highest QoS granted and accepted',
   'session.retain_available': 'whether retained messages are kept',

@@ -99,7 +99,8 @@ export class Peers {
       if (shard === this.index) continue;
       if (this.receivers[shard]!.ring.hasRecords) return true;
       if (this.settledBy(shard) !== this.#applied[shard]) return true;
-      if (this.senders[shard]!.spilledBytes > 0 && Atomics.load(this.#waiting, this.index * this.count + shard) === 0) return true;
+      if (this.senders[shard]!.spilledBytes > 0 && Atomics.load(this.#waiting, this.index * this.count + shard) === 0)
+        return true;
     }
     return false;
   }

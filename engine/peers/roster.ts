@@ -30,7 +30,7 @@ export class Roster {
   /** The flags of the session of a handle; 0 when it has ended. */
   flags(handle: number): number {
     const word = this.#word(handle);
-    return word < 0 ? 0 : word;
+    return Math.max(word, 0);
   }
 
   /** Names the host of a session; its flags are down. */

@@ -1,8 +1,9 @@
 // Control messages of other shards, each to its handler.
+
+import type { GoneReason } from '../../storage/store.ts';
 import { type Control, unpackControl } from '../peers/control.ts';
 import { claimAnswered } from './claim.ts';
 import { answerFence, fenceAnswered } from './fence.ts';
-import type { GoneReason } from '../../storage/store.ts';
 import { onGone } from './gone.ts';
 import { endMove, releaseSession, takeMoved } from './move.ts';
 import type { Shard } from './shard.ts';

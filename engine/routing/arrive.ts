@@ -284,14 +284,7 @@ function viewLetter(shard: Shard, bytes: Uint8Array, words: Int32Array, floats: 
   return view;
 }
 
-function openPart(
-  shard: Shard,
-  receiver: Receiver,
-  source: Source,
-  bytes: Uint8Array,
-  words: Int32Array,
-  at: number,
-): void {
+function openPart(shard: Shard, receiver: Receiver, source: Source, bytes: Uint8Array, words: Int32Array, at: number): void {
   const word = at >> 2;
   const before = words[word + Word.COUNT]!;
   const whole = words[word + Word.NUMBER]!;

@@ -1,6 +1,7 @@
 // The session of a client that has come, where the broker has several shards: found here, or asked of the directory (peers/directory.ts).
-import type { Control } from '../peers/control.ts';
+
 import { Reason } from '../../protocol/packet.ts';
+import type { Control } from '../peers/control.ts';
 import { Session, type SessionHandle } from '../sessions/session.ts';
 import { endConnection } from './close.ts';
 import { sendControl } from './control.ts';

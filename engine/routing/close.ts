@@ -56,6 +56,7 @@ export function linkDown(shard: Shard, connection: Connection): void {
 }
 
 function leave(shard: Shard, connection: Connection, keepWill: boolean): void {
+  if (connection.isOpen) shard.openConnections--;
   connection.state = ConnectionState.CLOSED;
   if (connection.timer !== null) shard.timers.cancel(connection.timer);
   letGo(shard, connection);

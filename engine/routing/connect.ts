@@ -97,7 +97,10 @@ function judge(shard: Shard, packet: ConnectPacket): Reason {
   // [MQTT3-3.1.3-8] an empty client identifier needs a clean session; MQTT 5 has no such rule
   if (packet.clientId === '' && packet.level !== Level.V5 && !packet.clean) return Reason.CLIENT_IDENTIFIER_NOT_VALID;
   if (packet.will !== null && packet.will.qos > shard.offers.maximumQos) return Reason.QOS_NOT_SUPPORTED; // [MQTT-3.2.2-12]
-  if (packet.will !== null && shard.sessionBytes + shard.elsewhere[Gauge.SESSION_BYTES]! + willBytes(packet.will) > shard.limits.sessionBytesMax)
+  if (
+    packet.will !== null &&
+    shard.sessionBytes + shard.elsewhere[Gauge.SESSION_BYTES]! + willBytes(packet.will) > shard.limits.sessionBytesMax
+  )
     return Reason.QUOTA_EXCEEDED;
   if (packet.will?.retain && !shard.offers.retainAvailable) return Reason.RETAIN_NOT_SUPPORTED; // [MQTT-3.2.2-13]
   return Reason.SUCCESS;
@@ -236,8 +239,10 @@ function seatClient(
   }
   join(shard, connection, session, packet, username);
   connection.state = ConnectionState.OPEN;
+  shard.openConnections++;
   shard.counters.connectionsTotal++;
-  shard.counters.connectionsMaximum = Math.max(shard.counters.connectionsMaximum, shard.connections.size);
+  const now = shard.connections.size + shard.elsewhere[Gauge.CONNECTIONS]!;
+  shard.counters.connectionsMaximum = Math.max(shard.counters.connectionsMaximum, now);
   const bytes = connack(shard, connection, session, arrival, present, authenticationData);
   connection.outbox.append(bytes, 0, bytes.length);
   keepAlive(shard, connection, keepAliveS(shard, packet));
@@ -301,8 +306,7 @@ function keepAlive(shard: Shard, connection: Connection, seconds: number): void 
   const timer = new Timer(() => {
     const silentMs = shard.clock.monotonicMs() - connection.lastReceivedMs;
     // A publisher that is held back cannot be heard: its silence is ours. One that holds itself must at least take its answers.
-    const isWaiting =
-      isHeld(connection) || shard.waitingForStore.has(connection) || shard.waitingForPeers.has(connection);
+    const isWaiting = isHeld(connection) || shard.waitingForStore.has(connection) || shard.waitingForPeers.has(connection);
     if (isWaiting && !isHeldFor(connection, connection)) shard.timers.set(timer, connection.silenceMaxMs);
     else if (silentMs < connection.silenceMaxMs) shard.timers.set(timer, connection.silenceMaxMs - silentMs);
     else endConnection(shard, connection, Reason.KEEP_ALIVE_TIMEOUT);

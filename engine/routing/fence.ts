@@ -21,8 +21,7 @@ export function raiseFence(shard: Shard, way: FenceWay, done: () => void): void 
   const fence = fences.next++;
   fences.open.set(fence, { waiting: count - 1, done });
   const relayed = way === FenceWay.RELAYED;
-  for (let to = 0; to < count; to++)
-    if (to !== index) sendControl(shard, to, { kind: 'fence', shard: index, fence, relayed });
+  for (let to = 0; to < count; to++) if (to !== index) sendControl(shard, to, { kind: 'fence', shard: index, fence, relayed });
 }
 
 /** Answers another shard's fence. */

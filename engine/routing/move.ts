@@ -6,12 +6,13 @@
 //   4. the store is durable up to all of it, and what its client published is settled elsewhere;
 //   5. the session goes over, after it the messages where each shard has a store of its own;
 //   6. the next host enters it, gives it what waited, and seats the client.
+
+import { Reason } from '../../protocol/packet.ts';
 import { MessageView } from '../../protocol/publish.ts';
 import type { Claim, MovedSession } from '../peers/control.ts';
 import { LETTER_FIXED_BYTES, Letter, padded, Word } from '../peers/letter.ts';
-import { Refusal } from '../peers/tickets.ts';
 import { SessionFlag } from '../peers/roster.ts';
-import { Reason } from '../../protocol/packet.ts';
+import type { Refusal } from '../peers/tickets.ts';
 import { type QueueOverflow, Session, type SessionHandle, type Will } from '../sessions/session.ts';
 import { seatMoved } from './claim.ts';
 import { endConnection } from './close.ts';
@@ -64,10 +65,10 @@ export function releaseSession(shard: Shard, handle: number, claim: Claim): void
 /** Sends the sessions on their way that need not wait any longer. */
 export function sendDepartures(shard: Shard): void {
   if (shard.departures.length === 0) return;
-  const { durable } = shard.store;
+  const { written } = shard.store;
   const { first } = shard.peers!.tickets;
   shard.departures = shard.departures.filter((departure) => {
-    const mustWait = departure.sequence > durable || departure.ticket >= first;
+    const mustWait = departure.sequence > written || departure.ticket >= first;
     if (!mustWait) depart(shard, departure);
     return mustWait;
   });

@@ -3,9 +3,9 @@
 import { readU16 } from '../../protocol/bytes.ts';
 import { fault, Level, PacketType, Reason } from '../../protocol/packet.ts';
 import { decodePublish, type MessageView } from '../../protocol/publish.ts';
-import type { Connection } from '../sessions/connection.ts';
 import { SessionFlag } from '../peers/roster.ts';
 import { NO_TICKET } from '../peers/tickets.ts';
+import type { Connection } from '../sessions/connection.ts';
 import { SubscriptionOption } from '../sessions/target.ts';
 import { answer, unanswered } from './answer.ts';
 import { deliverMessage } from './deliver.ts';
@@ -170,7 +170,8 @@ function owesStored(shard: Shard, view: MessageView, route: Route): boolean {
   }
   for (const { targets } of route.remotes)
     for (const { options, subscriber } of targets)
-      if ((options & SubscriptionOption.QOS_MASK) !== 0 && shard.peers!.roster.flags(subscriber) & SessionFlag.STORED) return true;
+      if ((options & SubscriptionOption.QOS_MASK) !== 0 && shard.peers!.roster.flags(subscriber) & SessionFlag.STORED)
+        return true;
   return false;
 }
 

@@ -7,7 +7,7 @@ import type { MessageView } from '../../protocol/publish.ts';
 import { DropReason } from '../counters.ts';
 import { LETTER_FIXED_BYTES, Letter, padded, TARGET_WORDS, Word } from '../peers/letter.ts';
 import type { RemoteTargets } from '../peers/route-places.ts';
-import { SPILL_MAX, type Sender } from '../peers/sender.ts';
+import { type Sender, SPILL_MAX } from '../peers/sender.ts';
 import { NO_TICKET } from '../peers/tickets.ts';
 import type { Connection } from '../sessions/connection.ts';
 import type { Target } from '../sessions/target.ts';
@@ -32,13 +32,7 @@ export function sendMessage(shard: Shard, publisher: Connection | null, view: Me
 }
 
 /** Sends a message to one receiver, which its shared group has chosen. */
-export function sendToMember(
-  shard: Shard,
-  publisher: Connection | null,
-  view: MessageView,
-  owner: number,
-  target: Target,
-): void {
+export function sendToMember(shard: Shard, publisher: Connection | null, view: MessageView, owner: number, target: Target): void {
   const sender = shard.peers!.senders[owner]!;
   fanOut.matched++;
   if (isJammed(shard, sender, view.qos, 1)) return;

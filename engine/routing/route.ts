@@ -264,7 +264,8 @@ function splitByShard(
     const owner = peers.roster.owner(target.subscriber);
     const known = byShard.get(owner);
     if (owner === peers.index) here.push(target);
-    else if (owner < 0) continue; // it has ended
+    else if (owner < 0)
+      continue; // it has ended
     else if (known === undefined) byShard.set(owner, [target]);
     else known.push(target);
   }

@@ -19,10 +19,10 @@ import type { Log } from '../log.ts';
 import { BlockPool } from '../memory/blocks.ts';
 import { FramerPool } from '../memory/framers.ts';
 import { type MessageHandle, MessageSlab } from '../memory/messages.ts';
-import type { Random } from '../random.ts';
 import { Directory } from '../peers/directory.ts';
 import { Gauge } from '../peers/gauges.ts';
 import type { Peers } from '../peers/peers.ts';
+import type { Random } from '../random.ts';
 import type { Connection, Replay } from '../sessions/connection.ts';
 import type { QueueOverflow, Session } from '../sessions/session.ts';
 import { SessionTable } from '../sessions/table.ts';
@@ -30,10 +30,10 @@ import { Turn } from '../sessions/turn.ts';
 import { TimerWheel } from '../timers.ts';
 import { RetainedIndex } from '../topics/retained.ts';
 import { SubscriptionTrie, type TrieMemory } from '../topics/trie.ts';
+import type { Claimant } from './claim.ts';
 import { OwnControl, sendControl } from './control.ts';
 import { Fences } from './fence.ts';
 import type { HeldList, Later } from './held.ts';
-import { type Claimant } from './claim.ts';
 import type { Departure } from './move.ts';
 import { ReplayTurn } from './replay.ts';
 import { RouteTable } from './route.ts';
@@ -111,6 +111,8 @@ export class Shard {
   readonly gated = new Set<Connection>();
   /** Sessions with messages that wait for the watermark. */
   readonly awaitingDurable = new Set<Session>();
+  /** Connections whose client has come in. */
+  openConnections = 0;
   stopping = false;
   nextStored = 1;
   /** Sessions that the store keeps, by their number there. */
@@ -214,8 +216,14 @@ export class Shard {
 
   /** Shows the other shards what limits and figures of the whole need, and learns theirs. */
   showGauges(): void {
-    const { gauges, tickets: _ } = this.peers!;
+    const { gauges } = this.peers!;
     const { own } = gauges;
+    own[Gauge.CONNECTED] = this.openConnections;
+    if (!this.store.isShared) {
+      const { messages, messageBytes } = this.store.held();
+      own[Gauge.STORED_MESSAGES] = messages;
+      own[Gauge.STORED_BYTES] = messageBytes;
+    }
     own[Gauge.CONNECTIONS] = this.connections.size;
     own[Gauge.SESSIONS] = this.sessions.count;
     own[Gauge.QUEUED_MESSAGES] = this.queuedMessages;

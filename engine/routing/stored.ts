@@ -4,9 +4,9 @@ import type { Connection } from '../sessions/connection.ts';
 import type { Duty } from '../sessions/turn.ts';
 import { sendControl } from './control.ts';
 import { onGone } from './gone.ts';
-import { releaseGated } from './release.ts';
 import { resumeIfFree } from './pressure.ts';
 import { pump } from './queue.ts';
+import { releaseGated } from './release.ts';
 import { retainedGone } from './retain.ts';
 import type { Shard } from './shard.ts';
 
@@ -26,7 +26,8 @@ export function storeListener(shard: Shard): StoreListener {
     gone(stored, position, bytes, reason) {
       if (onGone(shard, stored, position, bytes, reason) || shard.peers === null) return;
       const { index, count } = shard.peers;
-      for (let to = 0; to < count; to++) if (to !== index) sendControl(shard, to, { kind: 'gone', stored, position, bytes, reason });
+      for (let to = 0; to < count; to++)
+        if (to !== index) sendControl(shard, to, { kind: 'gone', stored, position, bytes, reason });
     },
     retainedGone(number) {
       retainedGone(shard, number);

@@ -97,7 +97,8 @@ function subscribeOne(shard: Shard, session: Session, request: FilterRequest, id
   const key = filterKey(filter);
   const known = session.subscriptions.get(key);
   const { subscriptionsPerClientMax, sessionBytesMax } = limits;
-  const isFull = session.subscriptions.size >= subscriptionsPerClientMax || sessionBytesOf(shard) + filter.length > sessionBytesMax;
+  const isFull =
+    session.subscriptions.size >= subscriptionsPerClientMax || sessionBytesOf(shard) + filter.length > sessionBytesMax;
   if (known === undefined && isFull) return Reason.QUOTA_EXCEEDED;
   const granted = Math.min(request.qos, offers.maximumQos) as Reason;
   const options = optionsOf(request, granted);

@@ -1,0 +1,168 @@
+// The threads of the other shards, as the one that made the broker sees them.
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import type { HeldByShard } from '../administration/inventory.ts';
+import type { Log } from '../log.ts';
+import { BindError } from '../network/bind.ts';
+import type { HandOutGiver } from '../network/hand-out.ts';
+import type { PostedEnd } from '../spool/open.ts';
+import type { Errand, ShardThreadData, Word } from './errand.ts';
+
+export interface CrewParts extends Omit<ShardThreadData, 'index' | 'spool' | 'handOut' | 'port'> {
+  readonly log: Log;
+  /** Ends of the spool for shards 1 and up; none where each has a store in memory. */
+  readonly ends: readonly PostedEnd[];
+  readonly handOut: HandOutGiver | null;
+}
+
+/** One thread. */
+interface Hand {
+  readonly worker: Worker;
+  readonly port: MessagePort;
+  readonly exited: Promise<void>;
+}
+
+export class Crew {
+  /** Rejects when a shard has died on its own: it is never half a broker that goes on. */
+  readonly died: Promise<never>;
+  readonly #hands: Hand[] = [];
+  readonly #log: Log;
+  #die: (error: Error) => void = () => {};
+  #isClosing = false;
+  /** Who waits for a word of all, and how many words are missing. */
+  #awaited: { readonly kind: Word['kind']; missing: number; resolve(): void; reject(error: Error): void } | null = null;
+  #questions = 0;
+  readonly #answers = new Map<number, { readonly held: HeldByShard[]; resolve(held: readonly HeldByShard[]): void }>();
+
+  /** Starts the threads. Resolves when each has joined. @throws Error in one line when one cannot */
+  static async start(parts: CrewParts): Promise<Crew> {
+    const crew = new Crew(parts.log);
+    const joined = crew.#await('joined', parts.fabric.count - 1);
+    for (let index = 1; index < parts.fabric.count; index++) crew.#hire(index, parts);
+    try {
+      await Promise.race([joined, crew.died]);
+    } catch (error) {
+      await crew.dismiss();
+      throw error;
+    }
+    return crew;
+  }
+
+  private constructor(log: Log) {
+    this.#log = log;
+    this.died = new Promise<never>((_, reject) => {
+      this.#die = reject;
+    });
+    this.died.catch(() => {}); // whoever waits for it is told
+  }
+
+  /** Opens the listeners of all. */
+  async open(ports: ReadonlyMap<string, number>, firstStored: number): Promise<void> {
+    const opened = this.#await('opened', this.#hands.length);
+    this.#hands.forEach(({ port }, at) => {
+      port.postMessage({ kind: 'open', ports, firstStored: firstStored + at } satisfies Errand);
+    });
+    await Promise.race([opened, this.died]);
+  }
+
+  /** Ends the connections of all. */
+  async endConnections(): Promise<void> {
+    const ended = this.#await('ended', this.#hands.length);
+    this.#tell({ kind: 'end' });
+    await Promise.race([ended, this.died]);
+  }
+
+  /** Closes the shards and waits until their threads have ended. */
+  async close(): Promise<void> {
+    this.#isClosing = true;
+    const closed = this.#await('closed', this.#hands.length);
+    this.#tell({ kind: 'close' });
+    await Promise.race([closed, this.died]);
+    await this.dismiss();
+  }
+
+  /** Waits for the end of the threads, which have nothing open any more, and helps those that linger. */
+  async dismiss(): Promise<void> {
+    this.#isClosing = true;
+    for (const { port } of this.#hands) port.close();
+    await Promise.all(
+      this.#hands.map(async ({ worker, exited }) => {
+        worker.unref();
+        const lingering = new Promise<void>((resolve) => setTimeout(resolve, LINGER_MS).unref());
+        await Promise.race([exited, lingering]);
+        await worker.terminate();
+      }),
+    );
+  }
+
+  inventory(): Promise<readonly HeldByShard[]> {
+    const question = ++this.#questions;
+    return new Promise((resolve) => {
+      this.#answers.set(question, { held: [], resolve });
+      this.#tell({ kind: 'inventory', question });
+    });
+  }
+
+  #tell(errand: Errand): void {
+    for (const { port } of this.#hands) port.postMessage(errand);
+  }
+
+  #hire(index: number, { log: _, ends, handOut, ...shared }: CrewParts): void {
+    const { port1: port, port2 } = new MessageChannel();
+    const end = ends[index - 1];
+    const data: ShardThreadData = {
+      ...shared,
+      index,
+      spool: end?.data ?? null,
+      handOut: handOut === null ? null : handOut.end(index),
+      port: port2,
+    };
+    const worker = new Worker(threadFile(), {
+      workerData: data,
+      transferList: [port2, ...(end?.transfer ?? [])],
+      name: `shard ${index}`,
+    });
+    const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+    worker.once('error', (error) => this.#failed(new Error(`shard ${index} has died: ${error.message}`)));
+    void exited.then(() => this.#failed(new Error(`shard ${index} has ended`)));
+    port.on('message', (word: Word) => this.#hear(word));
+    this.#hands.push({ worker, port, exited });
+  }
+
+  #hear(word: Word): void {
+    if (word.kind === 'log') {
+      this.#log[word.level](word.message, word.fields);
+    } else if (word.kind === 'failed') {
+      const error = word.isBinding ? new BindError(word.message) : new Error(word.message);
+      if (this.#awaited !== null) this.#awaited.reject(error);
+      else this.#failed(error);
+    } else if (word.kind === 'inventory') {
+      const answer = this.#answers.get(word.question);
+      answer?.held.push(word.held);
+      if (answer === undefined || answer.held.length < this.#hands.length) return;
+      this.#answers.delete(word.question);
+      answer.resolve(answer.held);
+    } else if (this.#awaited?.kind === word.kind && --this.#awaited.missing === 0) {
+      this.#awaited.resolve();
+      this.#awaited = null;
+    }
+  }
+
+  #failed(error: Error): void {
+    if (!this.#isClosing) this.#die(error);
+  }
+
+  #await(kind: Word['kind'], missing: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#awaited = { kind, missing, resolve, reject };
+    });
+  }
+}
+
+/** How long a thread may take to end when nothing is open in it any more. */
+const LINGER_MS = 2_000;
+
+/** The thread runs the built file, also when the engine runs from its sources in a test. */
+function threadFile(): URL {
+  const path = import.meta.url.endsWith('.ts') ? '../../dist/engine/shards/shard-thread.js' : './shard-thread.js';
+  return new URL(path, import.meta.url);
+}

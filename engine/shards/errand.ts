@@ -1,0 +1,44 @@
+// What the thread that made the broker and those of the other shards tell each other besides letters: how to start and to stop, what is logged, what is held.
+import type { MessagePort } from 'node:worker_threads';
+import type { HeldByShard } from '../administration/inventory.ts';
+import type { Config } from '../config/load.ts';
+import type { LogLevel } from '../log.ts';
+import type { HandOutEnd } from '../network/hand-out.ts';
+import type { Fabric } from '../peers/fabric.ts';
+import type { SpoolEnd } from '../spool/join.ts';
+import type { TrieMemory } from '../topics/trie.ts';
+
+/** What a shard's thread is started with. */
+export interface ShardThreadData {
+  readonly index: number;
+  readonly config: Config;
+  readonly fabric: Fabric;
+  readonly trie: TrieMemory;
+  /** Null: the shard has a store in memory. */
+  readonly spool: SpoolEnd | null;
+  /** Null: the kernel spreads the connections. */
+  readonly handOut: HandOutEnd | null;
+  /** Module that exports the parts of a Gate; empty for none. */
+  readonly gate: string;
+  readonly port: MessagePort;
+}
+
+export type Errand =
+  /** Opens the listeners. */
+  | { readonly kind: 'open'; readonly ports: ReadonlyMap<string, number>; readonly firstStored: number }
+  /** Ends the connections. */
+  | { readonly kind: 'end' }
+  /** Closes the rest and ends the thread. */
+  | { readonly kind: 'close' }
+  | { readonly kind: 'inventory'; readonly question: number };
+
+export type Word =
+  | { readonly kind: 'joined' | 'opened' | 'ended' | 'closed' }
+  | { readonly kind: 'failed'; readonly message: string; readonly isBinding: boolean }
+  | {
+      readonly kind: 'log';
+      readonly level: LogLevel;
+      readonly message: string;
+      readonly fields: Readonly<Record<string, number | string>> | undefined;
+    }
+  | { readonly kind: 'inventory'; readonly question: number; readonly held: HeldByShard };

@@ -1,0 +1,115 @@
+// One shard as a thread runs it: the shard, its listeners, what it does every second, and the order in which it stops. The first shard is hosted by the thread that
+// made the broker (lethe.ts), the others by threads of their own (shard-thread.ts).
+import { Reason } from '../../protocol/packet.ts';
+import type { Store } from '../../storage/store.ts';
+import type { Clock } from '../clock.ts';
+import type { Config } from '../config/load.ts';
+import { Counters } from '../counters.ts';
+import type { Authenticator, ExchangeMethods, Rights } from '../gate.ts';
+import type { Listener } from '../link.ts';
+import type { Log } from '../log.ts';
+import type { ShardPlace } from '../network/bind.ts';
+import type { Peers } from '../peers/peers.ts';
+import type { Random } from '../random.ts';
+import { onControl } from '../routing/administer.ts';
+import { exchange, poll } from '../routing/arrive.ts';
+import { endConnection } from '../routing/close.ts';
+import { Shard } from '../routing/shard.ts';
+import { acceptLink } from '../routing/sink.ts';
+import { storeListener } from '../routing/stored.ts';
+import { Timer } from '../timers.ts';
+import type { TrieMemory } from '../topics/trie.ts';
+import { listenAll } from './listen.ts';
+
+export interface HostParts {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  readonly store: Store;
+  readonly authenticator: Authenticator;
+  readonly exchanges: ExchangeMethods | null;
+  readonly rights: Rights | null;
+  readonly peers?: Peers;
+  readonly trie?: TrieMemory;
+}
+
+const EXPIRY_INTERVAL_MS = 1_000;
+const GAUGES_INTERVAL_MS = 50;
+const EMPTIED_POLL_MS = 5;
+
+export class Host {
+  readonly shard: Shard;
+  listeners: readonly Listener[] = [];
+  readonly #config: Config;
+  readonly #everySecond: Timer;
+  readonly #gauges: Timer;
+
+  constructor({ config, ...parts }: HostParts) {
+    this.#config = config;
+    const shard = new Shard({
+      ...parts,
+      limits: config.limits,
+      offers: config.session,
+      counters: new Counters(),
+      overflows: new Map(config.listeners.map(({ name, queueOverflow }) => [name, queueOverflow])),
+    });
+    this.shard = shard;
+    shard.store.listener = storeListener(shard);
+    shard.store.expire(shard.clock.wallMs()); // sets its clock: what is stored before the first interval is over must have a time too
+    // Tells the store the time, so that what has expired goes also while nobody asks for it.
+    this.#everySecond = new Timer(() => {
+      shard.store.expire(shard.clock.wallMs());
+      shard.timers.set(this.#everySecond, EXPIRY_INTERVAL_MS);
+    });
+    this.#gauges = new Timer(() => {
+      exchange(shard);
+      shard.timers.set(this.#gauges, GAUGES_INTERVAL_MS);
+    });
+  }
+
+  /** Begins to listen to the other shards. */
+  join(): void {
+    const { shard } = this;
+    if (shard.peers === null) return;
+    shard.ownControl.handle = (control) => onControl(shard, control);
+    shard.turn.after = () => exchange(shard);
+    shard.peers.start(() => poll(shard));
+    shard.timers.set(this.#gauges, 0);
+  }
+
+  /** Opens every listener, or none. `ports`: those of the first shard by name; absent in the first shard. */
+  async open(place: ShardPlace | null, ports: ReadonlyMap<string, number> | null): Promise<void> {
+    const { shard } = this;
+    this.listeners = await listenAll(this.#config, shard.clock, place, ports, (link) => acceptLink(shard, link));
+    shard.timers.set(this.#everySecond, 0);
+  }
+
+  /** Stops accepting, tells MQTT 5 clients (0x8B), and resolves when all connections are closed or the stop timeout has passed. */
+  async endConnections(): Promise<void> {
+    const { shard, listeners } = this;
+    shard.stopping = true;
+    shard.timers.cancel(this.#everySecond);
+    const closed = listeners.map((listener) => listener.close());
+    for (const connection of [...shard.connections]) endConnection(shard, connection, Reason.SERVER_SHUTTING_DOWN);
+    await this.#emptied();
+    for (const connection of [...shard.connections]) connection.link.destroy();
+    await Promise.all(closed);
+    for (const listener of listeners) listener.destroy();
+  }
+
+  /** The last call but for the store's: nothing is looked at and no timer fires any more. */
+  close(): void {
+    this.shard.turn.after = null;
+    this.shard.peers?.stop();
+    this.shard.timers.stop();
+  }
+
+  /** Resolves when the last connection is gone, or after the stop timeout. */
+  async #emptied(): Promise<void> {
+    const { clock, connections } = this.shard;
+    const startedMs = clock.monotonicMs();
+    const { stopTimeoutMs } = this.#config.server;
+    while (connections.size > 0 && clock.monotonicMs() - startedMs < stopTimeoutMs) await clock.sleep(EMPTIED_POLL_MS);
+  }
+}

@@ -1,0 +1,72 @@
+// The thread of a shard other than the first: joins what is shared, opens the same listeners, and works until it is told to end. It ends by itself once nothing keeps its event
+// loop alive: ended from outside while uWebSockets has a socket open, the process would abort.
+import { workerData } from 'node:worker_threads';
+import { MemoryStore } from '../../storage/memory.ts';
+import { takeHeld } from '../administration/inventory.ts';
+import { systemClock } from '../clock.ts';
+import type { Log, LogLevel } from '../log.ts';
+import { BindError } from '../network/bind.ts';
+import { joinHandOut } from '../network/hand-out.ts';
+import { Peers } from '../peers/peers.ts';
+import { systemRandom } from '../random.ts';
+import { joinSpool } from '../spool/join.ts';
+import type { Errand, ShardThreadData, Word } from './errand.ts';
+import { gatekeeperOf, loadGate } from './gatekeeper.ts';
+import { Host } from './host.ts';
+
+const data = workerData as ShardThreadData;
+const { port, config, index } = data;
+
+function say(word: Word): void {
+  port.postMessage(word);
+}
+
+const at =
+  (level: LogLevel) =>
+  (message: string, fields?: Readonly<Record<string, number | string>>): void =>
+    say({ kind: 'log', level, message, fields });
+const log: Log = { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug') };
+
+async function run(): Promise<void> {
+  const peers = new Peers(data.fabric, index, systemClock);
+  const store = data.spool === null ? new MemoryStore(config.spool.maxRetentionS * 1_000) : joinSpool(data.spool);
+  const handOut = data.handOut === null ? null : await joinHandOut(data.handOut);
+  // Warnings about the files are the first shard's to give.
+  const gate = gatekeeperOf(config, { ...log, warn: () => {} }, data.gate === '' ? {} : await loadGate(data.gate));
+  const seams = { config, clock: systemClock, random: systemRandom, log, store };
+  const host = new Host({ ...seams, ...gate, peers, trie: data.trie });
+  host.join();
+
+  const errands: Record<Errand['kind'], (errand: never) => Promise<void>> = {
+    async open({ ports, firstStored }: Extract<Errand, { kind: 'open' }>) {
+      host.shard.nextStored = firstStored;
+      await host.open({ index, count: peers.count, handOut }, ports);
+      say({ kind: 'opened' });
+    },
+    async end() {
+      await host.endConnections();
+      say({ kind: 'ended' });
+    },
+    async close() {
+      host.close();
+      await handOut?.close();
+      await store.close();
+      say({ kind: 'closed' });
+      port.close();
+    },
+    async inventory({ question }: Extract<Errand, { kind: 'inventory' }>) {
+      say({ kind: 'inventory', question, held: await takeHeld(host.shard) });
+    },
+  };
+  port.on('message', (errand: Errand) => {
+    errands[errand.kind](errand as never).catch(fail);
+  });
+  say({ kind: 'joined' });
+}
+
+function fail(error: unknown): void {
+  const message = error instanceof Error ? error.message : String(error);
+  say({ kind: 'failed', message, isBinding: error instanceof BindError });
+}
+
+run().catch(fail);
