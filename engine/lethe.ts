@@ -134,7 +134,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   async function stop(): Promise<void> {
     stopSys();
     await Promise.all([host.endConnections(), crew?.endConnections().catch(() => {})]);
-    await company?.settle();
+    if (company !== null && crew !== null) await Promise.race([company.settle(), crew.died]).catch(() => {});
     await crew?.close().catch(() => {});
     host.close();
     await company?.handOut?.close();

@@ -22,6 +22,8 @@ export const Refusal = {
 export type Refusal = (typeof Refusal)[keyof typeof Refusal];
 
 const CAPACITY_MIN = 1_024;
+/** Above so many open tickets publishers are held: another shard, or its store, is behind. */
+export const TICKETS_HIGH = 65_536;
 
 export class Tickets {
   /** Oldest ticket that is not settled. */
@@ -40,8 +42,13 @@ export class Tickets {
     this.#lines = Array.from({ length: shards }, () => new Line());
   }
 
+  /** Tickets that are not settled, with those that wait behind one that is not. */
+  get open(): number {
+    return this.next - this.first;
+  }
+
   /** A ticket for a message of a session. It holds itself until its first `done`. */
-  open(owner: number, packet: number): number {
+  give(owner: number, packet: number): number {
     if (this.next - this.first === this.#capacity) this.#grow();
     const ticket = this.next++;
     const slot = ticket & (this.#capacity - 1);

@@ -5,7 +5,7 @@ import type { Level } from '../../protocol/packet.ts';
 import type { MessageView } from '../../protocol/publish.ts';
 import { LETTER_FIXED_BYTES, Letter, padded, TARGET_WORDS, Word } from '../peers/letter.ts';
 import type { Receiver } from '../peers/peers.ts';
-import { Refusal } from '../peers/tickets.ts';
+import { Refusal, TICKETS_HIGH } from '../peers/tickets.ts';
 import type { Target } from '../sessions/target.ts';
 import { onControlBytes } from './administer.ts';
 import { deliverToGroup, deliverToTargets } from './deliver.ts';
@@ -40,7 +40,7 @@ export function poll(shard: Shard): boolean {
     if (from !== index && peers.applySettled(from, settledCounts[from]!)) settled = true;
   }
   if (settled) releaseGated(shard);
-  if (!any && !settled && shard.waitingForPeers.size === 0) return false;
+  if (!any && !settled && !peers.isSpilled) return false;
   shard.turn.finish();
   return any || settled;
 }
@@ -53,7 +53,7 @@ export function exchange(shard: Shard): void {
   sendDepartures(shard);
   peers.publish();
   peers.settle(shard.store.durable);
-  if (shard.waitingForPeers.size > 0 && !peers.isSpilled) resumeForPeers(shard);
+  if (shard.waitingForPeers.size > 0 && !peers.isSpilled && peers.tickets.open < TICKETS_HIGH / 2) resumeForPeers(shard);
   shard.showGauges();
   shard.trie.quiesce();
 }

@@ -4,12 +4,13 @@ import { readU16 } from '../../protocol/bytes.ts';
 import { fault, Level, PacketType, Reason } from '../../protocol/packet.ts';
 import { decodePublish, type MessageView } from '../../protocol/publish.ts';
 import { SessionFlag } from '../peers/roster.ts';
-import { NO_TICKET } from '../peers/tickets.ts';
+import { NO_TICKET, TICKETS_HIGH } from '../peers/tickets.ts';
 import type { Connection } from '../sessions/connection.ts';
 import { SubscriptionOption } from '../sessions/target.ts';
 import { answer, unanswered } from './answer.ts';
 import { deliverMessage } from './deliver.ts';
 import { fanOut } from './fan-out.ts';
+import { holdForPeers } from './pressure.ts';
 import { retainMessage } from './retain.ts';
 import { type Route, sameWay } from './route.ts';
 import { flushRun } from './run.ts';
@@ -154,7 +155,10 @@ function publishAcknowledged(shard: Shard, connection: Connection, view: Message
     }
   }
   const { ticket } = fanOut;
-  if (ticket !== NO_TICKET) shard.peers!.tickets.done(ticket);
+  if (ticket !== NO_TICKET) {
+    shard.peers!.tickets.done(ticket);
+    if (shard.peers!.tickets.open > TICKETS_HIGH) holdForPeers(shard, connection);
+  }
   answer(shard, connection, type, packetId, reason, sequence, ticket);
   return 0;
 }

@@ -129,7 +129,7 @@ export function ticketFor(shard: Shard, publisher: Connection | null, view: Mess
   if (fanOut.ticket === NO_TICKET) {
     const level = publisher.level === Level.V5 ? TICKET_LEVEL_5 : 0;
     const packet = view.packetId | level | (view.qos === 2 ? TICKET_QOS_2 : 0);
-    fanOut.ticket = shard.peers!.tickets.open(publisher.session.handle, packet);
+    fanOut.ticket = shard.peers!.tickets.give(publisher.session.handle, packet);
   }
   return fanOut.ticket;
 }

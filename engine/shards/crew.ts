@@ -59,7 +59,7 @@ export class Crew {
   async open(ports: ReadonlyMap<string, number>, firstStored: number): Promise<void> {
     const opened = this.#await('opened', this.#hands.length);
     this.#hands.forEach(({ port }, at) => {
-      port.postMessage({ kind: 'open', ports, firstStored: firstStored + at } satisfies Errand);
+      port.postMessage({ kind: 'open', ports, firstStored: firstStored + at + 1 } satisfies Errand);
     });
     await Promise.race([opened, this.died]);
   }

@@ -69,4 +69,6 @@ function fail(error: unknown): void {
   say({ kind: 'failed', message, isBinding: error instanceof BindError });
 }
 
+// What nobody caught leaves the shard in no known state: the process is to end, and says why. The thread must not end before it does.
+process.on('uncaughtException', (error) => fail(new Error(`shard ${index} has died: ${error.message}`)));
 run().catch(fail);

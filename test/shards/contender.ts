@@ -101,7 +101,7 @@ export class Contender {
       if (contest.accepted === 1) this.#send({ cmd: 'subscribe', messageId: 1, subscriptions: [{ topic: 'fight/#', qos: 2 }] });
     } else if (packet.cmd === 'pingresp') {
       if (this.#isAskedBack) contest.pairs++;
-      else this.#rival?.#askBack();
+      else if (this.#rival !== null) this.#rival.#askBack();
     } else if (contest.live !== this) {
       // What a connection that has lost still brings is nobody's: the client reads the one that won.
     } else if (packet.cmd === 'publish') {
