@@ -3,7 +3,7 @@
 //
 // A batch ends when the commit window has passed since its first intent, or when it has grown large: what is consumed within
 // the window never touches the disk. A batch of which nothing is left needs no commit, and is durable at once. Clients share a batch, and take turns
-// in it: one that sends without end has a share of each. While a message of one of them is in the midst, nothing becomes durable.
+// in it: what one sends without end keeps the others waiting for one batch at the most. While a message of one of them is in the midst, nothing becomes durable.
 import { Sleep } from './doorbell.ts';
 import { Figure, SpoolState } from './figures.ts';
 import { Report } from './intents.ts';
@@ -16,7 +16,7 @@ export interface ServerSettings {
   readonly commitWindowMs: number;
 }
 
-/** A client alone has all the time; several have a share each. */
+/** A client alone has all the time; several have a share each, and go round. */
 const WHOLE_TURN: Turn = { intents: Infinity, reads: Infinity };
 const SHARED_TURN: Turn = { intents: 4_096, reads: 64 };
 /**
@@ -27,6 +27,8 @@ const STRETCH_MAX = 8;
 const SHRINK = 0.25;
 /** A batch of this size does not wait for the window. */
 const BATCH_BYTES_MAX = 4 * 1_048_576;
+/** Nor does one of so many intents, when clients share it. */
+const BATCH_INTENTS_MAX = 32_768;
 /** Below so many intents in one look the engine is not busy: the thread lets itself be woken inside the window. */
 const BUSY_INTENTS = 64;
 const IDLE_MS = 1_000;
@@ -209,7 +211,8 @@ export class SpoolServer implements ServerDesk {
     // Read before the intents: what is asked for meanwhile is seen the next time.
     this.#urgentSeen = spool.figures.urgent;
     let taken = 0;
-    for (const client of this.#clients) taken += client.takeIntents(spool);
+    do for (const client of this.#clients) taken += client.takeIntents(spool);
+    while (this.#hasMore && taken < BATCH_INTENTS_MAX && spool.pendingBytes < BATCH_BYTES_MAX);
     return taken;
   }
 

@@ -18,6 +18,9 @@ export interface Opened {
   dispose(): Promise<void>;
 }
 
+/** What it takes to use it. */
+export type Driven = Pick<Opened, 'store' | 'work'>;
+
 /** What a store held when it was asked to recover. */
 export class Recovered {
   readonly sessions = new Map<number, string>();
@@ -67,7 +70,7 @@ export interface Delivery {
 
 /** One `read`: what it gave, and where the next one is to begin. */
 export function readOnce(
-  opened: Opened,
+  opened: Driven,
   session: number,
   from: number,
   limit: number,
@@ -95,7 +98,7 @@ export function readOnce(
 }
 
 /** Resolves when everything that was taken is durable. */
-export async function settle(opened: Opened): Promise<void> {
+export async function settle(opened: Driven): Promise<void> {
   const { store } = opened;
   store.flush();
   await vi.waitFor(() => {

@@ -62,6 +62,8 @@ describe('against a queue', () => {
             seen = published;
           } else if (kind === 'read') {
             for (let left = bytes; left > 0; left--) {
+              // A record begins with its number: 0 stands for the first one, and for none.
+              expect(consumer.nextWord).toBe(read < seen ? read : 0);
               const found = consumer.next();
               expect(found).toBe(read < seen);
               if (!found) break;
@@ -95,6 +97,7 @@ test('the largest record fits into an empty ring wherever its end stands', () =>
     fillRecord(producer.bytes, at, bytes, lap);
     producer.publish();
     consumer.look();
+    expect(consumer.nextWord).toBe(lap);
     expect(consumer.next()).toBe(true);
     expect(recordNumber(consumer.bytes, consumer.from, consumer.to, bytes)).toBe(lap);
     consumer.release();
