@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname } from 'node:path';
+import { connect as connectTls } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { joinHandOut, needsHandOut, openHandOut } from '../../engine/network/hand-out.ts';
 import type { Kind } from './shard.ts';
@@ -170,6 +171,27 @@ describe('the hand-out', () => {
         await answered([client!]);
         expect(client!.shard).toBe(expected);
       }
+    }
+  });
+
+  test('a TLS session that began in one shard is resumed in another', async () => {
+    let index = -1;
+    const shards = await open('handOut', ['tls'], () => ++index % COUNT);
+    let session: Buffer | undefined;
+    for (const expected of [0, 1, 2]) {
+      const resumed = session === undefined ? {} : { session };
+      const socket = connectTls({ host: HOST, port: shards.port('tls'), ca: authority, ...resumed });
+      let answer = '';
+      socket.on('session', (ticket) => {
+        session = ticket;
+      });
+      socket.on('data', (chunk) => {
+        answer += chunk.toString();
+      });
+      socket.write('hello');
+      await until('there are an answer and a ticket', () => answer !== '' && session !== undefined);
+      expect([answer[0], socket.isSessionReused()]).toEqual([String(expected), expected > 0]);
+      socket.destroy();
     }
   });
 
