@@ -1,8 +1,9 @@
 // Several shards on one port: who gets the connections of each transport, which ports are refused, and that shards stop in any
 // order without loss. Workers are real threads; TCP is handed out, and where node can, spread by the kernel as well.
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { dirname } from 'node:path';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { joinHandOut, needsHandOut, openHandOut } from '../../engine/network/hand-out.ts';
@@ -204,6 +205,15 @@ describe('the hand-out', () => {
     expect(spread(early, COUNT)).toEqual([0, 20, 0]);
   });
 
+  test('keeps no more than 1,024 for one shard: the rest is served by the first', async () => {
+    const shards = await openFirst('handOut', ['tcp'], () => 1);
+    const early = connect(shards, 'tcp', 1_100);
+    await until('the rest has answers', () => spread(early, COUNT)[0] === 76);
+    await shards.addWorkers();
+    await answered(early);
+    expect(spread(early, COUNT)).toEqual([76, 1_024, 0]);
+  });
+
   test('closes what waits for a shard that never comes', async () => {
     const shards = await openFirst('handOut', ['tcp'], () => 1);
     const early = connect(shards, 'tcp', 20);
@@ -223,6 +233,25 @@ describe('the hand-out', () => {
     await receiver.close();
     await giver.close();
     await expect(joinHandOut(giver.end(1))).rejects.toThrow(/^shard 1 cannot join shard 0 \(ENOENT\)$/);
+  });
+
+  test('says what to do when the temporary folder is no place for a socket', async () => {
+    const { TMPDIR } = process.env;
+    const folder = mkdtempSync(join(tmpdir(), 'lethe-network-'));
+    const long = join(folder, 'x'.repeat(100));
+    mkdirSync(long);
+    try {
+      process.env['TMPDIR'] = long;
+      await expect(openHandOut(2)).rejects.toThrow(/ cannot hold a socket \(\w+\); set TMPDIR to a short local path$/);
+      process.env['TMPDIR'] = join(folder, 'none');
+      await expect(openHandOut(2)).rejects.toThrow(/none cannot hold a socket \(ENOENT\); set TMPDIR to a short local path$/);
+      expect(readdirSync(folder)).toEqual(['x'.repeat(100)]);
+      expect(readdirSync(long)).toEqual([]);
+    } finally {
+      if (TMPDIR === undefined) delete process.env['TMPDIR'];
+      else process.env['TMPDIR'] = TMPDIR;
+      rmSync(folder, { recursive: true });
+    }
   });
 
   test('is needed where several threads cannot listen on one port', async () => {
