@@ -28,6 +28,9 @@ export type HandOut = HandOutGiver | HandOutReceiver;
 /** Connections that are on the way to a shard, or wait for it; what is more stays with shard 0. */
 const UNDER_WAY_MAX = 1_024;
 
+/** What fits `sun_path` on every system. */
+const SOCKET_PATH_BYTES_MAX = 103;
+
 /** Whether TCP connections must be handed out, because node cannot listen with SO_REUSEPORT here (it can from 22.12 on, on Linux). */
 export function needsHandOut(): boolean {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -219,11 +222,15 @@ export async function openHandOut(count: number, choose: () => number = inTurn(c
   if (!channelsWork || process.platform === 'win32') {
     throw new Error('connections cannot be handed to other threads on this system or version of node; set threads = 1');
   }
-  // Below a name of 80 bytes, for the path of a socket is short; only this user may enter, and it is gone when all have joined.
-  const folder = await mkdtemp(join(tmpdir(), 'lethe-'));
+  const parent = tmpdir();
   const server = createServer({ pauseOnConnect: true });
+  let folder = '';
   try {
+    // Only this user may enter, and when all have joined it is gone.
+    folder = await mkdtemp(join(parent, 'lethe-'));
     const path = socketPath(folder);
+    // libuv cuts a longer one short on Node 20, and then it lies elsewhere.
+    if (Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX) throw Object.assign(new Error(), { code: 'ENAMETOOLONG' });
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen(path, () => resolve());
@@ -231,9 +238,9 @@ export async function openHandOut(count: number, choose: () => number = inTurn(c
     await chmod(path, 0o600);
   } catch (error) {
     server.close();
-    await rm(folder, { recursive: true, force: true });
+    if (folder !== '') await rm(folder, { recursive: true, force: true });
     const { code } = error as NodeJS.ErrnoException;
-    throw new Error(`${folder} cannot hold a socket (${code ?? 'unknown'}); set TMPDIR to a short local path`);
+    throw new Error(`${parent} cannot hold a socket (${code ?? 'unknown'}); set TMPDIR to a short local path`);
   }
   server.on('error', () => {});
   return new HandOutGiver(server, folder, count, choose);

@@ -20,6 +20,8 @@ export interface TcpOptions extends BindOptions {
   /** Every connection must start with a PROXY header, and comes from one of `trusted`: addresses or networks. */
   readonly proxyProtocol?: { readonly trusted: readonly string[]; readonly timeoutMs: number };
   readonly tls?: TlsOptions;
+  /** 48 secret random bytes, the same in all shards, so that TLS sessions are resumed in any of them. */
+  readonly ticketKeys?: Uint8Array;
   /** Bounds on TLS handshakes and on PROXY headers that are awaited. Plain connections have no handshake. */
   readonly handshakes?: HandshakeLimits;
   /** Longest TLS handshake. */
@@ -46,10 +48,9 @@ export async function listenTcp(options: TcpOptions): Promise<Listener> {
   const transport = tls === undefined ? TransportKind.TCP : TransportKind.TLS;
   const trusted = proxyProtocol === undefined ? null : addressList(name, 'proxy_trusted', proxyProtocol.trusted);
   const throttle = new HandshakeThrottle(options.handshakes ?? defaultHandshakeLimits, clock);
-  const secure =
-    tls === undefined
-      ? null
-      : tlsFront<Arrival>(tls, await readTlsMaterial(name, tls), options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS, open);
+  const tickets = options.ticketKeys === undefined ? null : { listener: name, keys: options.ticketKeys };
+  const handshakeMs = options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS;
+  const secure = tls === undefined ? null : tlsFront<Arrival>(tls, await readTlsMaterial(name, tls), tickets, handshakeMs, open);
   /** No PROXY header and no TLS: the bytes are MQTT from the first one on. */
   const isPlain = secure === null && proxyProtocol === undefined;
   /** Sockets in a handshake. */

@@ -1,5 +1,6 @@
 // The TLS handshake of accepted TCP sockets: from a raw socket to an encrypted one and the certificate that it showed.
 // What the handshakes cost is bounded by the caller; each one ends by itself within `timeoutMs`.
+import { createHash } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { createServer, type TLSSocket } from 'node:tls';
 import type { Peer } from '../link.ts';
@@ -10,9 +11,18 @@ export interface TlsFront<Context> {
   begin(socket: Socket, context: Context): void;
 }
 
+/** What the shards of a listener have in common, so that a client resumes its session in any of them. */
+export interface SharedTickets {
+  readonly listener: string;
+  /** 48 secret random bytes. */
+  readonly keys: Uint8Array;
+}
+
+/** @param tickets null: this front resumes only its own sessions */
 export function tlsFront<Context>(
   options: TlsOptions,
   material: TlsMaterial,
+  tickets: SharedTickets | null,
   timeoutMs: number,
   onSecure: (socket: TLSSocket, context: Context, certificate: Peer['certificate']) => void,
 ): TlsFront<Context> {
@@ -28,6 +38,7 @@ export function tlsFront<Context>(
     requestCert: options.clientCertificate !== 'none',
     rejectUnauthorized: options.clientCertificate === 'require',
     handshakeTimeout: timeoutMs,
+    ...(tickets === null ? {} : { ticketKeys: Buffer.from(tickets.keys), sessionIdContext: sessionContext(tickets.listener) }),
   });
   server.on('secureConnection', (socket) => {
     const context = contexts.get(farEnd(socket));
@@ -45,6 +56,17 @@ export function tlsFront<Context>(
     },
   };
 }
+
+/**
+ * Keeps sessions of one listener from being resumed at another one with the same keys, which may ask for more. Node's own differs
+ * between threads.
+ */
+function sessionContext(listener: string): string {
+  return createHash('sha256').update(listener).digest('hex').slice(0, SESSION_CONTEXT_BYTES);
+}
+
+/** As many as TLS libraries take. */
+const SESSION_CONTEXT_BYTES = 32;
 
 function farEnd(socket: Socket): string {
   return `${socket.remoteAddress} ${socket.remotePort}`;

@@ -18,6 +18,7 @@ export interface ShardJob {
   readonly ports: Readonly<Partial<Record<Kind, number>>>;
   readonly certFile: string;
   readonly keyFile: string;
+  readonly ticketKeys: Uint8Array;
 }
 
 /** What the test tells a worker, which answers with `ShardReport` when it is done. */
@@ -100,7 +101,7 @@ export class TestShard {
 }
 
 function listen(kind: Kind, port: number, shards: ShardPlace, job: ShardJob, accept: Accept): Promise<Listener> {
-  const { certFile, keyFile } = job;
+  const { certFile, keyFile, ticketKeys } = job;
   const base = { name: kind, host: HOST, port, shards, accept, clock: systemClock, endTimeoutMs: 5_000 };
   // A burst is no attack here.
   const handshakes = { perSecondMax: 0, pendingMax: 0 };
@@ -109,7 +110,7 @@ function listen(kind: Kind, port: number, shards: ShardPlace, job: ShardJob, acc
     case 'tcp':
       return listenTcp({ ...base, backlog: 4_096 });
     case 'tls':
-      return listenTcp({ ...base, tls, handshakes });
+      return listenTcp({ ...base, tls, handshakes, ticketKeys });
     case 'proxy':
       return listenTcp({ ...base, handshakes, proxyProtocol: { trusted: [HOST], timeoutMs: 10_000 } });
     case 'ws':

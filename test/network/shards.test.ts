@@ -1,8 +1,10 @@
 // Several shards on one port: who gets the connections of each transport, which ports are refused, and that shards stop in any
 // order without loss. Workers are real threads; TCP is handed out, and where node can, spread by the kernel as well.
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { dirname } from 'node:path';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { joinHandOut, needsHandOut, openHandOut } from '../../engine/network/hand-out.ts';
 import type { Kind } from './shard.ts';
@@ -173,6 +175,27 @@ describe('the hand-out', () => {
     }
   });
 
+  test('a TLS session that began in one shard is resumed in another', async () => {
+    let index = -1;
+    const shards = await open('handOut', ['tls'], () => ++index % COUNT);
+    let session: Buffer | undefined;
+    for (const expected of [0, 1, 2]) {
+      const resumed = session === undefined ? {} : { session };
+      const socket = connectTls({ host: HOST, port: shards.port('tls'), ca: authority, ...resumed });
+      let answer = '';
+      socket.on('session', (ticket) => {
+        session = ticket;
+      });
+      socket.on('data', (chunk) => {
+        answer += chunk.toString();
+      });
+      socket.write('hello');
+      await until('there are an answer and a ticket', () => answer !== '' && session !== undefined);
+      expect([answer[0], socket.isSessionReused()]).toEqual([String(expected), expected > 0]);
+      socket.destroy();
+    }
+  });
+
   test('keeps a connection for a shard that is not there yet', async () => {
     const shards = await openFirst('handOut', ['tcp'], () => 1);
     const early = connect(shards, 'tcp', 20);
@@ -180,6 +203,15 @@ describe('the hand-out', () => {
     await shards.addWorkers();
     await answered(early);
     expect(spread(early, COUNT)).toEqual([0, 20, 0]);
+  });
+
+  test('keeps no more than 1,024 for one shard: the rest is served by the first', async () => {
+    const shards = await openFirst('handOut', ['tcp'], () => 1);
+    const early = connect(shards, 'tcp', 1_100);
+    await until('the rest has answers', () => spread(early, COUNT)[0] === 76);
+    await shards.addWorkers();
+    await answered(early);
+    expect(spread(early, COUNT)).toEqual([76, 1_024, 0]);
   });
 
   test('closes what waits for a shard that never comes', async () => {
@@ -201,6 +233,25 @@ describe('the hand-out', () => {
     await receiver.close();
     await giver.close();
     await expect(joinHandOut(giver.end(1))).rejects.toThrow(/^shard 1 cannot join shard 0 \(ENOENT\)$/);
+  });
+
+  test('says what to do when the temporary folder is no place for a socket', async () => {
+    const { TMPDIR } = process.env;
+    const folder = mkdtempSync(join(tmpdir(), 'lethe-network-'));
+    const long = join(folder, 'x'.repeat(100));
+    mkdirSync(long);
+    try {
+      process.env['TMPDIR'] = long;
+      await expect(openHandOut(2)).rejects.toThrow(/ cannot hold a socket \(\w+\); set TMPDIR to a short local path$/);
+      process.env['TMPDIR'] = join(folder, 'none');
+      await expect(openHandOut(2)).rejects.toThrow(/none cannot hold a socket \(ENOENT\); set TMPDIR to a short local path$/);
+      expect(readdirSync(folder)).toEqual(['x'.repeat(100)]);
+      expect(readdirSync(long)).toEqual([]);
+    } finally {
+      if (TMPDIR === undefined) delete process.env['TMPDIR'];
+      else process.env['TMPDIR'] = TMPDIR;
+      rmSync(folder, { recursive: true });
+    }
   });
 
   test('is needed where several threads cannot listen on one port', async () => {

@@ -1,4 +1,5 @@
 // Several shards on the same ports for a test, and clients that say something and hear which shard has them.
+import { randomBytes } from 'node:crypto';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { Worker } from 'node:worker_threads';
@@ -70,7 +71,7 @@ export class Shards {
     choose?: () => number,
   ): Promise<Shards> {
     const giver = way === 'handOut' ? await openHandOut(count, choose) : null;
-    const job = { count, certFile: files.serverCert, keyFile: files.serverKey };
+    const job = { count, certFile: files.serverCert, keyFile: files.serverKey, ticketKeys: randomBytes(48) };
     return new Shards(await TestShard.open({ ...job, index: 0, end: null, ports }, giver), giver, job);
   }
 

@@ -130,6 +130,23 @@ describe('tls', () => {
     expect(sinks[1]!.link.peer.certificate?.commonName).toBe('client-1');
   });
 
+  test.each([
+    ['field', true],
+    ['another', false],
+  ])('a session of "field" at a listener "%s" with the same ticket keys: resumed %s', async (name, isResumed) => {
+    const shared = { tls: tlsOptions(), ticketKeys: new Uint8Array(48).fill(7) };
+    const first = openTls(await listen(shared));
+    let session: Buffer | null = null;
+    first.on('session', (ticket) => {
+      session = ticket;
+    });
+    first.resume();
+    await until('there is a ticket', () => session !== null);
+    const second = openTls(await listen({ ...shared, name }), { session: session! });
+    await until('the link is accepted', () => sinks.length === 2);
+    expect(second.isSessionReused()).toBe(isResumed);
+  });
+
   test.each(['none', 'stranger'])('require refuses %s', async (kind) => {
     const listener = await listen({ tls: tlsOptions({ clientCertificate: 'require' }) });
     const { strangerCert, strangerKey } = certificates.files;
