@@ -20,6 +20,8 @@ export interface Subscription {
   readonly identifier: number;
   /** Number in the session, for the store. */
   readonly number: number;
+  /** Its entry in the trie. */
+  readonly entry: number;
 }
 
 /** A Will (MQTT 5.0 §3.1.2.5), owned. */
