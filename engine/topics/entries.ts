@@ -125,14 +125,15 @@ export class Entries implements RowOwner {
   }
 
   isRemoved(entry: number): boolean {
-    return (Atomics.load(this.rows, (entry << ENTRY_SHIFT) + NEXT_ENTRY) & MARK) !== 0;
+    return (this.rows[(entry << ENTRY_SHIFT) + NEXT_ENTRY]! & MARK) !== 0;
   }
 
   /** The next entry of the list, removed ones included; 0 at the end. */
   after(entry: number): number {
-    return Atomics.load(this.rows, (entry << ENTRY_SHIFT) + NEXT_ENTRY) & INDEX;
+    return this.rows[(entry << ENTRY_SHIFT) + NEXT_ENTRY]! & INDEX;
   }
 
+  /** The list that an entry stands in. In order before what is read of the entry afterwards. */
   list(entry: number): number {
     return Atomics.load(this.rows, (entry << ENTRY_SHIFT) + LIST);
   }

@@ -28,8 +28,10 @@ export class Groups {
   readonly #nodeBits: number;
   readonly #nodeMask: number;
   readonly #tagMask: number;
+  readonly #isAlone: boolean;
 
-  constructor(levels: Levels, entries: Entries) {
+  constructor(levels: Levels, entries: Entries, participantsMax: number) {
+    this.#isAlone = participantsMax === 1;
     this.#levels = levels;
     this.#entries = entries;
     this.#nodeBits = 32 - Math.clz32(levels.nodesMax);
@@ -51,8 +53,9 @@ export class Groups {
     const { rows } = this.#levels;
     const row = node << ROW_SHIFT;
     if (rows[row + MEMBERS] === 0) return -1;
+    if (this.#isAlone) return node | ((rows[row + TAG]! & this.#tagMask) << this.#nodeBits);
     const tag = Atomics.load(rows, row + TAG) & this.#tagMask;
-    // A dead node's tag is that of its next life.
+    // A dead node's tag is that of its next life. One after the other, in this order.
     return Atomics.load(rows, row + REFERENCES) < 0 ? -1 : node | (tag << this.#nodeBits);
   }
 

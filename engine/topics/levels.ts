@@ -125,6 +125,8 @@ export class Levels implements RowOwner {
   readonly #bucketMask: number;
   readonly #rowsUnit: number;
   readonly #participantsMax: number;
+  /** A sole participant needs no atomic operations, which cost it 10 ns each. */
+  readonly #isAlone: boolean;
   /** Own words of all participants, and where this one's begin. */
   readonly #own: Int32Array;
   readonly #ownAt: number;
@@ -142,6 +144,7 @@ export class Levels implements RowOwner {
     this.seed = seed;
     this.nodesMax = nodesMax;
     this.#participantsMax = participantsMax;
+    this.#isAlone = participantsMax === 1;
     this.#own = own;
     this.#ownAt = ownAt;
     this.#bytes = new Uint8Array(buffer, at, bytes);
@@ -215,6 +218,10 @@ export class Levels implements RowOwner {
   /** Adds a reference to a node, the caller's; false when it is dead. */
   acquire(node: number): boolean {
     const at = (node << ROW_SHIFT) + REFERENCES;
+    if (this.#isAlone) {
+      this.rows[at] = this.rows[at]! + 1; // what is found is alive
+      return true;
+    }
     for (;;) {
       const references = Atomics.load(this.rows, at);
       if (references < 0) return false;
@@ -225,6 +232,12 @@ export class Levels implements RowOwner {
   /** Gives a reference back. True when it was the last one: the node is dead now, and the caller has to remove it. */
   release(node: number): boolean {
     const at = (node << ROW_SHIFT) + REFERENCES;
+    if (this.#isAlone) {
+      const left = this.rows[at]! - 1;
+      const isLast = left === 0 && node !== ROOT;
+      this.rows[at] = isLast ? DEAD : left;
+      return isLast;
+    }
     if (Atomics.sub(this.rows, at, 1) !== 1 || node === ROOT) return false;
     // Another thread may have found the node and acquired it since: then it lives on.
     return Atomics.compareExchange(this.rows, at, 0, DEAD) === 0;
@@ -266,18 +279,24 @@ export class Levels implements RowOwner {
     rows[row + OFFSET] = unit;
     rows[row + LENGTH] = length | (kind << KIND_SHIFT);
     for (let column = OWNER; column < INLINE; column++) rows[row + column] = 0;
-    Atomics.store(rows, row + REFERENCES, 1); // last: until then nobody can acquire the row
+    if (this.#isAlone) rows[row + REFERENCES] = 1;
+    else Atomics.store(rows, row + REFERENCES, 1); // last: until then nobody can acquire the row
     this.#count(1, length);
     return node;
   }
 
-  /** Lets others find a node that was made, and returns it; or the one that another thread published first, acquired. */
+  /** Lets others find a node that was made because none was found, and returns it; or one that another thread published first, acquired. */
   publish(node: number, levelHash: number, source: Uint8Array, from: number, to: number): number {
     const { rows, buckets } = this;
     const row = node << ROW_SHIFT;
     const parent = rows[row + PARENT]!;
     const kind = this.kind(node);
     const bucket = rows[row + HASH]! & this.#bucketMask;
+    if (this.#isAlone) {
+      rows[row + NEXT] = buckets[bucket]!;
+      buckets[bucket] = node;
+      return node;
+    }
     for (;;) {
       const head = Atomics.load(buckets, bucket);
       const known = this.find(parent, kind, levelHash, source, from, to);
@@ -295,10 +314,14 @@ export class Levels implements RowOwner {
   remove(node: number): number {
     const { rows } = this;
     const row = node << ROW_SHIFT;
-    Atomics.store(rows, row + TAG, (rows[row + TAG]! + 1) | 0);
-    markLink(rows, row + NEXT);
-    this.#gone.clear();
-    sweepChain(this.buckets, rows[row + HASH]! & this.#bucketMask, rows, ROW_SHIFT, NEXT, this.#gone);
+    const bucket = rows[row + HASH]! & this.#bucketMask;
+    rows[row + TAG] = (rows[row + TAG]! + 1) | 0;
+    if (this.#isAlone) this.#unlink(node, bucket);
+    else {
+      markLink(rows, row + NEXT);
+      this.#gone.clear();
+      sweepChain(this.buckets, bucket, rows, ROW_SHIFT, NEXT, this.#gone);
+    }
     this.#forget(node);
     return rows[row + PARENT]!;
   }
@@ -332,10 +355,30 @@ export class Levels implements RowOwner {
     return (this.rows[row + LENGTH]! & LENGTH_MASK) === 0 ? -1 : this.#bytes[this.rows[row + OFFSET]! * (1 << UNIT_SHIFT)]!;
   }
 
+  /** For checks: the node's level. */
+  level(node: number): Uint8Array {
+    const row = node << ROW_SHIFT;
+    const at = this.rows[row + OFFSET]! * (1 << UNIT_SHIFT);
+    return this.#bytes.subarray(at, at + (this.rows[row + LENGTH]! & LENGTH_MASK));
+  }
+
   /** Bytes of the cell that holds the node's level; 0 where the row holds it. */
   cellBytes(node: number): number {
     const length = this.rows[(node << ROW_SHIFT) + LENGTH]! & LENGTH_MASK;
     return length > INLINE_BYTES ? 2 ** cellShift(length) : 0;
+  }
+
+  /** As marking and sweeping, where there are no other threads. */
+  #unlink(node: number, bucket: number): void {
+    const { rows, buckets } = this;
+    const next = rows[(node << ROW_SHIFT) + NEXT]!;
+    let before = buckets[bucket]!;
+    if (before === node) {
+      buckets[bucket] = next;
+      return;
+    }
+    while (rows[(before << ROW_SHIFT) + NEXT] !== node) before = rows[(before << ROW_SHIFT) + NEXT]!;
+    rows[(before << ROW_SHIFT) + NEXT] = next;
   }
 
   #count(nodes: number, bytes: number): void {

@@ -27,7 +27,8 @@ import { HASH_CHILD, PLUS_CHILD, TopicMatcher } from './match.ts';
 import { hashLevel, LevelScan, NUMBER_SIGN, PLUS_SIGN } from './scan.ts';
 
 const GENERATION = 0;
-const LINGERING = 16;
+/** Word of the header: entries and groups that stand in their chains though they were removed. For checks. */
+export const LINGERING = 16;
 const HEADER_WORDS = 32;
 const HEADER_BYTES = HEADER_WORDS * 4;
 
@@ -126,7 +127,7 @@ export class SubscriptionTrie {
     this.epochs = new Epochs(buffer, HEADER_BYTES, participantsMax, participant);
     this.levels = new Levels(buffer, levelsAt, capacity, seed, participant);
     this.entries = new Entries(buffer, levelsAt + levelsBytes(capacity), subscriptionsMax, participantsMax, participant);
-    this.#groups = new Groups(this.levels, this.entries);
+    this.#groups = new Groups(this.levels, this.entries, participantsMax);
   }
 
   /** The trie in another thread. Each participant, 0 to participantsMax - 1, is used by one thread at a time. */
@@ -416,8 +417,8 @@ export class SubscriptionTrie {
     const plus = (above << ROW_SHIFT) + PLUS_CHILD;
     const hash = (above << ROW_SHIFT) + HASH_CHILD;
     // Only who held the node could have named it: nobody does so any more.
-    if (Atomics.load(rows, plus) === node) Atomics.compareExchange(rows, plus, node, 0);
-    else if (Atomics.load(rows, hash) === node) Atomics.compareExchange(rows, hash, node, 0);
+    if (rows[plus] === node) Atomics.compareExchange(rows, plus, node, 0);
+    else if (rows[hash] === node) Atomics.compareExchange(rows, hash, node, 0);
     levels.remove(node);
     levels.retire(node);
     return above;
@@ -436,6 +437,7 @@ export class SubscriptionTrie {
     const gone = this.#gone;
     const row = node << ROW_SHIFT;
     const isGroup = levels.kind(node) === NodeKind.GROUP;
+    if (rows[row + FIRST_ENTRY] === 0 && (isGroup || rows[row + FIRST_GROUP] === 0)) return;
     let left = 0;
     if (Atomics.load(rows, row + FIRST_ENTRY) !== 0) {
       gone.clear();
