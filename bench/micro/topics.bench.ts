@@ -52,8 +52,7 @@ function build(): Tasks {
     'trie: subscribe and unsubscribe again',
     () => {
       known.next();
-      trie.subscribe(known.bytes, known.from, known.to, SUBSCRIPTIONS, 1, 0);
-      trie.unsubscribe(known.bytes, known.from, known.to, SUBSCRIPTIONS);
+      trie.unsubscribe(trie.subscribe(known.bytes, known.from, known.to, SUBSCRIPTIONS, 1, 0));
     },
     Nature.MEMORY,
   );

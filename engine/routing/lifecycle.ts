@@ -6,7 +6,7 @@ import { NO_MESSAGE } from '../memory/messages.ts';
 import { SessionFlag } from '../peers/roster.ts';
 import type { Connection } from '../sessions/connection.ts';
 import { DeliveryState } from '../sessions/deliveries.ts';
-import { SESSION_NEVER_EXPIRES, type Session, type Will } from '../sessions/session.ts';
+import { SESSION_NEVER_EXPIRES, type Session, type Subscription, type Will } from '../sessions/session.ts';
 import { Timer } from '../timers.ts';
 import { sendControl } from './control.ts';
 import { deliverAgain, deliverMessage } from './deliver.ts';
@@ -76,9 +76,9 @@ export function endSession(shard: Shard, session: Session): void {
   if (shard.sessions.at(session.handle) !== session) return;
   if (session.expiryTimer !== null) shard.timers.cancel(session.expiryTimer);
   publishWill(shard, session);
-  for (const { filter } of session.subscriptions.values()) {
-    shard.sessionBytes -= filter.length;
-    dropFromTrie(shard, session, filter);
+  for (const subscription of session.subscriptions.values()) {
+    shard.sessionBytes -= subscription.filter.length;
+    dropFromTrie(shard, subscription);
   }
   session.subscriptions.clear();
   shard.sessions.remove(session);
@@ -97,19 +97,11 @@ export function endSession(shard: Shard, session: Session): void {
   session.stored = 0;
 }
 
-/** Takes one filter of a session out of the trie. True when it was there. */
-export function dropFromTrie(shard: Shard, session: Session, filter: Uint8Array): boolean {
-  const from = shareFilterFrom(filter, 0, filter.length);
-  if (from === 0) return shard.trie.unsubscribe(filter, 0, filter.length, session.handle) === 1;
-  if (from < 0) return false;
-  const { trie } = shard;
-  const left = trie.unsubscribeShared(filter, SHARE_PREFIX_BYTES, from - 1, filter, from, filter.length, session.handle);
-  shard.sharedSubscriptions -= left;
-  return left === 1;
+/** Takes one subscription of a session out of the trie. */
+export function dropFromTrie(shard: Shard, { filter, entry }: Subscription): void {
+  if (shareFilterFrom(filter, 0, filter.length) > 0) shard.sharedSubscriptions--;
+  shard.trie.unsubscribe(entry);
 }
-
-/** Bytes of `$share/`: the group name stands between it and the slash before the filter. */
-export const SHARE_PREFIX_BYTES = 7;
 
 /**
  * Gives what a shared subscription's member did not finish to another member (MQTT 5.0 §4.8.2): QoS 1 in flight and

@@ -103,7 +103,8 @@ export class RouteTable {
 
   /** Finds the route of a topic name and leaves it in `found`; 0, or a fault when the name is not valid. HOT on a hit. */
   find(topic: Uint8Array, from: number, to: number): number {
-    const slot = this.cache.find(topic, from, to, this.trie.generation);
+    const { generation } = this.trie; // read before the match, which another thread's change may overtake
+    const slot = this.cache.find(topic, from, to, generation);
     if (slot >= 0) {
       this.found = this.cache.values[slot]!;
       return 0;
@@ -111,7 +112,7 @@ export class RouteTable {
     const levels = validateTopicName(topic, from, to, this.#limits.topicBytesMax, this.#limits.topicLevelsMax);
     if (levels < 0) return levels;
     this.found = this.#build(topic, from, to);
-    this.#keep(topic, from, to);
+    this.#keep(topic, from, to, generation);
     return 0;
   }
 
@@ -138,7 +139,7 @@ export class RouteTable {
     return session !== null && this.#rights.mayReceive(session.username, session.clientId, topic, from, to);
   }
 
-  #keep(topic: Uint8Array, from: number, to: number): void {
+  #keep(topic: Uint8Array, from: number, to: number, generation: number): void {
     let targets = this.found.targets.length;
     for (const remote of this.found.remotes) targets += remote.targets.length;
     if (targets > CACHED_TARGETS_MAX) return;
@@ -147,7 +148,7 @@ export class RouteTable {
       this.cache.clear();
       this.#cachedTargets = 0;
     }
-    if (this.cache.put(topic, from, to, this.trie.generation, this.found) >= 0) this.#cachedTargets += targets;
+    if (this.cache.put(topic, from, to, generation, this.found) >= 0) this.#cachedTargets += targets;
   }
 
   #build(topic: Uint8Array, from: number, to: number): Route {

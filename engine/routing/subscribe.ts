@@ -13,7 +13,7 @@ import type { Connection } from '../sessions/connection.ts';
 import type { Session } from '../sessions/session.ts';
 import { SubscriptionOption } from '../sessions/target.ts';
 import { answerPacket } from './answer.ts';
-import { dropFromTrie, SHARE_PREFIX_BYTES } from './lifecycle.ts';
+import { dropFromTrie } from './lifecycle.ts';
 import { beginReplay, oweReplay } from './replay.ts';
 import { encodeIdentifiers } from './route.ts';
 import type { Shard } from './shard.ts';
@@ -102,26 +102,13 @@ function subscribeOne(shard: Shard, session: Session, request: FilterRequest, id
   if (known === undefined && isFull) return Reason.QUOTA_EXCEEDED;
   const granted = Math.min(request.qos, offers.maximumQos) as Reason;
   const options = optionsOf(request, granted);
-  const { trie } = shard;
-  const entered =
-    from === 0
-      ? trie.subscribe(filter, 0, filter.length, session.handle, options, identifier)
-      : trie.subscribeShared(
-          filter,
-          SHARE_PREFIX_BYTES,
-          from - 1,
-          filter,
-          from,
-          filter.length,
-          session.handle,
-          options,
-          identifier,
-        );
-  if (entered < 0) return reasonOf(entered);
-  if (from > 0) shard.sharedSubscriptions += entered;
+  const entry = known === undefined ? enterTrie(shard, session, filter, from, options, identifier) : known.entry;
+  if (entry < 0) return reasonOf(entry);
+  if (known !== undefined) shard.trie.change(entry, options, identifier);
+  if (from > 0 && known === undefined) shard.sharedSubscriptions++;
   if (known === undefined) shard.sessionBytes += filter.length;
   const number = known?.number ?? session.nextSubscription++;
-  session.subscriptions.set(key, { filter, options, identifier, number, entry: 0 }); // [MQTT-3.8.4-3] replaces an earlier one
+  session.subscriptions.set(key, { filter, options, identifier, number, entry }); // [MQTT-3.8.4-3] replaces an earlier one
   if (session.stored !== 0) shard.store.putSubscription(session.stored, number, filter, options, identifier);
   return granted;
 }
@@ -130,13 +117,31 @@ function sessionBytesOf({ sessionBytes, elsewhere }: Shard): number {
   return sessionBytes + elsewhere[Gauge.SESSION_BYTES]!;
 }
 
+/** Enters a filter whose own part begins at `from` in the trie: its entry, or a fault. */
+function enterTrie(
+  shard: Shard,
+  session: Session,
+  filter: Uint8Array,
+  from: number,
+  options: number,
+  identifier: number,
+): number {
+  const { trie } = shard;
+  const to = filter.length;
+  if (from === 0) return trie.subscribe(filter, 0, to, session.handle, options, identifier);
+  return trie.subscribeShared(filter, SHARE_PREFIX_BYTES, from - 1, filter, from, to, session.handle, options, identifier);
+}
+
+/** Bytes of `$share/`: the group name stands between it and the slash before the filter. */
+const SHARE_PREFIX_BYTES = 7;
+
 function unsubscribeOne(shard: Shard, session: Session, filter: Uint8Array): boolean {
   const key = filterKey(filter);
   const known = session.subscriptions.get(key);
   if (known === undefined) return false;
   session.subscriptions.delete(key);
   shard.sessionBytes -= filter.length;
-  dropFromTrie(shard, session, filter);
+  dropFromTrie(shard, known);
   if (session.stored !== 0) shard.store.dropSubscription(session.stored, known.number);
   return true;
 }

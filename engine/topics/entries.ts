@@ -1,16 +1,18 @@
 // HOT: no allocation, closures, strings, try or async per message.
 // The table of subscriptions: an entry is one subscriber's subscription to one list, where a list is a filter's node or a shared
-// group's node. Found by hash of list and subscriber, so that one of 100,000 subscribers to a filter leaves in constant time.
-// Lives in a region of the trie's SharedArrayBuffer; zero stands for none, so entries count from 1.
+// group's node. The session that it belongs to remembers it. Lives in a region of the trie's SharedArrayBuffer; zero stands for none.
 //
-//   header   16 × Int32   live entries, first free entry, entries ever used
-//   buckets  2^n × Int32  first entry of the chain; n so that there are at least half as many as entries
+//   header   16 × Int32   0 entries handed out  2 stack of free entries (pool.ts)
+//   own      16 × Int32 for each participant: 0 entries that it added less those that it removed  4 pool  8 limbo
 //   rows     8 × Int32 for each entry:
-//              0 SUBSCRIBER  1 OPTIONS  2 IDENTIFIER  3 NEXT in the list, or in the free list
-//              4 PREVIOUS in the list (writers only)  5 LIST  6 CHAIN in the bucket (writers only)  7 unused
+//              0 SUBSCRIBER  1 OPTIONS  2 IDENTIFIER  3 NEXT link in the list (chain.ts); of a free entry the next free one
+//              4 RETIRED links retired entries; of a free entry the next batch   5 LIST, from its publication until it is retired   6-7 unused
 //
-// Readers follow NEXT from the head that the trie keeps; an entry is filled before the trie publishes it there.
-import { powerOfTwo } from './levels.ts';
+// Readers follow NEXT from the head that the trie keeps; an entry is filled before it is published there.
+import type { IntList } from '../memory/int-list.ts';
+import { INDEX, MARK, pushItem, sweepChain } from './chain.ts';
+import { LIMBO_WORDS, Limbo, type RowOwner } from './epochs.ts';
+import { batchRows, POOL_WORDS, Pool } from './pool.ts';
 
 /** A row starts at `entry << ENTRY_SHIFT`. */
 export const ENTRY_SHIFT = 3;
@@ -18,116 +20,121 @@ export const SUBSCRIBER = 0;
 export const OPTIONS = 1;
 export const IDENTIFIER = 2;
 export const NEXT_ENTRY = 3;
-export const PREVIOUS_ENTRY = 4;
+const RETIRED = 4;
 export const LIST = 5;
-const CHAIN = 6;
+/** LIST of an entry that belongs to none. */
+export const NO_LIST = -1;
 
-const LIVE = 0;
-const FREE = 1;
-const USED = 2;
+const USED_ENTRIES = 0;
+const ENTRY_STACK = 2;
 const HEADER_WORDS = 16;
 
+const LIVE = 0;
+const OWN_POOL = 4;
+const OWN_LIMBO = OWN_POOL + POOL_WORDS;
+const OWN_WORDS = 16;
+if (OWN_LIMBO + LIMBO_WORDS > OWN_WORDS) throw new Error('entries: own words overlap');
+
 /** Bytes of buffer that a table needs. */
-export function entriesBytes(entriesMax: number): number {
-  return (HEADER_WORDS + bucketCount(entriesMax) + ((entriesMax + 1) << ENTRY_SHIFT)) * 4;
+export function entriesBytes(entriesMax: number, participantsMax: number): number {
+  return (HEADER_WORDS + participantsMax * OWN_WORDS + ((entriesMax + 1) << ENTRY_SHIFT)) * 4;
 }
 
-function bucketCount(entriesMax: number): number {
-  return powerOfTwo(Math.max(16, entriesMax / 2));
-}
-
-export class Entries {
+export class Entries implements RowOwner {
   readonly rows: Int32Array;
-  readonly #header: Int32Array;
-  readonly #buckets: Int32Array;
-  readonly #bucketMask: number;
-  readonly #entriesMax: number;
+  /** For checks, as is `limbo`. */
+  readonly pool: Pool;
+  readonly limbo: Limbo;
+  readonly #own: Int32Array;
+  readonly #ownAt: number;
+  readonly #participantsMax: number;
 
-  /** A table over `entriesBytes(entriesMax)` bytes of `buffer` from `at`, a multiple of 64. Zeroes are an empty table. */
-  constructor(buffer: SharedArrayBuffer, at: number, entriesMax: number) {
-    const buckets = bucketCount(entriesMax);
-    this.#header = new Int32Array(buffer, at, HEADER_WORDS);
-    this.#buckets = new Int32Array(buffer, at + HEADER_WORDS * 4, buckets);
-    this.#bucketMask = buckets - 1;
-    this.rows = new Int32Array(buffer, at + (HEADER_WORDS + buckets) * 4, (entriesMax + 1) << ENTRY_SHIFT);
-    this.#entriesMax = entriesMax;
+  /** A table over `entriesBytes` of `buffer` from `at`, a multiple of 64. Zeroes are an empty table. */
+  constructor(buffer: SharedArrayBuffer, at: number, entriesMax: number, participantsMax: number, participant: number) {
+    const header = new Int32Array(buffer, at, HEADER_WORDS);
+    const own = new Int32Array(buffer, at + HEADER_WORDS * 4, participantsMax * OWN_WORDS);
+    const ownAt = participant * OWN_WORDS;
+    this.#own = own;
+    this.#ownAt = ownAt;
+    this.#participantsMax = participantsMax;
+    this.rows = new Int32Array(buffer, at + (HEADER_WORDS + participantsMax * OWN_WORDS) * 4, (entriesMax + 1) << ENTRY_SHIFT);
+    this.pool = new Pool({
+      words: this.rows,
+      rowShift: ENTRY_SHIFT,
+      link: NEXT_ENTRY,
+      batch: RETIRED,
+      own,
+      ownAt: ownAt + OWN_POOL,
+      shared: header,
+      usedAt: USED_ENTRIES,
+      stackAt: ENTRY_STACK,
+      rowsMax: entriesMax,
+      batchSize: batchRows(entriesMax, participantsMax),
+      participantsMax,
+    });
+    this.limbo = new Limbo(this, this.rows, ENTRY_SHIFT, RETIRED, own, ownAt + OWN_LIMBO, participantsMax);
   }
 
+  /** Entries in use. */
   get count(): number {
-    return this.#header[LIVE]!;
-  }
-
-  get isFull(): boolean {
-    return this.#header[FREE] === 0 && this.#header[USED] === this.#entriesMax;
-  }
-
-  /** The subscriber's entry in a list; 0 when it has none. */
-  find(list: number, subscriber: number): number {
-    const { rows } = this;
-    let entry = this.#buckets[bucketOf(list, subscriber) & this.#bucketMask]!;
-    while (entry !== 0) {
-      const row = entry << ENTRY_SHIFT;
-      if (rows[row + SUBSCRIBER] === subscriber && rows[row + LIST] === list) return entry;
-      entry = rows[row + CHAIN]!;
+    let total = 0;
+    for (let participant = 0; participant < this.#participantsMax; participant++) {
+      total += Atomics.load(this.#own, participant * OWN_WORDS + LIVE);
     }
-    return 0;
+    return total;
   }
 
-  /** Adds an entry before `head`, the first of its list or 0; the caller publishes it as the new head. Not when `isFull`. */
-  add(list: number, head: number, subscriber: number, options: number, identifier: number): number {
+  /** Adds by one, or by -1 when one was removed, to the entries in use. */
+  countLive(by: number): void {
+    this.#own[this.#ownAt + LIVE] = this.#own[this.#ownAt + LIVE]! + by;
+  }
+
+  /** Fills an entry that the pool gave and publishes it at the head of a list, which stands at `headAt` of `heads`. */
+  add(
+    entry: number,
+    list: number,
+    heads: Int32Array,
+    headAt: number,
+    subscriber: number,
+    options: number,
+    identifier: number,
+  ): void {
     const { rows } = this;
-    const header = this.#header;
-    const free = header[FREE]!;
-    const entry = free === 0 ? header[USED]! + 1 : free;
     const row = entry << ENTRY_SHIFT;
-    if (free === 0) header[USED] = entry;
-    else header[FREE] = rows[row + NEXT_ENTRY]!;
-    const bucket = bucketOf(list, subscriber) & this.#bucketMask;
     rows[row + SUBSCRIBER] = subscriber;
     rows[row + OPTIONS] = options;
     rows[row + IDENTIFIER] = identifier;
-    rows[row + NEXT_ENTRY] = head;
-    rows[row + PREVIOUS_ENTRY] = 0;
-    rows[row + LIST] = list;
-    rows[row + CHAIN] = this.#buckets[bucket]!;
-    this.#buckets[bucket] = entry;
-    if (head !== 0) rows[(head << ENTRY_SHIFT) + PREVIOUS_ENTRY] = entry;
-    header[LIVE] = header[LIVE]! + 1;
-    return entry;
+    pushItem(rows, row + NEXT_ENTRY, entry, heads, headAt);
+    // Last: who knows the entry from an earlier life looks at LIST before it follows NEXT, and must not follow what was given up.
+    Atomics.store(rows, row + LIST, list);
   }
 
-  /** Frees an entry. The caller has published its successor where it was the head. */
-  remove(entry: number): void {
-    const { rows } = this;
-    const header = this.#header;
-    const row = entry << ENTRY_SHIFT;
-    const next = rows[row + NEXT_ENTRY]!;
-    const previous = rows[row + PREVIOUS_ENTRY]!;
-    if (previous !== 0) rows[(previous << ENTRY_SHIFT) + NEXT_ENTRY] = next;
-    if (next !== 0) rows[(next << ENTRY_SHIFT) + PREVIOUS_ENTRY] = previous;
-    this.#unchain(entry);
-    rows[row + LIST] = -1; // no list: a stale entry is a member of nothing
-    rows[row + NEXT_ENTRY] = header[FREE]!;
-    header[FREE] = entry;
-    header[LIVE] = header[LIVE]! - 1;
+  /** Unlinks the removed entries of a list, appended to `gone` for the caller to retire. Returns how many are left. */
+  sweep(heads: Int32Array, headAt: number, gone: IntList): number {
+    return sweepChain(heads, headAt, this.rows, ENTRY_SHIFT, NEXT_ENTRY, gone);
   }
 
-  #unchain(entry: number): void {
-    const { rows } = this;
-    const row = entry << ENTRY_SHIFT;
-    const bucket = bucketOf(rows[row + LIST]!, rows[row + SUBSCRIBER]!) & this.#bucketMask;
-    let before = this.#buckets[bucket]!;
-    if (before === entry) {
-      this.#buckets[bucket] = rows[row + CHAIN]!;
-      return;
-    }
-    while (rows[(before << ENTRY_SHIFT) + CHAIN] !== entry) before = rows[(before << ENTRY_SHIFT) + CHAIN]!;
-    rows[(before << ENTRY_SHIFT) + CHAIN] = rows[row + CHAIN]!;
+  /** Frees an unlinked entry once nobody can look at it any more. */
+  retire(entry: number): void {
+    Atomics.store(this.rows, (entry << ENTRY_SHIFT) + LIST, NO_LIST);
+    this.limbo.retire(entry);
   }
-}
 
-function bucketOf(list: number, subscriber: number): number {
-  let hash = Math.imul(list, 0x9e3779b1) ^ Math.imul(subscriber, 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 15), 0xc2b2ae35);
-  return hash ^ (hash >>> 13);
+  free(entry: number): void {
+    this.pool.give(entry);
+  }
+
+  isRemoved(entry: number): boolean {
+    return (this.rows[(entry << ENTRY_SHIFT) + NEXT_ENTRY]! & MARK) !== 0;
+  }
+
+  /** The next entry of the list, removed ones included; 0 at the end. */
+  after(entry: number): number {
+    return this.rows[(entry << ENTRY_SHIFT) + NEXT_ENTRY]! & INDEX;
+  }
+
+  /** The list that an entry stands in. In order before what is read of the entry afterwards. */
+  list(entry: number): number {
+    return Atomics.load(this.rows, (entry << ENTRY_SHIFT) + LIST);
+  }
 }

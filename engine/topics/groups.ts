@@ -2,21 +2,25 @@
 // Shared groups (MQTT 5.0 §4.8.2): the list of groups of a filter, handles that outlive them safely, and whose turn it is.
 // A group is a child of the filter's node, of kind GROUP, with the group's name as its level. Its references are its members.
 //
-//   filter node  10 FIRST_GROUP
-//   group node   7 NEXT_GROUP   8 PREVIOUS_GROUP   9 FIRST_ENTRY   10 CURSOR, the entry served last; 0: the first is next
+//   filter node  10 FIRST_GROUP head of its chain of groups (chain.ts)
+//   group node   7 NEXT_GROUP link in that chain   8 MEMBERS   9 FIRST_ENTRY   10 CURSOR, the entry to be served next; 0: the first
 //
-// A handle is the node, and above it as many bits of the node's tag as fit below 2^31: nine with the default limits.
-import { ENTRY_SHIFT, type Entries, LIST, NEXT_ENTRY, PREVIOUS_ENTRY } from './entries.ts';
+// A handle is the node, and above it as many bits of the node's tag as fit below 2^31: nine with the default limits. The tag changes
+// before the node is retired, and an entry's LIST likewise: who enters an epoch and then finds them as it knows them may go on.
+import { INDEX, pushItem } from './chain.ts';
+import type { Entries } from './entries.ts';
 import { type Levels, NodeKind, OWNER, PARENT, REFERENCES, ROW_SHIFT, TAG } from './levels.ts';
 
-const NEXT_GROUP = OWNER;
-const PREVIOUS_GROUP = OWNER + 1;
-/** First entry of a filter's node or of a group's node. */
+export const NEXT_GROUP = OWNER;
+export const MEMBERS = OWNER + 1;
+/** Head of the chain of entries, of a filter's node or of a group's node. */
 export const FIRST_ENTRY = OWNER + 2;
-const FIRST_GROUP = OWNER + 3;
-const CURSOR = OWNER + 3;
+export const FIRST_GROUP = OWNER + 3;
+export const CURSOR = OWNER + 3;
 
 const HANDLE_BITS = 31;
+/** A turn that other threads have taken so often is served twice. */
+const TURNS_LOST_MAX = 8;
 
 export class Groups {
   readonly #levels: Levels;
@@ -24,8 +28,10 @@ export class Groups {
   readonly #nodeBits: number;
   readonly #nodeMask: number;
   readonly #tagMask: number;
+  readonly #isAlone: boolean;
 
-  constructor(levels: Levels, entries: Entries) {
+  constructor(levels: Levels, entries: Entries, participantsMax: number) {
+    this.#isAlone = participantsMax === 1;
     this.#levels = levels;
     this.#entries = entries;
     this.#nodeBits = 32 - Math.clz32(levels.nodesMax);
@@ -39,73 +45,93 @@ export class Groups {
   }
 
   after(node: number): number {
-    return this.#levels.rows[(node << ROW_SHIFT) + NEXT_GROUP]!;
+    return this.#levels.rows[(node << ROW_SHIFT) + NEXT_GROUP]! & INDEX;
   }
 
+  /** Handle of a node found in a chain; -1 when it is dead or has no members. */
   handle(node: number): number {
-    return node | ((this.#levels.rows[(node << ROW_SHIFT) + TAG]! & this.#tagMask) << this.#nodeBits);
+    const { rows } = this.#levels;
+    const row = node << ROW_SHIFT;
+    if (rows[row + MEMBERS] === 0) return -1;
+    if (this.#isAlone) return node | ((rows[row + TAG]! & this.#tagMask) << this.#nodeBits);
+    const tag = Atomics.load(rows, row + TAG) & this.#tagMask;
+    // A dead node's tag is that of its next life. One after the other, in this order.
+    return Atomics.load(rows, row + REFERENCES) < 0 ? -1 : node | (tag << this.#nodeBits);
   }
 
   /** Members of a group; 0 for a stale handle. */
   members(group: number): number {
     const node = this.#nodeOf(group);
-    return node === 0 ? 0 : this.#levels.rows[(node << ROW_SHIFT) + REFERENCES]!;
+    return node === 0 ? 0 : this.#levels.rows[(node << ROW_SHIFT) + MEMBERS]!;
   }
 
   /** Gives the member whose turn it is its turn: its entry, or -1 for a stale handle. */
   next(group: number): number {
-    const entry = this.memberAfter(group, -1);
-    // Another thread's turn may be lost between the two: the round is then uneven, never wrong.
-    if (entry >= 0) this.#levels.rows[(this.#nodeOf(group) << ROW_SHIFT) + CURSOR] = entry;
-    return entry;
+    const node = this.#nodeOf(group);
+    if (node === 0) return -1;
+    const { rows } = this.#levels;
+    const cursorAt = (node << ROW_SHIFT) + CURSOR;
+    for (let lost = 0; ; lost++) {
+      const cursor = Atomics.load(rows, cursorAt);
+      const entry = this.#memberFrom(node, cursor);
+      if (entry < 0) return -1;
+      const after = this.#entries.after(entry);
+      if (Atomics.compareExchange(rows, cursorAt, cursor, after) === cursor || lost === TURNS_LOST_MAX) return entry;
+    }
   }
 
   /** The entry after `entry` in the round; from one that is no member, the entry whose turn it is. -1 for a stale handle. */
   memberAfter(group: number, entry: number): number {
     const node = this.#nodeOf(group);
     if (node === 0) return -1;
-    const row = node << ROW_SHIFT;
-    const entryRows = this.#entries.rows;
-    const isMember = entry > 0 && entryRows[(entry << ENTRY_SHIFT) + LIST] === node;
-    const before = isMember ? entry : this.#levels.rows[row + CURSOR]!;
-    const next = before === 0 ? 0 : entryRows[(before << ENTRY_SHIFT) + NEXT_ENTRY]!;
-    return next === 0 ? this.#levels.rows[row + FIRST_ENTRY]! : next;
+    const isMember = entry > 0 && this.#entries.list(entry) === node;
+    const from = isMember ? this.#entries.after(entry) : Atomics.load(this.#levels.rows, (node << ROW_SHIFT) + CURSOR);
+    return this.#memberFrom(node, from);
   }
 
-  /** Steps the round back from an entry that is about to leave. */
-  leave(node: number, entry: number): void {
-    const cursor = (node << ROW_SHIFT) + CURSOR;
-    if (this.#levels.rows[cursor] === entry) {
-      this.#levels.rows[cursor] = this.#entries.rows[(entry << ENTRY_SHIFT) + PREVIOUS_ENTRY]!;
-    }
-  }
-
-  /** Enters a new group's node in the list of its filter. */
+  /** Enters a new group's node in the chain of its filter. */
   link(node: number): void {
     const { rows } = this.#levels;
-    const head = (rows[(node << ROW_SHIFT) + PARENT]! << ROW_SHIFT) + FIRST_GROUP;
-    const next = rows[head]!;
-    rows[(node << ROW_SHIFT) + NEXT_GROUP] = next;
-    if (next !== 0) rows[(next << ROW_SHIFT) + PREVIOUS_GROUP] = node;
-    Atomics.store(rows, head, node);
+    const row = node << ROW_SHIFT;
+    pushItem(rows, row + NEXT_GROUP, node, rows, (rows[row + PARENT]! << ROW_SHIFT) + FIRST_GROUP);
   }
 
-  /** Takes a group's node out of the list of its filter. */
-  unlink(node: number): void {
+  /** An entry of a group has joined (1), or left (-1). */
+  countMember(node: number, by: number): void {
+    Atomics.add(this.#levels.rows, (node << ROW_SHIFT) + MEMBERS, by);
+  }
+
+  /** Moves the turn on from an entry that was unlinked. */
+  passOver(node: number, entry: number): void {
+    const cursorAt = (node << ROW_SHIFT) + CURSOR;
     const { rows } = this.#levels;
-    const row = node << ROW_SHIFT;
-    const next = rows[row + NEXT_GROUP]!;
-    const previous = rows[row + PREVIOUS_GROUP]!;
-    if (previous === 0) Atomics.store(rows, (rows[row + PARENT]! << ROW_SHIFT) + FIRST_GROUP, next);
-    else rows[(previous << ROW_SHIFT) + NEXT_GROUP] = next;
-    if (next !== 0) rows[(next << ROW_SHIFT) + PREVIOUS_GROUP] = previous;
+    if (Atomics.load(rows, cursorAt) === entry) Atomics.compareExchange(rows, cursorAt, entry, this.#entries.after(entry));
+  }
+
+  /** The first member from `start` on, round the end of the list; -1 when there is none. */
+  #memberFrom(node: number, start: number): number {
+    const entries = this.#entries;
+    const headAt = (node << ROW_SHIFT) + FIRST_ENTRY;
+    // The turn may stand at an entry that was retired since, and is used elsewhere or not at all.
+    const known = start !== 0 && entries.list(start) === node ? this.#firstMember(start) : 0;
+    if (known !== 0) return known;
+    const first = this.#firstMember(Atomics.load(this.#levels.rows, headAt));
+    return first === 0 ? -1 : first;
+  }
+
+  /** The first of an entry and those behind it that is not removed; 0 at the end. */
+  #firstMember(start: number): number {
+    const entries = this.#entries;
+    let entry = start;
+    while (entry !== 0 && entries.isRemoved(entry)) entry = entries.after(entry);
+    return entry;
   }
 
   /** Node of a live group; 0 for a stale handle. */
   #nodeOf(group: number): number {
     if (group < 0) return 0;
     const node = group & this.#nodeMask;
-    const tag = this.#levels.rows[(node << ROW_SHIFT) + TAG]! & this.#tagMask;
+    const tag = Atomics.load(this.#levels.rows, (node << ROW_SHIFT) + TAG) & this.#tagMask;
     return tag === group >>> this.#nodeBits && this.#levels.kind(node) === NodeKind.GROUP ? node : 0;
   }
 }

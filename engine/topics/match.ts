@@ -28,7 +28,8 @@ export class TopicMatcher {
     let open = 0;
     for (;;) {
       const row = node << ROW_SHIFT;
-      if (depth >= wildcardsFrom && rows[row + HASH_CHILD] !== 0) out.push(rows[row + HASH_CHILD]!);
+      const hash = depth >= wildcardsFrom ? rows[row + HASH_CHILD]! : 0;
+      if (hash !== 0) out.push(hash);
       let next = 0;
       if (depth < count) {
         next = levels.find(node, NodeKind.LEVEL, scan.hash[depth]!, topic, scan.from[depth]!, scan.to[depth]!);

@@ -7,7 +7,7 @@
 // A node's references are its children and its message: with none left it is removed, and its parent after it.
 import { fault, Reason } from '../../protocol/packet.ts';
 import type { IntList } from '../memory/int-list.ts';
-import { defaultLevelBytes, Levels, levelsBytes, NodeKind, OWNER, PARENT, REFERENCES, ROOT, ROW_SHIFT } from './levels.ts';
+import { defaultLevelBytes, Levels, levelsBytes, NodeKind, OWNER, PARENT, ROOT, ROW_SHIFT } from './levels.ts';
 import { DOLLAR_SIGN, LEVELS_MAX, LevelScan, NUMBER_SIGN, PLUS_SIGN } from './scan.ts';
 
 const MESSAGE = OWNER;
@@ -35,7 +35,7 @@ export class RetainedIndex {
 
   /** Room for `messagesMax` topics; `nodesMax` is reserved, and touched only as it is used. */
   constructor(messagesMax: number, nodesMax = Math.min(NODES_MAX, messagesMax * NODES_PER_MESSAGE + LEVELS_MAX), seed = 0) {
-    const capacity = { nodesMax, levelBytesMax: defaultLevelBytes(nodesMax) };
+    const capacity = { nodesMax, levelBytesMax: defaultLevelBytes(nodesMax), participantsMax: 1 };
     this.#messagesMax = messagesMax;
     this.#levels = new Levels(new SharedArrayBuffer(levelsBytes(capacity)), 0, capacity, seed);
   }
@@ -67,8 +67,8 @@ export class RetainedIndex {
     if (this.count >= this.#messagesMax) return fault(Reason.QUOTA_EXCEEDED);
     const node = known === 0 ? this.#reach(topic) : known;
     if (node === 0) return fault(Reason.QUOTA_EXCEEDED);
+    if (node === known) levels.acquire(node);
     rows[(node << ROW_SHIFT) + MESSAGE] = message + 1;
-    levels.refer(node, 1);
     this.count++;
     return NO_RETAINED;
   }
@@ -81,8 +81,7 @@ export class RetainedIndex {
     const before = this.#levels.rows[at]! - 1;
     if (before < 0) return NO_RETAINED;
     this.#levels.rows[at] = 0;
-    this.#levels.refer(node, -1);
-    this.#prune(node);
+    this.#release(node);
     this.count--;
     return before;
   }
@@ -197,34 +196,39 @@ export class RetainedIndex {
     return this.#scan.read(topic, from, to, this.#levels.seed) ? this.#levels.lookUp(this.#scan, topic) : 0;
   }
 
-  /** Makes the node of the topic that was scanned last; 0 when there is no room, and then nothing is left of it. */
+  /** Makes the node of the topic that was scanned last, with the reference of its message; 0 when there is no room, and then nothing is left of it. */
   #reach(topic: Uint8Array): number {
     const scan = this.#scan;
     const levels = this.#levels;
     let node = ROOT;
-    for (let depth = 0; depth < scan.count; depth++) {
-      const levelFrom = scan.from[depth]!;
-      const levelTo = scan.to[depth]!;
-      let child = levels.find(node, NodeKind.LEVEL, scan.hash[depth]!, topic, levelFrom, levelTo);
+    let depth = 0;
+    for (; depth < scan.count; depth++) {
+      const child = levels.find(node, NodeKind.LEVEL, scan.hash[depth]!, topic, scan.from[depth]!, scan.to[depth]!);
+      if (child === 0) break;
+      node = child;
+    }
+    levels.acquire(node);
+    for (; depth < scan.count; depth++) {
+      const child = levels.add(node, NodeKind.LEVEL, scan.hash[depth]!, topic, scan.from[depth]!, scan.to[depth]!);
       if (child === 0) {
-        child = levels.add(node, NodeKind.LEVEL, scan.hash[depth]!, topic, levelFrom, levelTo);
-        if (child === 0) {
-          this.#prune(node);
-          return 0;
-        }
-        this.#linkChild(node, child);
+        this.#release(node);
+        return 0;
       }
+      this.#linkChild(node, child);
       node = child;
     }
     return node;
   }
 
-  #prune(from: number): void {
+  /** Gives a reference back, and removes the node and those above it that nothing refers to any more. */
+  #release(from: number): void {
     const levels = this.#levels;
     let node = from;
-    while (node !== ROOT && levels.rows[(node << ROW_SHIFT) + REFERENCES] === 0) {
+    while (levels.release(node)) {
       this.#unlinkChild(node);
-      node = levels.remove(node);
+      const parent = levels.remove(node);
+      levels.retire(node);
+      node = parent;
     }
   }
 

@@ -1,24 +1,41 @@
 // HOT: no allocation, closures, strings, try or async per message.
-// The subscriptions of all sessions, by topic filter. One SharedArrayBuffer holds it all, in this order:
+// The subscriptions of all sessions, by topic filter, for up to 64 participants (threads) that subscribe, unsubscribe and match at the
+// same time; nobody waits for another. One SharedArrayBuffer holds it all, in this order:
 //
-//   header 16 × Int32: 0 generation | nodes (levels.ts) | subscriptions (entries.ts)
+//   header 32 × Int32: 0 generation  16 entries and groups removed but not unlinked | epochs | nodes (levels.ts) | entries (entries.ts)
 //
 // A filter's node is reached level by level; `+` and `#` are children like others, and their parent also names them in a column.
 //
 //   filter node  7 PLUS_CHILD   8 HASH_CHILD   9 FIRST_ENTRY   10 FIRST_GROUP (groups.ts, where a group's node is described too)
+//   either       11 SWEEP_AFTER, removals until the node's lists are swept
 //
-// A node's references are its children and its entries: with none left it is removed, and its parent after it.
+// A node's references are its children, its entries, and threads that are about to add one. Who gives the last one back removes the
+// node, and its parent after it. An inserter goes down without references and acquires the last node that was there: while that
+// one lives, all above it do. A column names its child before the subscription through it is confirmed, and until the child is removed.
+//
+// Entries and groups that were removed stay in their chains, marked, until so many have been removed as half of those that the last
+// sweep found: one of 100,000 leaves in amortised constant time, and a reader passes no more dead ones than live ones.
 // Filters come validated, names without wildcards; a filter deeper than LEVELS_MAX is refused.
 import { fault, Reason } from '../../protocol/packet.ts';
 import { IntList } from '../memory/int-list.ts';
-import { ENTRY_SHIFT, Entries, entriesBytes, IDENTIFIER, NEXT_ENTRY, OPTIONS, SUBSCRIBER } from './entries.ts';
-import { FIRST_ENTRY, Groups } from './groups.ts';
-import { defaultLevelBytes, Levels, levelsBytes, NodeKind, PARENT, REFERENCES, ROOT, ROW_SHIFT } from './levels.ts';
+import { INDEX, MARK, markLink, sweepChain } from './chain.ts';
+import { ENTRY_SHIFT, Entries, entriesBytes, IDENTIFIER, LIST, NEXT_ENTRY, OPTIONS, SUBSCRIBER } from './entries.ts';
+import { Epochs, epochsBytes } from './epochs.ts';
+import { FIRST_ENTRY, FIRST_GROUP, Groups, NEXT_GROUP } from './groups.ts';
+import { defaultLevelBytes, Levels, levelsBytes, NodeKind, OWNER, PARENT, ROOT, ROW_SHIFT } from './levels.ts';
 import { HASH_CHILD, PLUS_CHILD, TopicMatcher } from './match.ts';
 import { hashLevel, LevelScan, NUMBER_SIGN, PLUS_SIGN } from './scan.ts';
 
 const GENERATION = 0;
-const HEADER_BYTES = 64;
+/** Word of the header: entries and groups that stand in their chains though they were removed. For checks. */
+export const LINGERING = 16;
+const HEADER_WORDS = 32;
+const HEADER_BYTES = HEADER_WORDS * 4;
+
+export const SWEEP_AFTER = OWNER + 4;
+
+/** Threads that can share a trie. */
+export const PARTICIPANTS_MAX = 64;
 
 export interface TrieOptions {
   /** Nodes reserved: levels of filters, and groups. */
@@ -29,6 +46,13 @@ export interface TrieOptions {
   readonly levelBytesMax?: number;
   /** Moves the hash of levels; drawn at start, so that colliding filters cannot be prepared. */
   readonly seed?: number;
+  /** Threads that will use the trie, 1 to PARTICIPANTS_MAX; 1 when left out. */
+  readonly participantsMax?: number;
+}
+
+/** A trie's memory, to be sent to another thread. */
+export interface TrieMemory extends Required<TrieOptions> {
+  readonly buffer: SharedArrayBuffer;
 }
 
 /** What a topic name matched: rows of plain subscriptions, one for each filter, and handles of shared groups. Reused. */
@@ -79,43 +103,56 @@ function widen(column: Int32Array): Int32Array<ArrayBuffer> {
 }
 
 export class SubscriptionTrie {
+  /** For `attach` in other threads. */
+  readonly memory: TrieMemory;
+  /** For checks, as are `entries` and `epochs`. */
+  readonly levels: Levels;
+  readonly entries: Entries;
+  readonly epochs: Epochs;
   readonly #header: Int32Array;
-  readonly #levels: Levels;
-  readonly #entries: Entries;
   readonly #groups: Groups;
   readonly #scan = new LevelScan();
   readonly #matcher = new TopicMatcher();
   readonly #matched = new IntList();
+  readonly #gone = new IntList();
 
-  constructor(options: TrieOptions) {
-    const { nodesMax, subscriptionsMax } = options;
-    const capacity = { nodesMax, levelBytesMax: options.levelBytesMax ?? defaultLevelBytes(nodesMax) };
-    const entriesAt = HEADER_BYTES + levelsBytes(capacity);
-    const buffer = new SharedArrayBuffer(entriesAt + entriesBytes(subscriptionsMax));
-    this.#header = new Int32Array(buffer, 0, HEADER_BYTES / 4);
-    this.#levels = new Levels(buffer, HEADER_BYTES, capacity, options.seed ?? 0);
-    this.#entries = new Entries(buffer, entriesAt, subscriptionsMax);
-    this.#groups = new Groups(this.#levels, this.#entries);
+  /** Allocates the memory, and is its participant 0; `attach` makes the others. */
+  constructor(options: TrieOptions | TrieMemory, participant = 0) {
+    this.memory = 'buffer' in options ? options : allocate(options);
+    const { buffer, nodesMax, subscriptionsMax, levelBytesMax, seed, participantsMax } = this.memory;
+    if (!(participant >= 0 && participant < participantsMax)) throw new Error('trie: no such participant');
+    const capacity = { nodesMax, levelBytesMax, participantsMax };
+    const levelsAt = HEADER_BYTES + epochsBytes(participantsMax);
+    this.#header = new Int32Array(buffer, 0, HEADER_WORDS);
+    this.epochs = new Epochs(buffer, HEADER_BYTES, participantsMax, participant);
+    this.levels = new Levels(buffer, levelsAt, capacity, seed, participant);
+    this.entries = new Entries(buffer, levelsAt + levelsBytes(capacity), subscriptionsMax, participantsMax, participant);
+    this.#groups = new Groups(this.levels, this.entries, participantsMax);
   }
 
-  /** Differs after every change of subscriptions or rights: what was worked out from a match is valid for one generation. */
+  /** The trie in another thread. Each participant, 0 to participantsMax - 1, is used by one thread at a time. */
+  static attach(memory: TrieMemory, participant: number): SubscriptionTrie {
+    return new SubscriptionTrie(memory, participant);
+  }
+
+  /** Differs after every change of subscriptions or rights: what was worked out from a match is valid for the generation before it. */
   get generation(): number {
     return Atomics.load(this.#header, GENERATION);
   }
 
-  /** Nodes in use: levels of filters, and groups. */
+  /** Nodes in use by all participants: levels of filters, and groups. */
   get nodes(): number {
-    return this.#levels.nodes;
+    return this.levels.nodes;
   }
 
-  /** Subscriptions in use, group members included. */
+  /** Subscriptions of all participants, group members included. */
   get subscriptions(): number {
-    return this.#entries.count;
+    return this.entries.count;
   }
 
   /** Bytes of all levels and group names in use. */
   get levelBytes(): number {
-    return this.#levels.levelBytes;
+    return this.levels.levelBytes;
   }
 
   /** A new generation, for a change outside the trie that matches depend on. */
@@ -124,18 +161,26 @@ export class SubscriptionTrie {
   }
 
   /**
-   * Subscribes to the filter [from, to): 1 for a new subscription, 0 when it replaced the options and identifier of one. Faults:
-   * QUOTA_EXCEEDED when the reserve is used up, TOPIC_FILTER_INVALID below LEVELS_MAX; then nothing has changed.
+   * This participant holds nothing that it has read from the trie: no match, no entry of a group. To be called at the end of each turn
+   * and before the thread sleeps: until then nothing is used again that others remove. Until the next operation the participant holds nobody up.
    */
-  subscribe(filter: Uint8Array, from: number, to: number, subscriber: number, options: number, subscriptionId: number): number {
-    const node = this.#reach(filter, from, to);
-    return node < 0 ? node : this.#enter(node, subscriber, options, subscriptionId);
+  quiesce(): void {
+    if (this.epochs.isAlone) return;
+    this.epochs.leave();
+    this.epochs.reclaim(this.levels.limbo, this.entries.limbo);
   }
 
-  /** 1 when the subscription was there and is gone, 0 when there was none. */
-  unsubscribe(filter: Uint8Array, from: number, to: number, subscriber: number): number {
-    const node = this.#lookUp(filter, from, to);
-    return node === 0 ? 0 : this.#leave(node, subscriber);
+  /**
+   * Subscribes to the filter [from, to), which the subscriber has no entry for: the new entry, above 0. Faults: QUOTA_EXCEEDED when the
+   * reserve is used up, TOPIC_FILTER_INVALID below LEVELS_MAX; then nothing has changed. Any match that begins afterwards finds it.
+   */
+  subscribe(filter: Uint8Array, from: number, to: number, subscriber: number, options: number, subscriptionId: number): number {
+    this.epochs.enter();
+    const entry = this.#takeEntry();
+    if (entry === 0) return fault(Reason.QUOTA_EXCEEDED);
+    const node = this.#reach(filter, from, to);
+    if (node < 0) return this.#refuse(entry, node);
+    return this.#join(entry, node, subscriber, options, subscriptionId);
   }
 
   /** As `subscribe`, as a member of the shared group named [groupFrom, groupTo) of `group` (MQTT 5.0 §4.8.2). */
@@ -150,52 +195,61 @@ export class SubscriptionTrie {
     options: number,
     subscriptionId: number,
   ): number {
+    this.epochs.enter();
+    const entry = this.#takeEntry();
+    if (entry === 0) return fault(Reason.QUOTA_EXCEEDED);
     const node = this.#reach(filter, from, to);
-    if (node < 0) return node;
-    const hash = hashLevel(group, groupFrom, groupTo, this.#levels.seed);
-    let member = this.#levels.find(node, NodeKind.GROUP, hash, group, groupFrom, groupTo);
-    if (member === 0) {
-      member = this.#levels.add(node, NodeKind.GROUP, hash, group, groupFrom, groupTo);
-      if (member === 0) return this.#giveUp(node);
-      this.#groups.link(member);
-    }
-    return this.#enter(member, subscriber, options, subscriptionId);
+    if (node < 0) return this.#refuse(entry, node);
+    const member = this.#reachGroup(node, group, groupFrom, groupTo);
+    if (member < 0) return this.#refuse(entry, member);
+    this.#groups.countMember(member, 1);
+    return this.#join(entry, member, subscriber, options, subscriptionId);
   }
 
-  /** As `unsubscribe`, from a shared group. */
-  unsubscribeShared(
-    group: Uint8Array,
-    groupFrom: number,
-    groupTo: number,
-    filter: Uint8Array,
-    from: number,
-    to: number,
-    subscriber: number,
-  ): number {
-    const node = this.#lookUp(filter, from, to);
-    if (node === 0) return 0;
-    const hash = hashLevel(group, groupFrom, groupTo, this.#levels.seed);
-    const member = this.#levels.find(node, NodeKind.GROUP, hash, group, groupFrom, groupTo);
-    return member === 0 ? 0 : this.#leave(member, subscriber);
+  /**
+   * Replaces options and Subscription Identifier of an entry that is subscribed. Until the generation has moved on, another thread may
+   * see the new one of the two with the old one of the other.
+   */
+  change(entry: number, options: number, subscriptionId: number): void {
+    const row = entry << ENTRY_SHIFT;
+    this.entries.rows[row + OPTIONS] = options;
+    this.entries.rows[row + IDENTIFIER] = subscriptionId;
+    this.bump();
+  }
+
+  /** Ends the subscription of an entry that is subscribed, by the participant that made it. No match that begins afterwards finds it. */
+  unsubscribe(entry: number): void {
+    this.epochs.enter();
+    const { rows } = this.entries;
+    const list = rows[(entry << ENTRY_SHIFT) + LIST]!;
+    markLink(rows, (entry << ENTRY_SHIFT) + NEXT_ENTRY);
+    if (this.levels.kind(list) === NodeKind.GROUP) this.#groups.countMember(list, -1);
+    this.entries.countLive(-1);
+    this.#countDown(list);
+    this.#release(list);
+    this.bump();
   }
 
   /** Replaces `out` with what matches the topic name [from, to); returns the number of rows and groups. */
   match(topic: Uint8Array, from: number, to: number, out: MatchList): number {
+    this.epochs.enter();
     const matched = this.#matched;
-    const levelRows = this.#levels.rows;
-    const entryRows = this.#entries.rows;
+    const levelRows = this.levels.rows;
+    const entryRows = this.entries.rows;
     out.clear();
     matched.clear();
-    this.#matcher.match(this.#levels, topic, from, to, matched);
+    this.#matcher.match(this.levels, topic, from, to, matched);
     for (let i = 0; i < matched.count; i++) {
       const row = matched.values[i]! << ROW_SHIFT;
       for (let entry = levelRows[row + FIRST_ENTRY]!; entry !== 0; ) {
         const at = entry << ENTRY_SHIFT;
-        out.push(entryRows[at + SUBSCRIBER]!, entryRows[at + OPTIONS]!, entryRows[at + IDENTIFIER]!);
-        entry = entryRows[at + NEXT_ENTRY]!;
+        const link = entryRows[at + NEXT_ENTRY]!;
+        if ((link & MARK) === 0) out.push(entryRows[at + SUBSCRIBER]!, entryRows[at + OPTIONS]!, entryRows[at + IDENTIFIER]!);
+        entry = link & INDEX;
       }
-      for (let group = this.#groups.first(matched.values[i]!); group !== 0; group = this.#groups.after(group)) {
-        out.pushGroup(this.#groups.handle(group));
+      for (let node = this.#groups.first(matched.values[i]!); node !== 0; node = this.#groups.after(node)) {
+        const group = this.#groups.handle(node);
+        if (group >= 0) out.pushGroup(group);
       }
     }
     return out.count + out.groupCount;
@@ -203,111 +257,235 @@ export class SubscriptionTrie {
 
   /** Members of a shared group; 0 for a group that is gone. */
   groupMembers(group: number): number {
+    this.epochs.enter();
     return this.#groups.members(group);
   }
 
-  /** The entry of the member whose turn it is, after which it is the next one's; -1 for a group that is gone. */
+  /** The entry of the member whose turn it is, after which it is the next one's; -1 for a group that is gone. Valid until `quiesce`. */
   groupNext(group: number): number {
+    this.epochs.enter();
     return this.#groups.next(group);
   }
 
   /**
    * The entry after `entry` in the round, which has no end: `groupMembers` steps see every member once. From -1, or an
-   * entry that is no member any more, the one whose turn is next. -1 for a group that is gone.
+   * entry that is no member any more, the one whose turn is next. -1 for a group that is gone. Valid until `quiesce`.
    */
   groupMemberAfter(group: number, entry: number): number {
+    this.epochs.enter();
     return this.#groups.memberAfter(group, entry);
   }
 
   entrySubscriber(entry: number): number {
-    return this.#entries.rows[(entry << ENTRY_SHIFT) + SUBSCRIBER]!;
+    return this.entries.rows[(entry << ENTRY_SHIFT) + SUBSCRIBER]!;
   }
 
   entryOptions(entry: number): number {
-    return this.#entries.rows[(entry << ENTRY_SHIFT) + OPTIONS]!;
+    return this.entries.rows[(entry << ENTRY_SHIFT) + OPTIONS]!;
   }
 
   entrySubscriptionId(entry: number): number {
-    return this.#entries.rows[(entry << ENTRY_SHIFT) + IDENTIFIER]!;
+    return this.entries.rows[(entry << ENTRY_SHIFT) + IDENTIFIER]!;
   }
 
-  /** The filter's node; 0 when there is none. */
-  #lookUp(filter: Uint8Array, from: number, to: number): number {
-    return this.#scan.read(filter, from, to, this.#levels.seed) ? this.#levels.lookUp(this.#scan, filter) : 0;
-  }
-
-  /** The filter's node, made where it is missing. The caller enters a subscription or gives up. */
+  /** The filter's node, made where it is missing, with a reference that is the caller's; or a fault. */
   #reach(filter: Uint8Array, from: number, to: number): number {
     const scan = this.#scan;
-    const levels = this.#levels;
+    const { levels } = this;
     if (!scan.read(filter, from, to, levels.seed)) return fault(Reason.TOPIC_FILTER_INVALID);
+    let depth = 0;
     let node = ROOT;
-    for (let depth = 0; depth < scan.count; depth++) {
-      const levelFrom = scan.from[depth]!;
-      const levelTo = scan.to[depth]!;
-      let child = levels.find(node, NodeKind.LEVEL, scan.hash[depth]!, filter, levelFrom, levelTo);
-      if (child === 0) {
-        child = levels.add(node, NodeKind.LEVEL, scan.hash[depth]!, filter, levelFrom, levelTo);
-        if (child === 0) return this.#giveUp(node);
-        const byte = levelTo - levelFrom === 1 ? filter[levelFrom]! : -1;
-        if (byte === PLUS_SIGN) levels.rows[(node << ROW_SHIFT) + PLUS_CHILD] = child;
-        else if (byte === NUMBER_SIGN) levels.rows[(node << ROW_SHIFT) + HASH_CHILD] = child;
+    do {
+      depth = 0;
+      node = ROOT;
+      while (depth < scan.count) {
+        const child = levels.find(node, NodeKind.LEVEL, scan.hash[depth]!, filter, scan.from[depth]!, scan.to[depth]!);
+        if (child === 0) break;
+        node = child;
+        depth++;
       }
+    } while (!levels.acquire(node)); // it was removed meanwhile
+    this.#nameAbove(node);
+    for (; depth < scan.count; depth++) {
+      const child = this.#addChild(node, depth, filter);
+      if (child === 0) {
+        this.#release(node);
+        return fault(Reason.QUOTA_EXCEEDED);
+      }
+      this.#nameInParent(node, child);
       node = child;
     }
     return node;
   }
 
-  /** Takes back the nodes that were made for a subscription that did not find room. */
-  #giveUp(node: number): number {
-    this.#prune(node);
-    return fault(Reason.QUOTA_EXCEEDED);
+  #addChild(node: number, depth: number, filter: Uint8Array): number {
+    const { levels } = this;
+    const scan = this.#scan;
+    const hash = scan.hash[depth]!;
+    const from = scan.from[depth]!;
+    const to = scan.to[depth]!;
+    const child = levels.add(node, NodeKind.LEVEL, hash, filter, from, to);
+    if (child !== 0 || !this.#makeRoom()) return child;
+    return levels.add(node, NodeKind.LEVEL, hash, filter, from, to);
   }
 
-  #enter(list: number, subscriber: number, options: number, identifier: number): number {
-    const entries = this.#entries;
-    const known = entries.find(list, subscriber);
-    if (known !== 0) {
-      entries.rows[(known << ENTRY_SHIFT) + OPTIONS] = options;
-      entries.rows[(known << ENTRY_SHIFT) + IDENTIFIER] = identifier;
-      this.bump();
-      return 0;
+  /** The node of a filter's group, made where it is missing. The reference to the filter's node is given for one to it; or a fault. */
+  #reachGroup(node: number, group: Uint8Array, from: number, to: number): number {
+    const { levels } = this;
+    const hash = hashLevel(group, from, to, levels.seed);
+    for (;;) {
+      const known = levels.find(node, NodeKind.GROUP, hash, group, from, to);
+      if (known === 0) break;
+      if (!levels.acquire(known)) continue;
+      this.#release(node);
+      return known;
     }
-    if (entries.isFull) return this.#giveUp(list);
-    const head = (list << ROW_SHIFT) + FIRST_ENTRY;
-    const entry = entries.add(list, this.#levels.rows[head]!, subscriber, options, identifier);
-    Atomics.store(this.#levels.rows, head, entry);
-    this.#levels.refer(list, 1);
-    this.bump();
-    return 1;
+    let made = levels.make(node, NodeKind.GROUP, hash, group, from, to);
+    if (made === 0 && this.#makeRoom()) made = levels.make(node, NodeKind.GROUP, hash, group, from, to);
+    if (made === 0) {
+      this.#release(node);
+      return fault(Reason.QUOTA_EXCEEDED);
+    }
+    // In the chain of groups before anybody can find and join it, so that who joins is seen. One without members shows nothing.
+    this.#groups.link(made);
+    const member = levels.publish(made, hash, group, from, to);
+    if (member !== made) this.#release(made);
+    return member;
   }
 
-  #leave(list: number, subscriber: number): number {
-    const { rows } = this.#levels;
-    const entry = this.#entries.find(list, subscriber);
-    if (entry === 0) return 0;
-    const row = list << ROW_SHIFT;
-    const at = entry << ENTRY_SHIFT;
-    if (rows[row + FIRST_ENTRY] === entry) Atomics.store(rows, row + FIRST_ENTRY, this.#entries.rows[at + NEXT_ENTRY]!);
-    if (this.#levels.kind(list) === NodeKind.GROUP) this.#groups.leave(list, entry);
-    this.#entries.remove(entry);
-    this.#levels.refer(list, -1);
-    this.#prune(list);
-    this.bump();
-    return 1;
+  #takeEntry(): number {
+    const entry = this.entries.pool.take();
+    if (entry !== 0 || !this.#makeRoom()) return entry;
+    return this.entries.pool.take();
   }
 
-  /** Removes the node and those above it that nothing refers to any more. */
-  #prune(from: number): void {
-    const levels = this.#levels;
-    const { rows } = levels;
+  #refuse(entry: number, reason: number): number {
+    this.entries.free(entry);
+    return reason;
+  }
+
+  /** Enters the entry in a list; the caller's reference to the node is the entry's from now on. */
+  #join(entry: number, list: number, subscriber: number, options: number, identifier: number): number {
+    const { entries } = this;
+    entries.add(entry, list, this.levels.rows, (list << ROW_SHIFT) + FIRST_ENTRY, subscriber, options, identifier);
+    entries.countLive(1);
+    this.bump();
+    return entry;
+  }
+
+  /** Sees to the columns from a node that is held up to the root: who added a wildcard child may not have got to it yet. */
+  #nameAbove(from: number): void {
+    const { rows } = this.levels;
+    for (let node = from; node !== ROOT; ) {
+      const above = rows[(node << ROW_SHIFT) + PARENT]!;
+      this.#nameInParent(above, node);
+      node = above;
+    }
+  }
+
+  /** Names a child that is held in its parent's column where it is a wildcard. What stands there else is dead. */
+  #nameInParent(parent: number, child: number): void {
+    const { rows } = this.levels;
+    const byte = this.levels.onlyByte(child);
+    if (byte !== PLUS_SIGN && byte !== NUMBER_SIGN) return;
+    const at = (parent << ROW_SHIFT) + (byte === PLUS_SIGN ? PLUS_CHILD : HASH_CHILD);
+    for (;;) {
+      const named = Atomics.load(rows, at);
+      if (named === child || Atomics.compareExchange(rows, at, named, child) === named) return;
+    }
+  }
+
+  /** Gives a reference to a node back; removes it, and those above it, where it was the last one. */
+  #release(from: number): void {
     let node = from;
-    while (node !== ROOT && rows[(node << ROW_SHIFT) + REFERENCES] === 0) {
-      const above = rows[(node << ROW_SHIFT) + PARENT]! << ROW_SHIFT;
-      if (levels.kind(node) === NodeKind.GROUP) this.#groups.unlink(node);
-      else if (rows[above + PLUS_CHILD] === node) rows[above + PLUS_CHILD] = 0;
-      else if (rows[above + HASH_CHILD] === node) rows[above + HASH_CHILD] = 0;
-      node = levels.remove(node);
+    while (this.levels.release(node)) node = this.#remove(node);
+  }
+
+  /** Removes a dead node; returns its parent, whose reference is to be released. */
+  #remove(node: number): number {
+    const { levels } = this;
+    const { rows } = levels;
+    const row = node << ROW_SHIFT;
+    const above = rows[row + PARENT]!;
+    this.#sweep(node);
+    if (levels.kind(node) === NodeKind.GROUP) {
+      levels.remove(node);
+      markLink(rows, row + NEXT_GROUP);
+      this.#countDown(above);
+      return above;
+    }
+    const plus = (above << ROW_SHIFT) + PLUS_CHILD;
+    const hash = (above << ROW_SHIFT) + HASH_CHILD;
+    // Only who held the node could have named it: nobody does so any more.
+    if (rows[plus] === node) Atomics.compareExchange(rows, plus, node, 0);
+    else if (rows[hash] === node) Atomics.compareExchange(rows, hash, node, 0);
+    levels.remove(node);
+    levels.retire(node);
+    return above;
+  }
+
+  /** An entry or a group of a node that is held has been removed. */
+  #countDown(node: number): void {
+    Atomics.add(this.#header, LINGERING, 1);
+    if (Atomics.sub(this.levels.rows, (node << ROW_SHIFT) + SWEEP_AFTER, 1) <= 0) this.#sweep(node);
+  }
+
+  /** Unlinks what was removed from the lists of a node that is held, or dead by the caller's doing. */
+  #sweep(node: number): void {
+    const { levels, entries } = this;
+    const { rows } = levels;
+    const gone = this.#gone;
+    const row = node << ROW_SHIFT;
+    const isGroup = levels.kind(node) === NodeKind.GROUP;
+    if (rows[row + FIRST_ENTRY] === 0 && (isGroup || rows[row + FIRST_GROUP] === 0)) return;
+    let left = 0;
+    if (Atomics.load(rows, row + FIRST_ENTRY) !== 0) {
+      gone.clear();
+      left = entries.sweep(rows, row + FIRST_ENTRY, gone);
+      for (let i = 0; i < gone.count; i++) {
+        if (isGroup) this.#groups.passOver(node, gone.values[i]!);
+        entries.retire(gone.values[i]!);
+      }
+      if (gone.count > 0) Atomics.sub(this.#header, LINGERING, gone.count);
+    }
+    if (!isGroup && Atomics.load(rows, row + FIRST_GROUP) !== 0) {
+      gone.clear();
+      left += sweepChain(rows, row + FIRST_GROUP, rows, ROW_SHIFT, NEXT_GROUP, gone);
+      for (let i = 0; i < gone.count; i++) levels.retire(gone.values[i]!);
+      if (gone.count > 0) Atomics.sub(this.#header, LINGERING, gone.count);
+    }
+    Atomics.store(rows, row + SWEEP_AFTER, left >> 1);
+  }
+
+  /** Looks for memory where none was free: what waited long enough, and what still stands in a chain. True: it may be worth trying again. */
+  #makeRoom(): boolean {
+    if (Atomics.load(this.#header, LINGERING) > 0) this.#sweepAll();
+    if (!this.epochs.isAlone) this.epochs.reclaim(this.levels.limbo, this.entries.limbo);
+    return true;
+  }
+
+  /** Sweeps all lists until nothing that was removed stands in one: work in proportion to the table, done only when it is full. */
+  #sweepAll(): void {
+    const { levels } = this;
+    const { rows } = levels;
+    for (let node = levels.pool.used; node > ROOT && Atomics.load(this.#header, LINGERING) > 0; node--) {
+      const row = node << ROW_SHIFT;
+      const mayHaveGroups = levels.kind(node) === NodeKind.LEVEL && rows[row + FIRST_GROUP] !== 0;
+      if ((rows[row + FIRST_ENTRY] === 0 && !mayHaveGroups) || !levels.acquire(node)) continue;
+      this.#sweep(node);
+      this.#release(node);
     }
   }
+}
+
+function allocate(options: TrieOptions): TrieMemory {
+  const { nodesMax, subscriptionsMax, seed = 0, participantsMax = 1 } = options;
+  if (!(participantsMax >= 1 && participantsMax <= PARTICIPANTS_MAX)) throw new Error('trie: too many participants');
+  const levelBytesMax = options.levelBytesMax ?? defaultLevelBytes(nodesMax);
+  const bytes =
+    HEADER_BYTES +
+    epochsBytes(participantsMax) +
+    levelsBytes({ nodesMax, levelBytesMax, participantsMax }) +
+    entriesBytes(subscriptionsMax, participantsMax);
+  return { buffer: new SharedArrayBuffer(bytes), nodesMax, subscriptionsMax, levelBytesMax, seed, participantsMax };
 }

@@ -1,14 +1,28 @@
 // The node table by itself: against a map, with hashes that collide on purpose, and at the bounds of its region.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Levels, type LevelsCapacity, levelsBytes, NodeKind, OWNER, ROOT, ROW_SHIFT } from '../../engine/topics/levels.ts';
+import {
+  Levels,
+  type LevelsCapacity,
+  levelsBytes,
+  NodeKind,
+  OWNER,
+  REFERENCES,
+  ROOT,
+  ROW_SHIFT,
+} from '../../engine/topics/levels.ts';
 import { hashLevel, LEVELS_MAX, LevelScan } from '../../engine/topics/scan.ts';
 import { SubscriptionTrie } from '../../engine/topics/trie.ts';
 import { limitRanges } from '../../protocol/limits.ts';
 import { topicFilters } from './naive.ts';
 
-function table(capacity: LevelsCapacity): Levels {
+function table(nodesMax: number, levelBytesMax: number): Levels {
+  const capacity: LevelsCapacity = { nodesMax, levelBytesMax, participantsMax: 1 };
   return new Levels(new SharedArrayBuffer(64 + levelsBytes(capacity)), 64, capacity, 0);
+}
+
+function references(levels: Levels, node: number): number {
+  return levels.rows[(node << ROW_SHIFT) + REFERENCES]!;
 }
 
 describe('node table', () => {
@@ -20,7 +34,7 @@ describe('node table', () => {
     const step = fc.record({ on: fc.boolean(), kind: fc.constantFrom(NodeKind.LEVEL, NodeKind.GROUP), level });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 150 }), (steps) => {
-        const levels = table({ nodesMax: 64, levelBytesMax: 4_096 });
+        const levels = table(64, 4_096);
         const model = new Map<string, number>();
         let bytesHeld = 0;
         for (const { on, kind, level } of steps) {
@@ -29,8 +43,13 @@ describe('node table', () => {
           const known = model.get(key) ?? 0;
           expect(levels.find(ROOT, kind, 1, bytes, 0, bytes.length)).toBe(known);
           if (on && known === 0) {
+            levels.acquire(ROOT);
             const node = levels.add(ROOT, kind, 1, bytes, 0, bytes.length);
-            if (node === 0) continue;
+            if (node === 0) {
+              levels.release(ROOT);
+              continue;
+            }
+            expect(references(levels, node)).toBe(1);
             expect([levels.kind(node), levels.firstByte(node)]).toEqual([kind, bytes[0] ?? -1]);
             expect([...model.values()]).not.toContain(node);
             expect(levels.rows[(node << ROW_SHIFT) + OWNER]).toBe(0);
@@ -38,11 +57,14 @@ describe('node table', () => {
             model.set(key, node);
             bytesHeld += bytes.length;
           } else if (!on && known !== 0) {
-            expect(levels.remove(known)).toBe(ROOT);
+            expect(levels.acquire(known)).toBe(true);
+            expect([levels.release(known), levels.release(known), levels.acquire(known)]).toEqual([false, true, false]);
+            expect([levels.remove(known), levels.release(ROOT)]).toEqual([ROOT, false]);
+            levels.retire(known);
             model.delete(key);
             bytesHeld -= bytes.length;
           }
-          expect([levels.nodes, levels.levelBytes, levels.refer(ROOT, 0)]).toEqual([model.size, bytesHeld, model.size]);
+          expect([levels.nodes, levels.levelBytes, references(levels, ROOT)]).toEqual([model.size, bytesHeld, model.size]);
         }
       }),
     );
@@ -55,8 +77,10 @@ describe('node table', () => {
       subscriptionsMax: limitRanges.trieSubscriptionsMax[1],
     });
     const filter = Buffer.from('a/level that is longer than a row has room for/+/#');
-    expect(trie.subscribe(filter, 0, filter.length, 1, 0, 0)).toBe(1);
-    expect(trie.unsubscribe(filter, 0, filter.length, 1)).toBe(1);
+    const entry = trie.subscribe(filter, 0, filter.length, 1, 0, 0);
+    expect(entry).toBeGreaterThan(0);
+    trie.unsubscribe(entry);
+    expect(trie.nodes).toBe(0);
     expect(process.memoryUsage.rss() - before).toBeLessThan(64 * 1_048_576);
   });
 });
