@@ -126,7 +126,7 @@ export class MemoryStore implements Store {
     if (known === undefined || stored === undefined) return;
     stored.references++;
     known.deliveries.set(position, { message: stored, number: message, bits, subscriptionIds });
-    known.end = position + 1;
+    known.end = Math.max(known.end, position + 1); // a session that moves here has its last position first
     this.#expireLater(Math.min(stored.view.expiresAtMs, stored.sinceMs + this.#retentionMs), { session, position });
   }
 

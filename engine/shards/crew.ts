@@ -86,9 +86,13 @@ export class Crew {
     for (const { port } of this.#hands) port.close();
     await Promise.all(
       this.#hands.map(async ({ worker, exited }) => {
-        worker.unref();
-        const lingering = new Promise<void>((resolve) => setTimeout(resolve, LINGER_MS).unref());
+        // Both keep the process alive: whoever stops, or fails to start, has something left to do or to say.
+        let timer: NodeJS.Timeout | undefined;
+        const lingering = new Promise<void>((resolve) => {
+          timer = setTimeout(resolve, LINGER_MS);
+        });
         await Promise.race([exited, lingering]);
+        clearTimeout(timer);
         await worker.terminate();
       }),
     );

@@ -5,8 +5,8 @@ import { makePlan } from '../../bench/plan/planner.ts';
 import type { Settings } from '../../bench/plan/settings.ts';
 import { type Account, settleAccounts } from '../../bench/result/accounts.ts';
 import { type Outcome, run } from '../../bench/run.ts';
-import { type Broker, createBroker, loadConfig } from '../../engine/lethe.ts';
-import { startBroker } from '../broker.ts';
+import { type Broker, createBroker } from '../../engine/lethe.ts';
+import { configOf, startBroker } from '../broker.ts';
 import { useMosquitto } from '../cli/command-line.ts';
 import { certificates, everyTransport } from '../end-to-end/listeners.ts';
 import { temporaryFile } from '../security/temporary.ts';
@@ -26,7 +26,7 @@ const CLEAN = {
 
 let broker: Broker;
 beforeAll(async () => {
-  broker = await createBroker({ config: loadConfig({ file: temporaryFile(everyTransport()) }) });
+  broker = await createBroker({ config: configOf(temporaryFile(everyTransport())) });
 });
 afterAll(() => broker.stop());
 const mosquitto = useMosquitto();

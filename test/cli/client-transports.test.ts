@@ -4,7 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Broker, createBroker, loadConfig } from '../../engine/lethe.ts';
+import { type Broker, createBroker } from '../../engine/lethe.ts';
+import { configOf } from '../broker.ts';
 import { makeCertificates } from '../certificates.ts';
 import { temporaryFile } from '../security/temporary.ts';
 import { run, succeed, unique } from './command-line.ts';
@@ -57,7 +58,7 @@ beforeAll(async () => {
     ['elsewhere-ws', 'wss', `cert_file = '${elsewhere.cert}'\nkey_file = '${elsewhere.key}'`],
     ...(hasIpv6 ? [['six', 'ws', "host = '::1'"]] : []),
   ].map(([name, transport, rest]) => `[[listener]]\nname = '${name}'\ntransport = '${transport}'\n${rest}\n`);
-  broker = await createBroker({ config: loadConfig({ file: temporaryFile(listeners.join('')) }) });
+  broker = await createBroker({ config: configOf(temporaryFile(listeners.join(''))) });
 });
 afterAll(async () => {
   await broker.stop();

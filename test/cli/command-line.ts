@@ -6,7 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll } from 'vitest';
 import { LETHE_MAIN } from '../../bench/contestants/lethe.ts';
 import type { Broker } from '../../engine/lethe.ts';
-import { startBroker } from '../broker.ts';
+import { environmentFor, startBroker } from '../broker.ts';
 import { Child, type ChildOptions } from '../end-to-end/child.ts';
 import { temporaryFile } from '../security/temporary.ts';
 
@@ -17,11 +17,10 @@ export function commandLine(args: readonly string[]): string[] {
   return [process.execPath, LETHE_MAIN, ...args];
 }
 
-/** Starts a command. Variables of the tests' own environment that would configure it are taken away. */
+/** Starts a command. Of the tests' own environment nothing configures it but the suite's shards, where it is a broker. */
 export function start(args: readonly string[], { env = {}, ...options }: ChildOptions = {}): Child {
-  const inherited = Object.keys(process.env).filter((name) => name.startsWith('LETHE_'));
-  const without = Object.fromEntries(inherited.map((name) => [name, undefined]));
-  return new Child(process.execPath, [LETHE_MAIN, ...args], { cwd: root, ...options, env: { ...without, ...env } });
+  const own = { ...environmentFor(args[0]), ...env };
+  return new Child(process.execPath, [LETHE_MAIN, ...args], { cwd: root, ...options, env: own });
 }
 
 /** Runs a command to its end. */

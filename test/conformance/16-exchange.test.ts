@@ -1,42 +1,16 @@
 // Enhanced authentication with a method that the broker knows (MQTT 5.0 §4.12), and what a client without the right may publish. The
-// method and the rights are handed in as a library's user would.
+// method and the rights come in a module, as a library's user names one.
 import { describe, expect, test } from 'vitest';
-import type { Exchange, ExchangeMethods, Rights } from '../../engine/lethe.ts';
-import { Reason } from '../../protocol/packet.ts';
+import { builtFile } from '../../bench/contestants/built-file.ts';
 import * as wire from './bytes.ts';
+import { METHOD } from './countdown-gate.ts';
 import { type Packet, propertyOf, readAcknowledgement, readConnack, readReason } from './decode.ts';
 import type { RawClient } from './raw-client.ts';
 import { bothLevels, delivered, expectRefused, subscribed, useRig } from './rig.ts';
 
-const METHOD = 'countdown';
 const { authenticationMethod, authenticationData } = wire.property;
 
-/** Asks for '2', then '1', and is content; anything else fails. Afterwards one step is enough. */
-const methods: ExchangeMethods = {
-  begin(method): Exchange | null {
-    if (method !== METHOD) return null;
-    let expected = 3;
-    return {
-      step(data) {
-        const given = Buffer.from(data ?? []).toString();
-        if (given !== String(expected)) return { kind: 'failure', reason: Reason.NOT_AUTHORIZED };
-        expected--;
-        if (expected > 0) return { kind: 'continue', data: Buffer.from(String(expected)) };
-        expected = 2;
-        return { kind: 'success', username: null, data: Buffer.from('done') };
-      },
-    };
-  },
-};
-
-const forbidden = Buffer.from('forbidden');
-const rights: Rights = {
-  mayPublish: (_username, _clientId, topic, from, to) => !forbidden.equals(topic.subarray(from, to)),
-  mayReceive: () => true,
-  maySubscribe: () => true,
-};
-
-const rig = useRig([], { exchanges: methods, rights });
+const rig = useRig([], { gate: builtFile('test/conformance/countdown-gate.js') });
 
 function expectAuth(packet: Packet, reason: number, data: string): void {
   expect(packet.firstByte).toBe(0xf0);

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { LETHE_MAIN } from '../../bench/contestants/lethe.ts';
+import { environmentFor } from '../broker.ts';
 
 export interface Exit {
   readonly code: number | null;
@@ -21,7 +22,7 @@ export class Victim {
 
   /** Starts it; `set` are options of the configuration. */
   constructor(folder: string, set: readonly string[]) {
-    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('LETHE_')));
+    const env = { ...process.env, ...environmentFor('serve') };
     const options = ['server.log_level=warn', ...set].flatMap((option) => ['--set', option]);
     const args = [LETHE_MAIN, 'serve', '--port', '0', '--ws-port', '0', '--ready-json', '--data', folder, ...options];
     this.#process = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });

@@ -1,6 +1,7 @@
 // The broker as a process of its own, started as a person starts it: `node dist/cli/main.js serve` with a configuration file.
 import { afterAll, beforeAll, expect } from 'vitest';
 import { LETHE_MAIN } from '../../bench/contestants/lethe.ts';
+import { environmentFor } from '../broker.ts';
 import { temporaryFile } from '../security/temporary.ts';
 import { Child, type ChildOptions, type Exit } from './child.ts';
 
@@ -28,13 +29,9 @@ export interface Served {
   stop(): Promise<Exit>;
 }
 
-/** Runs the command line with these arguments. Variables of the tests' own environment that would configure it are taken away. */
+/** Runs the command line with these arguments. Of the tests' own environment nothing configures it but the suite's shards. */
 export function lethe(args: readonly string[], env: ChildOptions['env'] = {}): Child {
-  const inherited = Object.keys(process.env).filter((name) => name.startsWith('LETHE_'));
-  return new Child(process.execPath, [LETHE_MAIN, ...args], {
-    cwd: root,
-    env: { ...Object.fromEntries(inherited.map((name) => [name, undefined])), ...env },
-  });
+  return new Child(process.execPath, [LETHE_MAIN, ...args], { cwd: root, env: { ...environmentFor(args[0]), ...env } });
 }
 
 /** Runs a command that ends by itself, and waits for its end. */

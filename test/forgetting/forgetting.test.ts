@@ -2,9 +2,10 @@
 // the disk, with the keys that are there; then the last one who waited is done, and after the erasure bound nothing of them can be found.
 // One broker serves all of it, so that every way also leaves its traces in the pages and slots of the others.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createBroker, loadConfig } from '../../engine/lethe.ts';
+import { builtFile } from '../../bench/contestants/built-file.ts';
+import { createBroker } from '../../engine/lethe.ts';
 import { Figure } from '../../storage/figures.ts';
-import type { RunningBroker } from '../broker.ts';
+import { configOf, type RunningBroker } from '../broker.ts';
 import { temporaryFile } from '../security/temporary.ts';
 import { Client, type ClientOptions, type Message } from './client.ts';
 import { Place } from './place.ts';
@@ -34,11 +35,7 @@ beforeAll(async () => {
       ...listener('newest', 'drop_newest'),
     ].join('\n'),
   );
-  broker = await createBroker({
-    config: loadConfig({ file }),
-    // Everybody is who they say: the name reaches the session as a checked one does.
-    authenticator: { authenticate: ({ username }) => ({ ok: true, username }) },
-  });
+  broker = await createBroker({ config: configOf(file), gate: builtFile('test/forgetting/trusting-gate.js') });
 });
 
 afterAll(() => broker.stop());
