@@ -1,6 +1,7 @@
 // The threads of the other shards, as the one that made the broker sees them.
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { HeldByShard } from '../administration/inventory.ts';
+import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import { BindError } from '../network/bind.ts';
 import type { HandOutGiver } from '../network/hand-out.ts';
@@ -9,6 +10,7 @@ import type { Errand, ShardThreadData, Word } from './errand.ts';
 
 export interface CrewParts extends Omit<ShardThreadData, 'index' | 'spool' | 'handOut' | 'port'> {
   readonly log: Log;
+  readonly clock: Clock;
   /** Ends of the spool for shards 1 and up; none where each has a store in memory. */
   readonly ends: readonly PostedEnd[];
   readonly handOut: HandOutGiver | null;
@@ -26,6 +28,7 @@ export class Crew {
   readonly died: Promise<never>;
   readonly #hands: Hand[] = [];
   readonly #log: Log;
+  readonly #clock: Clock;
   #die: (error: Error) => void = () => {};
   #isClosing = false;
   /** Who waits for a word of all, and how many words are missing. */
@@ -35,7 +38,7 @@ export class Crew {
 
   /** Starts the threads. Resolves when each has joined. @throws Error in one line when one cannot */
   static async start(parts: CrewParts): Promise<Crew> {
-    const crew = new Crew(parts.log);
+    const crew = new Crew(parts.log, parts.clock);
     const joined = crew.#await('joined', parts.fabric.count - 1);
     for (let index = 1; index < parts.fabric.count; index++) crew.#hire(index, parts);
     try {
@@ -47,8 +50,9 @@ export class Crew {
     return crew;
   }
 
-  private constructor(log: Log) {
+  private constructor(log: Log, clock: Clock) {
     this.#log = log;
+    this.#clock = clock;
     this.died = new Promise<never>((_, reject) => {
       this.#die = reject;
     });
@@ -86,13 +90,13 @@ export class Crew {
     for (const { port } of this.#hands) port.close();
     await Promise.all(
       this.#hands.map(async ({ worker, exited }) => {
-        // Both keep the process alive: whoever stops, or fails to start, has something left to do or to say.
-        let timer: NodeJS.Timeout | undefined;
-        const lingering = new Promise<void>((resolve) => {
-          timer = setTimeout(resolve, LINGER_MS);
+        let hasEnded = false;
+        void exited.then(() => {
+          hasEnded = true;
         });
-        await Promise.race([exited, lingering]);
-        clearTimeout(timer);
+        // The process lives until then: whoever stops, or fails to start, has something left to do or to say.
+        for (let waitedMs = 0; !hasEnded && waitedMs < LINGER_MS; waitedMs += LINGER_LOOK_MS)
+          await this.#clock.sleep(LINGER_LOOK_MS);
         await worker.terminate();
       }),
     );
@@ -110,7 +114,7 @@ export class Crew {
     for (const { port } of this.#hands) port.postMessage(errand);
   }
 
-  #hire(index: number, { log: _, ends, handOut, ...shared }: CrewParts): void {
+  #hire(index: number, { log: _log, clock: _clock, ends, handOut, ...shared }: CrewParts): void {
     const { port1: port, port2 } = new MessageChannel();
     const end = ends[index - 1];
     const data: ShardThreadData = {
@@ -164,6 +168,7 @@ export class Crew {
 
 /** How long a thread may take to end when nothing is open in it any more. */
 const LINGER_MS = 2_000;
+const LINGER_LOOK_MS = 5;
 
 /** The thread runs the built file, also when the engine runs from its sources in a test. */
 function threadFile(): URL {
