@@ -68,6 +68,11 @@ export interface Broker {
   readonly spool: { readonly figures: Figures; readonly hasMasterKey: boolean } | null;
   /** Stops accepting, tells MQTT 5 clients (0x8B), flushes, and resolves when all is closed or the stop timeout has passed. */
   stop(): Promise<void>;
+  /**
+   * Closes every socket at once, without a word to anybody and without a last write to the store: for a process that ends now, which must call this first where there are several shards (a thread with
+   * open sockets aborts the process). False when a shard does not answer.
+   */
+  abandon(): Promise<boolean>;
 }
 
 export const version: string = readVersion();
@@ -122,6 +127,10 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     log.error(`${what}: ${error.message}`);
     (options.onFatal ?? (() => void stopOnce()))(error);
   };
+  async function abandon(): Promise<boolean> {
+    host.abandon();
+    return crew === null || crew.abandon();
+  }
   spool?.died.catch(fatal('the storage thread has died and nothing more can be acknowledged'));
   crew?.died.catch(fatal('the broker cannot go on without all of its shards'));
   const stopSys = config.server.sysIntervalS === 0 ? () => {} : publishSys(shard, version, config.server.sysIntervalS);
@@ -163,6 +172,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     inventory,
     spool: spool === null ? null : { figures: spool.figures, hasMasterKey: spool.hasMasterKey },
     stop: stopOnce,
+    abandon,
   };
 
   function elsewhere(gauge: Gauge): number {

@@ -43,9 +43,9 @@ async function serve(flags: ServeFlags): Promise<void> {
   const config = configure(flags);
   if (config === null) return;
   const log = createLog(config.server.logLevel, (line) => process.stderr.write(`${line}\n`), systemClock.wallMs);
-  let broker: Broker;
+  let broker: Broker | null = null;
   try {
-    broker = await createBroker({ config, log, onFatal: () => process.exit(ExitCode.FAILURE) });
+    broker = await createBroker({ config, log, onFatal: () => exitNow(broker, ExitCode.FAILURE) });
   } catch (error) {
     process.stderr.write(`lethe: ${error instanceof Error ? error.message : String(error)}\n`);
     // What else goes wrong here stands in the configuration or in the files that it names: the operator's to mend.
@@ -108,13 +108,22 @@ function keyNote(broker: Broker): string {
     : '; its keys are protected by file mode only (spool.key_file)';
 }
 
+/** Ends the process without waiting for anybody. A shard that does not answer must not make it linger, nor end in an abort. */
+function exitNow(broker: Broker | null, code: number): void {
+  if (broker === null) process.exit(code);
+  broker.abandon().then(
+    (isClean) => (isClean ? process.exit(code) : process.kill(process.pid, 'SIGKILL')),
+    () => process.exit(code),
+  );
+}
+
 /** The first signal stops in order, a second one at once. */
 function stopOnSignals(broker: Broker): void {
   const signals = { SIGTERM: 143, SIGINT: 130 } as const;
   let stopping = false;
   for (const [signal, code] of Object.entries(signals)) {
     process.on(signal, () => {
-      if (stopping) process.exit(code);
+      if (stopping) return exitNow(broker, code);
       stopping = true;
       broker.stop().then(
         () => process.exit(ExitCode.OK),

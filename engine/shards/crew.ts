@@ -75,6 +75,24 @@ export class Crew {
     await Promise.race([ended, this.died]);
   }
 
+  /**
+   * Has every shard close its sockets at once, so that the process can end: ended from outside while uWebSockets has a socket open, a thread aborts the process. False when
+   * one of them does not answer in time.
+   */
+  async abandon(): Promise<boolean> {
+    this.#isClosing = true;
+    let isDone = false;
+    void this.#await('abandoned', this.#hands.length).then(
+      () => {
+        isDone = true;
+      },
+      () => {},
+    );
+    this.#tell({ kind: 'abandon' });
+    for (let waitedMs = 0; !isDone && waitedMs < LINGER_MS; waitedMs += LINGER_LOOK_MS) await this.#clock.sleep(LINGER_LOOK_MS);
+    return isDone;
+  }
+
   /** Closes the shards and waits until their threads have ended. */
   async close(): Promise<void> {
     this.#isClosing = true;

@@ -28,12 +28,14 @@ export type Errand =
   | { readonly kind: 'open'; readonly ports: ReadonlyMap<string, number>; readonly firstStored: number }
   /** Ends the connections. */
   | { readonly kind: 'end' }
+  /** Closes every socket at once, without a word to anybody: the process is about to end. */
+  | { readonly kind: 'abandon' }
   /** Closes the rest and ends the thread. */
   | { readonly kind: 'close' }
   | { readonly kind: 'inventory'; readonly question: number };
 
 export type Word =
-  | { readonly kind: 'joined' | 'opened' | 'ended' | 'closed' }
+  | { readonly kind: 'joined' | 'opened' | 'ended' | 'closed' | 'abandoned' }
   | { readonly kind: 'failed'; readonly message: string; readonly isBinding: boolean }
   | {
       readonly kind: 'log';

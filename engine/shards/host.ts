@@ -98,6 +98,16 @@ export class Host {
     for (const listener of listeners) listener.destroy();
   }
 
+  /** Closes every socket at once: the process is about to end. */
+  abandon(): void {
+    const { shard, listeners } = this;
+    shard.stopping = true;
+    for (const listener of listeners) void listener.close();
+    for (const connection of [...shard.connections]) connection.link.destroy();
+    for (const listener of listeners) listener.destroy();
+    this.close();
+  }
+
   /** The last call but for the store's: nothing is looked at and no timer fires any more. */
   close(): void {
     this.shard.turn.after = null;

@@ -47,6 +47,10 @@ async function run(): Promise<void> {
       await host.endConnections();
       say({ kind: 'ended' });
     },
+    async abandon() {
+      host.abandon();
+      say({ kind: 'abandoned' });
+    },
     async close() {
       host.close();
       await handOut?.close();
