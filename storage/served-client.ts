@@ -303,7 +303,8 @@ export class ServedClient {
   tell(durable: number, hasChanged: boolean): void {
     if (this.hasLeft || (durable === this.#toldDurable && !hasChanged)) return;
     this.#toldDurable = durable;
-    this.say(Report.DURABLE, 0, 0, 0, 0);
+    // It looks at the figures whatever it is told.
+    if (this.#overdue.length === 0) this.say(Report.DURABLE, 0, 0, 0, 0);
   }
 
   /** The client's last report. */
