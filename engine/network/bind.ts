@@ -61,8 +61,9 @@ function listen(server: Server, options: BindOptions, how: ListenOptions): Promi
 }
 
 /**
- * Binds with node, for itself alone, and lets go again: to find out whether anybody has the port; and for a library that says only that binding failed, and does not set SO_REUSEADDR on a port
- * that it chose itself (so that the port stays taken while an accepted connection lives). Resolves with the port to take.
+ * Binds with node, for itself alone, and lets go again: to find out whether anybody has the port, and for a library that says
+ * only that binding failed, and does not set SO_REUSEADDR on a port that it chose itself (so that the port stays taken while an
+ * accepted connection lives). Resolves with the port to take.
  */
 export async function probe(options: BindOptions): Promise<number> {
   const server = createServer();

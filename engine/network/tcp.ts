@@ -31,6 +31,7 @@ export interface TcpOptions extends BindOptions {
 }
 
 const HANDSHAKE_TIMEOUT_MS = 10_000;
+const SERVER = { noDelay: true, allowHalfOpen: false };
 
 /** A connection on its way to become a link. */
 interface Arrival {
@@ -179,8 +180,6 @@ async function openHandOutDoor(
     throw error;
   }
 }
-
-const SERVER = { noDelay: true, allowHalfOpen: false };
 
 function doorOf(server: Server, port: number): Door {
   // A failed accept (out of file descriptors) costs that connection only.

@@ -1,6 +1,8 @@
 // Connections below node's streams: that this version of node lets us, that what is read and written is right, and what happens where it does not.
 import { createServer, Socket } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
+import { joinHandOut, openHandOut } from '../../engine/network/hand-out.ts';
+import { socketOn, takeHandle } from '../../engine/network/node-handles.ts';
 import { RawSocket, Written } from '../../engine/network/raw-socket.ts';
 import { until } from './temporary.ts';
 
@@ -46,6 +48,40 @@ test('connections are read into the same memory, each gets its own bytes', async
   expect(first.reads[0]!.bytes.toString()).toBe('to the first');
   expect(second.reads[0]!.bytes.toString()).toBe('2nd');
   expect(first.reads[0]!.memory).toBe(second.reads[0]!.memory);
+});
+
+test('a connection that was handed out is below the streams as well', async () => {
+  const giver = await openHandOut(2, () => 1);
+  const receiver = await joinHandOut(giver.end(1));
+  const server = createServer({ pauseOnConnect: true }, (socket) => giver.give('field', takeHandle(socket)!));
+  closing.push(() => server.close());
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const peer = new Socket().connect((server.address() as { port: number }).port, '127.0.0.1');
+  let said = '';
+  let heard = '';
+  const raw = await new Promise<RawSocket | null>((resolve) => {
+    receiver.receive('field', (handle) => {
+      const take = (chunk: Uint8Array, to: number) => {
+        said += Buffer.copyBytesFrom(chunk, 0, to).toString();
+      };
+      resolve(RawSocket.accepted(socketOn(handle, 'paused'), { take }));
+    });
+  });
+  closing.push(
+    () => peer.destroy(),
+    () => raw?.socket.destroy(),
+  );
+  expect(raw).not.toBeNull();
+  peer.on('data', (chunk) => {
+    heard += chunk.toString();
+  });
+  raw!.socket.resume();
+  peer.write('to the shard');
+  await until('it has read', () => said === 'to the shard');
+  expect(raw!.write(Buffer.from('from the shard'), { completed: () => {} })).toBe(Written.WHOLE);
+  await until('the peer has read', () => heard === 'from the shard');
+  await receiver.close();
+  await giver.close();
 });
 
 test('both ends are told of the end', async () => {
