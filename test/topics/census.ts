@@ -19,14 +19,18 @@ export interface Stock {
   readonly waiting: number;
 }
 
-/** Throws where something is wrong. */
-export function takeStock(memory: TrieMemory): Stock {
-  return new Census(memory).take();
+/** Throws where something is wrong. `tries` are all participants, attached by the caller for nothing else. */
+export function takeStock(memory: TrieMemory, tries: readonly SubscriptionTrie[] = attachAll(memory)): Stock {
+  return new Census(memory, tries).take();
+}
+
+export function attachAll(memory: TrieMemory): SubscriptionTrie[] {
+  return Array.from({ length: memory.participantsMax }, (_, participant) => SubscriptionTrie.attach(memory, participant));
 }
 
 class Census {
   readonly #memory: TrieMemory;
-  readonly #tries: SubscriptionTrie[];
+  readonly #tries: readonly SubscriptionTrie[];
   readonly #trie: SubscriptionTrie;
   /** What each row was found to be; a row that is found twice is an error. */
   readonly #nodes = new Map<number, string>();
@@ -34,9 +38,9 @@ class Census {
   readonly #children = new Map<number, number[]>();
   #lingering = 0;
 
-  constructor(memory: TrieMemory) {
+  constructor(memory: TrieMemory, tries: readonly SubscriptionTrie[]) {
     this.#memory = memory;
-    this.#tries = Array.from({ length: memory.participantsMax }, (_, at) => SubscriptionTrie.attach(memory, at));
+    this.#tries = tries;
     this.#trie = this.#tries[0]!;
   }
 
