@@ -159,6 +159,8 @@ export class Crew {
       this.#log[word.level](word.message, word.fields);
     } else if (word.kind === 'failed') {
       const error = word.isBinding ? new BindError(word.message) : new Error(word.message);
+      // One that has failed can still close its sockets.
+      if (this.#awaited?.kind === 'abandoned') return;
       if (this.#awaited !== null) this.#awaited.reject(error);
       else this.#failed(error);
     } else if (word.kind === 'inventory') {
