@@ -23,6 +23,7 @@ export function helpFor(cells: readonly Cell[]): string {
   --seconds S           time that counts in each round (default 1.5)
   --warm-up S           time before it (default 1)
   --also MAIN           another build of Lethe to run beside: its dist/cli/main.js (repeatable; lethe-also-1, ...)
+  --threads N           this build with so many shards to run beside (repeatable; lethe-N-threads)
   --address NAME=URLS   another broker that runs already: mqtt://HOST:PORT[,ws://HOST:PORT/PATH] (repeatable)
   --pid NAME=PID        its process, for what it costs (repeatable)
   --no-install          leave out what is not installed, also where it could be
@@ -57,6 +58,7 @@ export function parseFlags(args: readonly string[], cells: readonly Cell[]): Fla
     rounds,
     times: { warmUpS: positive('--warm-up', values['warm-up']), measureS: positive('--seconds', values.seconds) },
     also: values.also,
+    threads: values.threads.map((text) => wholeThreads(text)),
     addresses: values.address,
     pids: new Map(values.pid.map(parsePid)),
     mayInstall: !values['no-install'],
@@ -76,6 +78,7 @@ function parse(args: readonly string[]) {
         seconds: { type: 'string', default: '1.5' },
         'warm-up': { type: 'string', default: '1' },
         also: { type: 'string', multiple: true, default: [] },
+        threads: { type: 'string', multiple: true, default: [] },
         address: { type: 'string', multiple: true, default: [] },
         pid: { type: 'string', multiple: true, default: [] },
         'no-install': { type: 'boolean', default: false },
@@ -93,6 +96,12 @@ function parse(args: readonly string[]) {
 function withNeeds(chosenCells: readonly Cell[], all: readonly Cell[]): readonly Cell[] {
   const wanted = new Set(chosenCells.flatMap(({ key, needs }) => (needs === undefined ? [key] : [key, needs])));
   return all.filter(({ key }) => wanted.has(key));
+}
+
+function wholeThreads(text: string): number {
+  const threads = positive('--threads', text);
+  if (!Number.isInteger(threads)) throw new Failure(`--threads: '${text}' is not a whole number`, ExitCode.USAGE);
+  return threads;
 }
 
 function parsePid(text: string): [string, number] {

@@ -31,6 +31,8 @@ export interface Wanted {
   readonly brokers: readonly string[] | null;
   /** Command lines of other builds of Lethe. */
   readonly also: readonly string[];
+  /** Numbers of shards with which this build takes part once more. */
+  readonly threads: readonly number[];
   readonly addresses: readonly string[];
   readonly pids: ReadonlyMap<string, number>;
 }
@@ -39,6 +41,10 @@ export interface Wanted {
 export function lineUp(wanted: Wanted, powers: Powers, say: (line: string) => void): Contender[] {
   const others: Contender[] = [
     ...wanted.also.map((main, i): Contender => ({ contestant: lethe(main, `lethe-also-${i + 1}`), role: 'build' })),
+    ...wanted.threads.map((threads): Contender => {
+      const flags = ['--set', `server.threads=${threads}`];
+      return { contestant: lethe(LETHE_MAIN, `lethe-${threads}-threads`, flags), role: 'build' };
+    }),
     ...wanted.addresses.map((address): Contender => ({ contestant: stranger(address, wanted.pids), role: 'peer' })),
   ];
   const names = [...NAMES, ...others.map(({ contestant }) => contestant.name)];
