@@ -22,12 +22,13 @@ import { type Figure, measure } from './micro/measure.ts';
 import { protocolSuite } from './micro/protocol.bench.ts';
 import { routingSuite } from './micro/routing.bench.ts';
 import { sessionsSuite } from './micro/sessions.bench.ts';
+import { shardsSuite } from './micro/shards.bench.ts';
 import { storageSuite } from './micro/storage.bench.ts';
 import type { Suite, Task } from './micro/suite.ts';
 import { topicsSuite } from './micro/topics.bench.ts';
 import { describeMachine, thisMachine } from './result/machine.ts';
 
-const SUITES: readonly Suite[] = [protocolSuite, topicsSuite, sessionsSuite, routingSuite, storageSuite];
+const SUITES: readonly Suite[] = [protocolSuite, topicsSuite, sessionsSuite, routingSuite, shardsSuite, storageSuite];
 const REPETITIONS = 5;
 /** A baseline is worth more of them: one that is wrong by chance lets pass what it should not. */
 const WRITE_REPETITIONS = 15;

@@ -2,7 +2,7 @@
 // A byte ring in shared memory between one producer and one consumer (Lamport, 1977): records of any length, in order, each in one
 // piece, so that both sides read and write them through typed arrays where they lie.
 //
-//   control  Int32  0 HEAD  bytes ever published, modulo 2^32     1 TAIL  bytes ever released, modulo 2^32
+//   control  Int32  0 HEAD  bytes ever published, modulo 2^32     16 TAIL  bytes ever released, modulo 2^32; each in a cache line of its own
 //   data            records, each 8-aligned: Int32 bytes of the record, header included | the record's own content
 //                   a length of 0 says that the rest up to the end of the buffer is left over
 //
@@ -10,8 +10,8 @@
 // together. The ring has no bell: whoever may sleep has a Doorbell.
 
 const HEAD = 0;
-const TAIL = 1;
-const CONTROL_BYTES = 64;
+const TAIL = 16;
+const CONTROL_BYTES = 128;
 /** Bytes before a record's content. */
 export const RECORD_HEADER_BYTES = 8;
 

@@ -1,34 +1,22 @@
 // Micro-benchmarks of engine/routing as a whole: packets in at one end, bytes out at the other, between links that lead nowhere. What a
 // turn costs is in the figures, spread over the messages of one chunk; the kernel is not.
-import mqttPacket, { type Packet } from 'mqtt-packet';
 import { Counters } from '../../engine/counters.ts';
 import type { LinkSink } from '../../engine/link.ts';
 import { silentLog } from '../../engine/log.ts';
 import { systemRandom } from '../../engine/random.ts';
-import { type Offers, Shard } from '../../engine/routing/shard.ts';
+import { Shard } from '../../engine/routing/shard.ts';
 import { acceptLink } from '../../engine/routing/sink.ts';
 import { defaultLimits, PACKET_IDENTIFIER_MAX } from '../../protocol/limits.ts';
 import { MemoryStore } from '../../storage/memory.ts';
+import { ACK_BYTES, acks, encode, OFFERS, published, writeAcks } from './packets.ts';
 import { HandClock, NoLink } from './stand-ins.ts';
 import { type Suite, Tasks } from './suite.ts';
 
 const MESSAGES = 1_000;
-const PAYLOAD = Buffer.alloc(32, 1);
 const PUBACK = 0x40;
 const PUBREC = 0x50;
 const PUBREL = 0x62;
 const PUBCOMP = 0x70;
-const ACK_BYTES = 4;
-const OFFERS: Offers = {
-  maximumQos: 2,
-  retainAvailable: true,
-  wildcardSubscriptions: true,
-  sharedSubscriptions: true,
-  responseInformation: '',
-  serverReference: '',
-  v3ExpiryS: 0,
-};
-
 export const routingSuite: Suite = { key: 'routing', build };
 
 function build(): Tasks {
@@ -154,32 +142,4 @@ class Broker {
     if (counters.droppedTotal + counters.refusedQuota + queuedMessages > 0)
       throw new Error('bench: messages were dropped or are left');
   }
-}
-
-function encode(packet: Packet): Uint8Array {
-  return Uint8Array.from(mqttPacket.generate(packet));
-}
-
-/** Messages as a client writes them, one behind the other. */
-function published(topic: string, qos: 0 | 1 | 2, count: number): Uint8Array {
-  const packets = Array.from({ length: count }, (_, at) => {
-    const packetId = qos === 0 ? {} : { messageId: 1 + at };
-    return mqttPacket.generate({ cmd: 'publish', topic, payload: PAYLOAD, qos, retain: false, dup: false, ...packetId });
-  });
-  return Uint8Array.from(Buffer.concat(packets));
-}
-
-function acks(firstByte: number, ids: Uint16Array): Uint8Array {
-  return writeAcks(new Uint8Array(ids.length * ACK_BYTES), firstByte, ids);
-}
-
-function writeAcks(out: Uint8Array, firstByte: number, ids: Uint16Array): Uint8Array {
-  for (let at = 0; at < ids.length; at++) {
-    const to = at * ACK_BYTES;
-    out[to] = firstByte;
-    out[to + 1] = 2;
-    out[to + 2] = ids[at]! >> 8;
-    out[to + 3] = ids[at]! & 0xff;
-  }
-  return out;
 }
