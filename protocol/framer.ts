@@ -83,6 +83,14 @@ export class Framer {
     return Frame.PACKET;
   }
 
+  /** Leaves the rest of the chunk, which then counts as used up: where it begins. */
+  leave(): number {
+    const from = this.#at;
+    this.#at = this.#end;
+    this.#chunk = NONE;
+    return from;
+  }
+
   /** To be called once what `next` has shown is no longer looked at, whatever became of the connection. */
   settle(): void {
     if (this.#spent === NONE) return;

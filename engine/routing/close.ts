@@ -68,6 +68,7 @@ function leave(shard: Shard, connection: Connection, keepWill: boolean): void {
   connection.framer?.release();
   connection.framer = null;
   connection.early = NO_BYTES;
+  connection.unread = NO_BYTES;
   connection.replay = null;
   shard.replayTurn.waiting.delete(connection);
   connection.rights = null;

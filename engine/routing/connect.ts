@@ -198,6 +198,7 @@ function admit(
   if (shard.peers !== null) {
     // The session may be another shard's: nothing is read until it is known whose.
     connection.link.pause();
+    connection.state = ConnectionState.CLAIMING;
     const seat = (session: Session | null, present: boolean) => {
       if (connection.state === ConnectionState.CLOSED) return false;
       resumeIfFree(shard, connection);

@@ -23,6 +23,9 @@ import { flushRun } from './run.ts';
 import type { Shard } from './shard.ts';
 import { onSubscribe, onUnsubscribe } from './subscribe.ts';
 
+/** What `#parse` says when the rest is not to be looked at yet. */
+const LATER = 2;
+
 /** Connections that may be open beyond the limit, so that the refusal can be told by CONNACK. */
 const REFUSED_AT_ONCE_MAX = 256;
 
@@ -62,10 +65,17 @@ class ConnectionSink implements LinkSink {
       this.#fail(Reason.PROTOCOL_ERROR); // [MQTT-3.1.0-1] the first byte tells: the rest is not waited for
       return;
     }
-    const framer = connection.framer ?? shard.framers.acquire();
+    if (connection.state === ConnectionState.CLAIMING) this.#keepUnread(chunk, from, to);
+    else this.#take(chunk, from, to);
+  }
+
+  #take(chunk: Uint8Array, from: number, to: number): void {
+    const connection = this.#connection;
+    const framer = connection.framer ?? this.#shard.framers.acquire();
     framer.packetBytesMax = this.#packetBytesMax();
     framer.feed(chunk, from, to);
     const result = this.#parse(framer);
+    if (result === LATER) this.#keepUnread(chunk, framer.leave(), to);
     if (connection.isClosed) framer.release();
     else if (result < 0 || framer.heldBytes > 0) connection.framer = framer;
     else this.#putAway(framer);
@@ -122,7 +132,7 @@ class ConnectionSink implements LinkSink {
         connection.state === ConnectionState.OPEN
           ? dispatch(shard, connection, framer.buffer, framer.packetFrom, framer.header, framer.bodyFrom, framer.bodyTo)
           : this.#beforeOpen(framer);
-      if (result < 0) break;
+      if (result !== 0) break;
     }
     flushRun(shard, connection);
     framer.settle();
@@ -141,13 +151,13 @@ class ConnectionSink implements LinkSink {
       this.#shard.counters.packetsReceived++;
       onConnect(this.#shard, connection, framer.buffer, framer.header, framer.bodyFrom, framer.bodyTo, () => this.#replayEarly());
       framer.packetBytesMax = this.#packetBytesMax();
-      return 0;
+      return this.#connection.state === ConnectionState.CLAIMING ? LATER : 0;
     }
     if (type === PacketType.AUTH && connection.exchange !== null) {
       this.#shard.counters.packetsReceived++;
       const result = onAuth(this.#shard, connection, framer.buffer, framer.header, framer.bodyFrom, framer.bodyTo);
       framer.packetBytesMax = this.#packetBytesMax();
-      return result;
+      return result === 0 && this.#connection.state === ConnectionState.CLAIMING ? LATER : result;
     }
     const bytes = framer.bodyTo - framer.packetFrom;
     if (connection.earlyBytes + bytes > this.#shard.limits.connectBytesMax) return fault(Reason.QUOTA_EXCEEDED);
@@ -155,22 +165,43 @@ class ConnectionSink implements LinkSink {
     return 0;
   }
 
-  /** Handles the packets that came while CONNECT was being judged. */
+  /** Keeps bytes until the session is here. A link that cannot pause may bring as much as a largest packet and what stands before it. */
+  #keepUnread(chunk: Uint8Array, from: number, to: number): void {
+    const connection = this.#connection;
+    const { limits } = this.#shard;
+    const { unread } = connection;
+    if (from === to) return;
+    if (unread.length + to - from > limits.packetBytesMax + limits.connectBytesMax) {
+      this.#fail(Reason.QUOTA_EXCEEDED);
+      return;
+    }
+    const grown = new Uint8Array(unread.length + to - from);
+    grown.set(unread, 0);
+    copyBytes(chunk, from, to, grown, unread.length);
+    connection.unread = grown;
+  }
+
+  /** Handles what came while CONNECT was being judged and the session was asked for. */
   #replayEarly(): void {
     const connection = this.#connection;
     const { early, earlyBytes } = connection;
-    if (earlyBytes === 0) return;
-    connection.early = NO_BYTES;
-    connection.earlyBytes = 0;
-    const framer = new Framer(this.#shard.limits.connectBytesMax);
-    framer.feed(early, 0, earlyBytes);
-    this.#parse(framer);
+    if (earlyBytes > 0) {
+      connection.early = NO_BYTES;
+      connection.earlyBytes = 0;
+      const framer = new Framer(this.#shard.limits.connectBytesMax);
+      framer.feed(early, 0, earlyBytes);
+      this.#parse(framer);
+    }
+    const { unread } = connection;
+    if (unread.length === 0) return;
+    connection.unread = NO_BYTES;
+    this.#take(unread, 0, unread.length);
   }
 
   #fail(reason: Reason): void {
     const connection = this.#connection;
     if (connection.state === ConnectionState.AWAIT_CONNECT) closeOrderly(this.#shard, connection, false);
-    else if (connection.state === ConnectionState.AUTHENTICATING) refuse(this.#shard, connection, connection.level, reason);
+    else if (!connection.isOpen) refuse(this.#shard, connection, connection.level, reason);
     else endConnection(this.#shard, connection, reason); // [MQTT-4.13.1-1]
   }
 }

@@ -20,6 +20,8 @@ export const ConnectionState = {
   OPEN: 2,
   /** The last packet was written, or the link is gone. */
   CLOSED: 3,
+  /** CONNECT was found good, and the shard that has the session is asked for it; what comes meanwhile is not looked at. */
+  CLAIMING: 4,
 } as const;
 export type ConnectionState = (typeof ConnectionState)[keyof typeof ConnectionState];
 
@@ -75,6 +77,8 @@ export class Connection {
   /** Packets that came while CONNECT was being judged, one behind the other in [0, earlyBytes). */
   early: Uint8Array = NO_BYTES;
   earlyBytes = 0;
+  /** What came while the session was asked for, as it came; it follows `early`. */
+  unread: Uint8Array = NO_BYTES;
   /** Why the broker ended the connection, for the log. */
   closeReason: Reason | -1 = -1;
   /** Routes that this client may publish to, or may not: answers of the rights, by the route's number. */

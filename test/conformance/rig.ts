@@ -1,7 +1,7 @@
 // What every conformance file shares: one broker per file, raw clients that are cut when their test ends, and names that no other test uses.
 
 import { afterAll, afterEach, beforeAll, expect } from 'vitest';
-import { type RunningBroker, startBroker } from '../broker.ts';
+import { type RunningBroker, shards, startBroker } from '../broker.ts';
 import {
   type ConnectFields,
   connect,
@@ -76,6 +76,12 @@ export function useRig(overrides: readonly string[] = [], options: Parameters<ty
     },
   };
   return rig;
+}
+
+/** What a shard knows of the others is a moment old: with several of them the answer becomes right, with one it is right at once. */
+export async function comesTo<Answer>(ask: () => Answer | Promise<Answer>, expected: Answer): Promise<void> {
+  if (shards === 1) expect(await ask()).toEqual(expected);
+  else await expect.poll(ask, { interval: 5, timeout: 10_000 }).toEqual(expected);
 }
 
 /** Subscribes and returns the codes of SUBACK; the SUBACK must be the next packet. */

@@ -2,7 +2,7 @@
 // into the right few milliseconds.
 import { afterEach, expect, test } from 'vitest';
 import type { Broker } from '../../engine/lethe.ts';
-import { startBroker } from '../broker.ts';
+import { ONE_SHARD, startBroker } from '../broker.ts';
 import { connect, puback, pubcomp, publish, pubrec, pubrel, subscribe, unsubscribe } from '../conformance/bytes.ts';
 import { RawClient } from '../conformance/raw-client.ts';
 import { LaggingStore } from '../storage/lagging-store.ts';
@@ -17,7 +17,7 @@ afterEach(async () => {
 });
 
 async function over(store: LaggingStore): Promise<Broker> {
-  broker = await startBroker(['server.sys_interval_s=0'], { store });
+  broker = await startBroker([ONE_SHARD, 'server.sys_interval_s=0'], { store }); // for the store, which is an object
   return broker;
 }
 

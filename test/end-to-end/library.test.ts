@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { shards } from '../broker.ts';
 import { directory, temporaryFile } from '../security/temporary.ts';
 import { Child } from './child.ts';
 import { everyTransport } from './listeners.ts';
@@ -32,6 +33,8 @@ async function run(source: string): Promise<unknown[]> {
     .map((line) => JSON.parse(line) as unknown);
 }
 
+/** For brokers that do not say otherwise: the suite's shards. */
+const SET = `['server.threads=${shards}']`;
 const SAY = 'const say = (value) => console.log(JSON.stringify(value));';
 
 test('starts on free ports, tells them, serves, and stops with nothing left open', async () => {
@@ -39,10 +42,10 @@ test('starts on free ports, tells them, serves, and stops with nothing left open
     import { createBroker } from 'lethe';
     import mqtt from 'mqtt';
     ${SAY}
-    const broker = await createBroker();
+    const broker = await createBroker({ set: ${SET} });
     const { tcp, ws, tls, wss } = broker;
     say({ tcp, ws, tls, wss, ports: Object.fromEntries(broker.ports), insecure: broker.insecure });
-    const other = await createBroker();
+    const other = await createBroker({ set: ${SET} });
     say(other.tcp !== tcp && other.ws !== ws);
     const sub = await mqtt.connectAsync('ws://127.0.0.1:' + ws + '/mqtt');
     const received = new Promise((resolve) => sub.on('message', (topic, payload) => resolve([topic, payload.toString()])));
@@ -80,12 +83,13 @@ test('stops with strangers in the middle of a handshake, on every transport', as
     import { createBroker, loadConfig } from 'lethe';
     import { connect } from 'node:net';
     ${SAY}
-    const broker = await createBroker({ config: loadConfig({ file: ${JSON.stringify(config)} }) });
+    const broker = await createBroker({ config: loadConfig({ file: ${JSON.stringify(config)}, set: ${SET} }) });
     // These sockets do not keep the process alive; what is at their other end would.
     for (const port of broker.ports.values()) {
       for (const bytes of ['', 'GET /mqtt HTTP/1.1\\r\\n']) {
         const socket = connect(port, '127.0.0.1');
         socket.unref();
+        socket.on('error', () => {}); // the broker does not read what a stranger says while it stops
         await new Promise((resolve) => socket.once('connect', resolve));
         if (bytes !== '') socket.write(bytes);
       }
@@ -106,11 +110,11 @@ test('refuses what it cannot do, and leaves nothing open', async () => {
   const lines = await run(`
     import { ConfigError, createBroker, loadConfig } from 'lethe';
     ${SAY}
-    await createBroker({ set: ['listener.ws.port=${port}'] }).catch((error) => say(error.message));
+    await createBroker({ set: [...${SET}, 'listener.ws.port=${port}'] }).catch((error) => say(error.message));
     await createBroker({ set: ['limits.inflight_max=0', 'limits.nonsense=1'] }).catch((error) =>
       say([error instanceof ConfigError, error.problems.map(({ where }) => where)]),
     );
-    await createBroker({ set: ['auth.acl_file=/nowhere'] }).catch((error) => say(error.message.split(':')[0]));
+    await createBroker({ set: [...${SET}, 'auth.acl_file=/nowhere'] }).catch((error) => say(error.message.split(':')[0]));
     say(loadConfig({ set: ['session.maximum_qos=1'] }).session.maximumQos);
   `);
   taken.close();
@@ -122,7 +126,7 @@ test('refuses what it cannot do, and leaves nothing open', async () => {
   ]);
 });
 
-test('asks an authenticator and rights of its own', async () => {
+test('asks an authenticator and rights of its own, which belong to one thread', async () => {
   const lines = await run(`
     import { createBroker, createLog } from 'lethe';
     import mqtt from 'mqtt';
@@ -130,6 +134,7 @@ test('asks an authenticator and rights of its own', async () => {
     const text = (bytes, from, to) => Buffer.from(bytes.subarray(from, to)).toString();
     const asked = [];
     const broker = await createBroker({
+      set: ['server.threads=1'],
       log: createLog('warn', say, Date.now),
       authenticator: {
         authenticate: async ({ clientId, username, password, peer }) => {
@@ -163,6 +168,43 @@ test('asks an authenticator and rights of its own', async () => {
       ['somebody', 'ada', 'secret', 'tcp', 'tcp'],
     ],
   ]);
+});
+
+test('asks a module for them, which every thread loads; objects are refused with several threads', async () => {
+  const gate = join(project, 'gate.mjs');
+  writeFileSync(
+    gate,
+    `
+    const text = (bytes, from, to) => Buffer.from(bytes.subarray(from, to)).toString();
+    export const authenticator = { authenticate: ({ username }) => (username === null ? { ok: false, reason: 0x86 } : { ok: true, username }) };
+    export const rights = {
+      mayPublish: (username, clientId, topic, from, to) => text(topic, from, to).startsWith(username),
+      mayReceive: () => true,
+      maySubscribe: () => true,
+    };
+  `,
+  );
+  const lines = await run(`
+    import { createBroker } from 'lethe';
+    import mqtt from 'mqtt';
+    ${SAY}
+    const broker = await createBroker({ set: ${SET}, gate: ${JSON.stringify(gate)} });
+    const url = 'mqtt://127.0.0.1:' + broker.tcp;
+    // As many as there are threads, so that each is asked.
+    for (let at = 0; at < ${shards}; at++) {
+      await mqtt.connectAsync(url, { protocolVersion: 5, reconnectPeriod: 0 }).catch((error) => say(error.code));
+      const client = await mqtt.connectAsync(url, { protocolVersion: 5, username: 'ada' });
+      await client.publishAsync('ada/a', 'x', { qos: 1 });
+      await client.publishAsync('bob/a', 'x', { qos: 1 }).catch((error) => say(error.code));
+      await client.endAsync();
+    }
+    await broker.stop();
+    await createBroker({ set: ${SET}, gate: '/nowhere.mjs' }).catch((error) => say(error.message.split(':')[0]));
+    const rights = { mayPublish: () => true, mayReceive: () => true, maySubscribe: () => true };
+    await createBroker({ set: ['server.threads=2'], rights }).catch((error) => say(error.message.split(':')[0]));
+  `);
+  const refusals = Array.from({ length: shards }, () => [0x86, 0x87]).flat();
+  expect(lines).toEqual([...refusals, 'gate module /nowhere.mjs', 'rights']);
 });
 
 describe('its types', () => {

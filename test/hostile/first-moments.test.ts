@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { type Clock, systemClock } from '../../engine/clock.ts';
 import { MemoryStore } from '../../storage/memory.ts';
-import { startBroker } from '../broker.ts';
+import { ONE_SHARD, startBroker } from '../broker.ts';
 import { connect, property, publish, subscribe } from '../conformance/bytes.ts';
 import { RawClient } from '../conformance/raw-client.ts';
 import { delivered } from '../conformance/rig.ts';
@@ -42,7 +42,7 @@ class WatchedStore extends MemoryStore {
 test('a message that is stored in the first moment waits for its receiver', async () => {
   const store = new WatchedStore(31 * 86_400_000);
   const clock = hastyClock();
-  const broker = await startBroker([], { store, clock });
+  const broker = await startBroker([ONE_SHARD], { store, clock }); // for the clock and the store, which are objects
   const [sleeper, publisher] = [await RawClient.connect(broker.tcp, 5), await RawClient.connect(broker.tcp, 5)];
   const fields = { clientId: 'sleeper', properties: [property.sessionExpiryS(86_400)] };
   sleeper.send(connect(5, fields), subscribe(5, { filters: [['t', 1]] }));
