@@ -10,7 +10,7 @@
 //
 // Readers follow NEXT from the head that the trie keeps; an entry is filled before it is published there.
 import type { IntList } from '../memory/int-list.ts';
-import { INDEX, MARK, pushItem, sweepChain } from './chain.ts';
+import { INDEX, MARK, markLink, pushItem, sweepChain } from './chain.ts';
 import { LIMBO_WORDS, Limbo, type RowOwner } from './epochs.ts';
 import { batchRows, POOL_WORDS, Pool } from './pool.ts';
 
@@ -48,6 +48,7 @@ export class Entries implements RowOwner {
   readonly #own: Int32Array;
   readonly #ownAt: number;
   readonly #participantsMax: number;
+  readonly #isAlone: boolean;
 
   /** A table over `entriesBytes` of `buffer` from `at`, a multiple of 64. Zeroes are an empty table. */
   constructor(buffer: SharedArrayBuffer, at: number, entriesMax: number, participantsMax: number, participant: number) {
@@ -57,6 +58,7 @@ export class Entries implements RowOwner {
     this.#own = own;
     this.#ownAt = ownAt;
     this.#participantsMax = participantsMax;
+    this.#isAlone = participantsMax === 1;
     this.rows = new Int32Array(buffer, at + (HEADER_WORDS + participantsMax * OWN_WORDS) * 4, (entriesMax + 1) << ENTRY_SHIFT);
     this.pool = new Pool({
       words: this.rows,
@@ -104,9 +106,22 @@ export class Entries implements RowOwner {
     rows[row + SUBSCRIBER] = subscriber;
     rows[row + OPTIONS] = options;
     rows[row + IDENTIFIER] = identifier;
+    if (this.#isAlone) {
+      rows[row + NEXT_ENTRY] = heads[headAt]!;
+      rows[row + LIST] = list;
+      heads[headAt] = entry;
+      return;
+    }
     pushItem(rows, row + NEXT_ENTRY, entry, heads, headAt);
     // Last: who knows the entry from an earlier life looks at LIST before it follows NEXT, and must not follow what was given up.
     Atomics.store(rows, row + LIST, list);
+  }
+
+  /** Removes an entry that is live: no reader of its list sees it any more. */
+  remove(entry: number): void {
+    const at = (entry << ENTRY_SHIFT) + NEXT_ENTRY;
+    if (this.#isAlone) this.rows[at] = this.rows[at]! | MARK;
+    else markLink(this.rows, at);
   }
 
   /** Unlinks the removed entries of a list, appended to `gone` for the caller to retire. Returns how many are left. */
@@ -116,7 +131,9 @@ export class Entries implements RowOwner {
 
   /** Frees an unlinked entry once nobody can look at it any more. */
   retire(entry: number): void {
-    Atomics.store(this.rows, (entry << ENTRY_SHIFT) + LIST, NO_LIST);
+    const at = (entry << ENTRY_SHIFT) + LIST;
+    if (this.#isAlone) this.rows[at] = NO_LIST;
+    else Atomics.store(this.rows, at, NO_LIST);
     this.limbo.retire(entry);
   }
 
@@ -135,6 +152,7 @@ export class Entries implements RowOwner {
 
   /** The list that an entry stands in. In order before what is read of the entry afterwards. */
   list(entry: number): number {
-    return Atomics.load(this.rows, (entry << ENTRY_SHIFT) + LIST);
+    const at = (entry << ENTRY_SHIFT) + LIST;
+    return this.#isAlone ? this.rows[at]! : Atomics.load(this.rows, at);
   }
 }

@@ -7,6 +7,7 @@
 //
 // A handle is the node, and above it as many bits of the node's tag as fit below 2^31: nine with the default limits. The tag changes
 // before the node is retired, and an entry's LIST likewise: who enters an epoch and then finds them as it knows them may go on.
+import type { IntList } from '../memory/int-list.ts';
 import { INDEX, pushItem } from './chain.ts';
 import type { Entries } from './entries.ts';
 import { type Levels, NodeKind, OWNER, PARENT, REFERENCES, ROW_SHIFT, TAG } from './levels.ts';
@@ -39,24 +40,18 @@ export class Groups {
     this.#tagMask = 2 ** (HANDLE_BITS - this.#nodeBits) - 1;
   }
 
-  /** Node of the first group of a filter's node, and of the group after one; 0 at the end. */
-  first(filterNode: number): number {
-    return this.#levels.rows[(filterNode << ROW_SHIFT) + FIRST_GROUP]!;
-  }
-
-  after(node: number): number {
-    return this.#levels.rows[(node << ROW_SHIFT) + NEXT_GROUP]! & INDEX;
-  }
-
-  /** Handle of a node found in a chain; -1 when it is dead or has no members. */
-  handle(node: number): number {
+  /** Appends the handles of a filter's groups, but of those that are dead or have no members. */
+  append(filterNode: number, out: IntList): void {
     const { rows } = this.#levels;
-    const row = node << ROW_SHIFT;
-    if (rows[row + MEMBERS] === 0) return -1;
-    if (this.#isAlone) return node | ((rows[row + TAG]! & this.#tagMask) << this.#nodeBits);
-    const tag = Atomics.load(rows, row + TAG) & this.#tagMask;
-    // A dead node's tag is that of its next life. One after the other, in this order.
-    return Atomics.load(rows, row + REFERENCES) < 0 ? -1 : node | (tag << this.#nodeBits);
+    const nodeBits = this.#nodeBits;
+    for (let node = rows[(filterNode << ROW_SHIFT) + FIRST_GROUP]!; node !== 0; ) {
+      const row = node << ROW_SHIFT;
+      const tag = this.#tag(row);
+      // A dead node's tag is that of its next life: alive after the tag was read, it is its own. Alone, what is dead has no members.
+      const isLive = this.#isAlone || Atomics.load(rows, row + REFERENCES) >= 0;
+      if (isLive && rows[row + MEMBERS] !== 0) out.push(node | (tag << nodeBits));
+      node = rows[row + NEXT_GROUP]! & INDEX;
+    }
   }
 
   /** Members of a group; 0 for a stale handle. */
@@ -72,10 +67,14 @@ export class Groups {
     const { rows } = this.#levels;
     const cursorAt = (node << ROW_SHIFT) + CURSOR;
     for (let lost = 0; ; lost++) {
-      const cursor = Atomics.load(rows, cursorAt);
+      const cursor = rows[cursorAt]!;
       const entry = this.#memberFrom(node, cursor);
       if (entry < 0) return -1;
       const after = this.#entries.after(entry);
+      if (this.#isAlone) {
+        rows[cursorAt] = after;
+        return entry;
+      }
       if (Atomics.compareExchange(rows, cursorAt, cursor, after) === cursor || lost === TURNS_LOST_MAX) return entry;
     }
   }
@@ -85,7 +84,7 @@ export class Groups {
     const node = this.#nodeOf(group);
     if (node === 0) return -1;
     const isMember = entry > 0 && this.#entries.list(entry) === node;
-    const from = isMember ? this.#entries.after(entry) : Atomics.load(this.#levels.rows, (node << ROW_SHIFT) + CURSOR);
+    const from = isMember ? this.#entries.after(entry) : this.#levels.rows[(node << ROW_SHIFT) + CURSOR]!;
     return this.#memberFrom(node, from);
   }
 
@@ -115,7 +114,7 @@ export class Groups {
     // The turn may stand at an entry that was retired since, and is used elsewhere or not at all.
     const known = start !== 0 && entries.list(start) === node ? this.#firstMember(start) : 0;
     if (known !== 0) return known;
-    const first = this.#firstMember(Atomics.load(this.#levels.rows, headAt));
+    const first = this.#firstMember(this.#levels.rows[headAt]!);
     return first === 0 ? -1 : first;
   }
 
@@ -131,7 +130,13 @@ export class Groups {
   #nodeOf(group: number): number {
     if (group < 0) return 0;
     const node = group & this.#nodeMask;
-    const tag = Atomics.load(this.#levels.rows, (node << ROW_SHIFT) + TAG) & this.#tagMask;
+    const tag = this.#tag(node << ROW_SHIFT);
     return tag === group >>> this.#nodeBits && this.#levels.kind(node) === NodeKind.GROUP ? node : 0;
+  }
+
+  /** What of the node's tag goes into a handle. In order before what is read of the node afterwards. */
+  #tag(row: number): number {
+    const { rows } = this.#levels;
+    return (this.#isAlone ? rows[row + TAG]! : Atomics.load(rows, row + TAG)) & this.#tagMask;
   }
 }

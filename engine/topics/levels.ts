@@ -188,7 +188,7 @@ export class Levels implements RowOwner {
     const { rows } = this;
     const hash = childHash(parent, levelHash);
     const lengthAndKind = (to - from) | (kind << KIND_SHIFT);
-    let node = Atomics.load(this.buckets, hash & this.#bucketMask);
+    let node = this.buckets[hash & this.#bucketMask]!;
     while (node !== 0) {
       const row = node << ROW_SHIFT;
       if (

@@ -61,20 +61,20 @@ export class MatchList {
   subscriber = new Int32Array(64);
   options = new Int32Array(64);
   subscriptionId = new Int32Array(64);
-  readonly #groups = new IntList();
+  readonly groups = new IntList();
 
   get groupCount(): number {
-    return this.#groups.count;
+    return this.groups.count;
   }
 
   /** Valid in [0, groupCount). */
   get group(): Int32Array {
-    return this.#groups.values;
+    return this.groups.values;
   }
 
   clear(): void {
     this.count = 0;
-    this.#groups.clear();
+    this.groups.clear();
   }
 
   push(subscriber: number, options: number, subscriptionId: number): void {
@@ -83,10 +83,6 @@ export class MatchList {
     this.subscriber[at] = subscriber;
     this.options[at] = options;
     this.subscriptionId[at] = subscriptionId;
-  }
-
-  pushGroup(group: number): void {
-    this.#groups.push(group);
   }
 
   #grow(): void {
@@ -220,9 +216,8 @@ export class SubscriptionTrie {
   /** Ends the subscription of an entry that is subscribed, by the participant that made it. No match that begins afterwards finds it. */
   unsubscribe(entry: number): void {
     this.epochs.enter();
-    const { rows } = this.entries;
-    const list = rows[(entry << ENTRY_SHIFT) + LIST]!;
-    markLink(rows, (entry << ENTRY_SHIFT) + NEXT_ENTRY);
+    const list = this.entries.rows[(entry << ENTRY_SHIFT) + LIST]!;
+    this.entries.remove(entry);
     if (this.levels.kind(list) === NodeKind.GROUP) this.#groups.countMember(list, -1);
     this.entries.countLive(-1);
     this.#countDown(list);
@@ -243,14 +238,11 @@ export class SubscriptionTrie {
       const row = matched.values[i]! << ROW_SHIFT;
       for (let entry = levelRows[row + FIRST_ENTRY]!; entry !== 0; ) {
         const at = entry << ENTRY_SHIFT;
-        const link = entryRows[at + NEXT_ENTRY]!;
-        if ((link & MARK) === 0) out.push(entryRows[at + SUBSCRIBER]!, entryRows[at + OPTIONS]!, entryRows[at + IDENTIFIER]!);
-        entry = link & INDEX;
+        entry = entryRows[at + NEXT_ENTRY]!;
+        if ((entry & MARK) === 0) out.push(entryRows[at + SUBSCRIBER]!, entryRows[at + OPTIONS]!, entryRows[at + IDENTIFIER]!);
+        else entry &= INDEX;
       }
-      for (let node = this.#groups.first(matched.values[i]!); node !== 0; node = this.#groups.after(node)) {
-        const group = this.#groups.handle(node);
-        if (group >= 0) out.pushGroup(group);
-      }
+      if (levelRows[row + FIRST_GROUP] !== 0) this.#groups.append(matched.values[i]!, out.groups);
     }
     return out.count + out.groupCount;
   }
@@ -305,7 +297,7 @@ export class SubscriptionTrie {
         depth++;
       }
     } while (!levels.acquire(node)); // it was removed meanwhile
-    this.#nameAbove(node);
+    if (!this.epochs.isAlone) this.#nameAbove(node);
     for (; depth < scan.count; depth++) {
       const child = this.#addChild(node, depth, filter);
       if (child === 0) {
@@ -426,8 +418,13 @@ export class SubscriptionTrie {
 
   /** An entry or a group of a node that is held has been removed. */
   #countDown(node: number): void {
-    Atomics.add(this.#header, LINGERING, 1);
-    if (Atomics.sub(this.levels.rows, (node << ROW_SHIFT) + SWEEP_AFTER, 1) <= 0) this.#sweep(node);
+    const { rows } = this.levels;
+    const at = (node << ROW_SHIFT) + SWEEP_AFTER;
+    this.#linger(1);
+    if (!this.epochs.isAlone) {
+      if (Atomics.sub(rows, at, 1) <= 0) this.#sweep(node);
+    } else if (rows[at] === 0) this.#sweep(node);
+    else rows[at] = rows[at]! - 1;
   }
 
   /** Unlinks what was removed from the lists of a node that is held, or dead by the caller's doing. */
@@ -439,22 +436,29 @@ export class SubscriptionTrie {
     const isGroup = levels.kind(node) === NodeKind.GROUP;
     if (rows[row + FIRST_ENTRY] === 0 && (isGroup || rows[row + FIRST_GROUP] === 0)) return;
     let left = 0;
-    if (Atomics.load(rows, row + FIRST_ENTRY) !== 0) {
+    // Plainly: what this sweep has to unlink was linked before the caller knew of it.
+    if (rows[row + FIRST_ENTRY] !== 0) {
       gone.clear();
       left = entries.sweep(rows, row + FIRST_ENTRY, gone);
       for (let i = 0; i < gone.count; i++) {
         if (isGroup) this.#groups.passOver(node, gone.values[i]!);
         entries.retire(gone.values[i]!);
       }
-      if (gone.count > 0) Atomics.sub(this.#header, LINGERING, gone.count);
+      this.#linger(-gone.count);
     }
-    if (!isGroup && Atomics.load(rows, row + FIRST_GROUP) !== 0) {
+    if (!isGroup && rows[row + FIRST_GROUP] !== 0) {
       gone.clear();
       left += sweepChain(rows, row + FIRST_GROUP, rows, ROW_SHIFT, NEXT_GROUP, gone);
       for (let i = 0; i < gone.count; i++) levels.retire(gone.values[i]!);
-      if (gone.count > 0) Atomics.sub(this.#header, LINGERING, gone.count);
+      this.#linger(-gone.count);
     }
-    Atomics.store(rows, row + SWEEP_AFTER, left >> 1);
+    rows[row + SWEEP_AFTER] = left >> 1; // removals that are counted at this moment may be forgotten: the next sweep comes a little later
+  }
+
+  /** So many more items that were removed stand in a chain. */
+  #linger(by: number): void {
+    if (this.epochs.isAlone) this.#header[LINGERING] = this.#header[LINGERING]! + by;
+    else if (by !== 0) Atomics.add(this.#header, LINGERING, by);
   }
 
   /** Looks for memory where none was free: what waited long enough, and what still stands in a chain. True: it may be worth trying again. */

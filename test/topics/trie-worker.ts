@@ -29,7 +29,7 @@ export type Own = readonly [filter: number, subscriber: number, options: number]
 export interface Report {
   readonly own: readonly Own[];
   readonly refused: number;
-  /** For each topic: rows as `filter subscriber options`, and groups as the members that one round serves. */
+  /** For each topic: rows as `filter subscriber options`, and groups as the members of one round. */
   readonly found: readonly Found[];
 }
 
@@ -202,8 +202,10 @@ class Participant {
     for (let at = 0; at < list.groupCount; at++) {
       const group = list.group[at]!;
       const round: string[] = [];
-      for (let turns = this.#trie.groupMembers(group); turns > 0; turns--) {
-        const entry = this.#trie.groupNext(group);
+      let entry = -1;
+      // A round that leaves the turn where it is: the others make theirs at the same time.
+      for (let members = this.#trie.groupMembers(group); members > 0; members--) {
+        entry = this.#trie.groupMemberAfter(group, entry);
         const filter = this.#trie.entrySubscriptionId(entry) - 1;
         if (!isShared(filters[filter]!)) throw new Error(`a turn of '${filters[filter]}'`);
         round.push(`${filter} ${this.#trie.entrySubscriber(entry)} ${this.#trie.entryOptions(entry)}`);
