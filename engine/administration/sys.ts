@@ -56,6 +56,7 @@ function totals(shard: Shard): Counters {
   const { peers } = shard;
   if (peers === null) return shard.counters;
   shard.showGauges();
+  shard.learnGauges();
   const sum = Float64Array.from(peers.gauges.own, (figure, gauge) => figure + shard.elsewhere[gauge]!);
   const counters = Counters.from(sum, Gauge.COUNTERS);
   // Each shard knows the most that it has seen of all.

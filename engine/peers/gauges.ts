@@ -1,6 +1,6 @@
-// Figures of each shard where the others can read them: limits hold for the broker, so a shard must know what stands elsewhere. Each row is written by its shard
-// alone, once a turn; the sum of the others is worked out once a turn too, so that asking costs nothing per message. A limit can
-// be overrun by what all shards take in within one turn, and no more.
+// Figures of each shard where the others can read them: limits hold for the broker, so a shard must know what stands elsewhere. Each row is written by its shard alone, once a
+// turn. The sum of the others' rows is worked out when the shard asks for it (`gather`), so that looking at it costs nothing per message; how old it may be is for
+// the one who asks.
 
 export const Gauge = {
   CONNECTIONS: 0,
@@ -10,13 +10,12 @@ export const Gauge = {
   SESSION_BYTES: 4,
   SHARED_SUBSCRIPTIONS: 5,
   CONNECTED: 6,
-  IN_FLIGHT: 7,
-  STORED_MESSAGES: 8,
-  STORED_BYTES: 9,
-  CACHE_HITS: 10,
-  CACHE_MISSES: 11,
-  /** Counters follow, in the order of `counterNames`. */
-  COUNTERS: 12,
+  STORED_MESSAGES: 7,
+  STORED_BYTES: 8,
+  CACHE_HITS: 9,
+  CACHE_MISSES: 10,
+  /** Counters follow, as `Counters.copyTo` writes them. */
+  COUNTERS: 11,
 } as const;
 export type Gauge = (typeof Gauge)[keyof typeof Gauge];
 

@@ -63,8 +63,11 @@ export class Sender {
     const size = LETTER_FIXED_BYTES + extra;
     const at = size > this.partBytes ? this.#reserveLong(size) : this.#reserve(size);
     const word = at >> 2;
-    for (let i = 0; i < LETTER_FIXED_BYTES >> 2; i++) this.words[word + i] = 0;
-    this.words[word + Word.KIND] = kind;
+    const { words } = this;
+    words[word + Word.KIND] = kind;
+    // The two that are looked at whatever the kind is; the rest is what lay here before until the letter is written.
+    words[word + Word.PUBLISHER] = 0;
+    words[word + Word.TARGETS] = 0;
     return at;
   }
 

@@ -164,6 +164,8 @@ export class Shard {
   readonly arrivedRun = new PublishRun();
   readonly arrived = new MessageView();
 
+  #turnsToLearn = 0;
+
   // Scratch of the packet under way; nothing keeps a reference to it.
   readonly inbound = new MessageView();
   readonly outbound = new MessageView();
@@ -214,7 +216,7 @@ export class Shard {
     this.replayTurn = new ReplayTurn(this);
   }
 
-  /** Shows the other shards what limits and figures of the whole need, and learns theirs. */
+  /** Shows the other shards what limits and figures of the whole need, and learns theirs when it is time to. */
   showGauges(): void {
     const { gauges } = this.peers!;
     const { own } = gauges;
@@ -233,8 +235,36 @@ export class Shard {
     own[Gauge.CACHE_HITS] = this.routes.cache.hits;
     own[Gauge.CACHE_MISSES] = this.routes.cache.misses;
     this.counters.copyTo(own, Gauge.COUNTERS);
-    gauges.gather();
+    if (--this.#turnsToLearn <= 0) this.learnGauges();
   }
+
+  /**
+   * Learns what the other shards have shown. Each of their rows is in the cache of another core, so far below the limits it is done once in a while: in so many turns, and by a
+   * timer (shards/host.ts).
+   */
+  learnGauges(): void {
+    this.peers!.gauges.gather();
+    this.#turnsToLearn = this.#isNearLimit() ? 1 : TURNS_TO_LEARN;
+  }
+
+  /** Whether one of the totals is so high, or its limit so low, that a turn could make the difference. */
+  #isNearLimit(): boolean {
+    const { limits, elsewhere } = this;
+    return (
+      isNear(this.connections.size + elsewhere[Gauge.CONNECTIONS]!, limits.connectionsMax) ||
+      isNear(this.queuedMessages + elsewhere[Gauge.QUEUED_MESSAGES]!, limits.queuedMessagesMax) ||
+      isNear(this.queuedBytes + elsewhere[Gauge.QUEUED_BYTES]!, limits.queuedBytesMax) ||
+      isNear(this.sessionBytes + elsewhere[Gauge.SESSION_BYTES]!, limits.sessionBytesMax)
+    );
+  }
+}
+
+const TURNS_TO_LEARN = 64;
+/** A limit below this is always near. */
+const LIMIT_LOW = 4_096;
+
+function isNear(total: number, limit: number): boolean {
+  return total > limit * 0.75 || limit < LIMIT_LOW;
 }
 
 function drawSeed(random: Random): number {

@@ -11,6 +11,8 @@ const NO_TYPE = 0;
 
 export class GatedAnswers {
   #entries = new Float64Array(16 * FIELDS);
+  /** Entries that there is room for, a power of two, less one. */
+  #mask = 15;
   #first = 0;
   readonly #packets: Uint8Array[] = [];
   count = 0;
@@ -18,9 +20,8 @@ export class GatedAnswers {
   endings = 0;
 
   push(sequence: number, type: PacketType, packetId: number, reason: Reason, ticket = 0): void {
-    const capacity = this.#entries.length / FIELDS;
-    if (this.count === capacity) this.#grow(capacity);
-    const at = ((this.#first + this.count) % (this.#entries.length / FIELDS)) * FIELDS;
+    if (this.count > this.#mask) this.#grow();
+    const at = ((this.#first + this.count) & this.#mask) * FIELDS;
     this.#entries[at] = sequence;
     this.#entries[at + 1] = type * 65_536 + packetId;
     this.#entries[at + 2] = reason;
@@ -64,17 +65,19 @@ export class GatedAnswers {
   shift(): void {
     if (isEnding(this.type, this.reason)) this.endings--;
     if ((this.type as number) === NO_TYPE) this.#packets.shift();
-    this.#first = (this.#first + 1) % (this.#entries.length / FIELDS);
+    this.#first = (this.#first + 1) & this.#mask;
     this.count--;
   }
 
-  #grow(capacity: number): void {
+  #grow(): void {
+    const capacity = this.#mask + 1;
     const wide = new Float64Array(capacity * 2 * FIELDS);
     for (let i = 0; i < this.count; i++) {
-      const at = ((this.#first + i) % capacity) * FIELDS;
+      const at = ((this.#first + i) & this.#mask) * FIELDS;
       wide.set(this.#entries.subarray(at, at + FIELDS), i * FIELDS);
     }
     this.#entries = wide;
+    this.#mask = capacity * 2 - 1;
     this.#first = 0;
   }
 }

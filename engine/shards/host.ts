@@ -64,6 +64,7 @@ export class Host {
     });
     this.#gauges = new Timer(() => {
       exchange(shard);
+      shard.learnGauges();
       shard.timers.set(this.#gauges, GAUGES_INTERVAL_MS);
     });
   }
