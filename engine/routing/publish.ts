@@ -143,6 +143,11 @@ function publishAcknowledged(shard: Shard, connection: Connection, view: Message
   }
   const reason = publish(shard, connection, view, route);
   let { sequence } = fanOut;
+  const { ticket } = fanOut;
+  if (ticket !== NO_TICKET) {
+    shard.peers!.tickets.done(ticket); // all that it waits for is known
+    if (shard.peers!.tickets.open > TICKETS_HIGH) holdForPeers(shard, connection);
+  }
   // The store can start to refuse at any moment: what it did not take is not acknowledged to one who would believe it.
   if (reason === Reason.QUOTA_EXCEEDED && level !== Level.V5 && (fanOut.stored < 0 || shard.store.isRefusing))
     return fault(reason);
@@ -153,11 +158,6 @@ function publishAcknowledged(shard: Shard, connection: Connection, view: Message
       shard.store.addInbound(session.stored, packetId);
       sequence = shard.store.sequence;
     }
-  }
-  const { ticket } = fanOut;
-  if (ticket !== NO_TICKET) {
-    shard.peers!.tickets.done(ticket);
-    if (shard.peers!.tickets.open > TICKETS_HIGH) holdForPeers(shard, connection);
   }
   answer(shard, connection, type, packetId, reason, sequence, ticket);
   return 0;
