@@ -10,6 +10,7 @@ interface ServeFlags {
   readonly host?: string;
   readonly port?: string;
   readonly wsPort?: string;
+  readonly threads?: string;
   readonly data?: string;
   readonly ephemeral?: boolean;
   readonly config?: string;
@@ -24,6 +25,7 @@ export function serveCommand(): Command {
     .option('--host <address>', 'address of the listeners named tcp and ws (default 127.0.0.1)')
     .option('--port <port>', 'port of the listener named tcp; 0 takes a free one (default 1883)')
     .option('--ws-port <port>', 'port of the listener named ws; 0 takes a free one (default 8083)')
+    .option('--threads <n>', 'shards, each a thread that listens on every port (default 1)')
     .option('--data <dir>', 'directory of the spool: sessions and messages survive a restart (default: memory only)')
     .option('--ephemeral', 'no disk at all, whatever the configuration says')
     .option('--config <file>', 'configuration file, TOML')
@@ -65,6 +67,7 @@ function configure(flags: ServeFlags): Config | null {
     ['--host', 'listener.ws.host', flags.host],
     ['--port', 'listener.tcp.port', flags.port],
     ['--ws-port', 'listener.ws.port', flags.wsPort],
+    ['--threads', 'server.threads', flags.threads],
     ['--data', 'server.data_dir', flags.data],
     ['--ephemeral', 'server.data_dir', flags.ephemeral === true ? '' : undefined],
     ['--log-level', 'server.log_level', flags.logLevel],
