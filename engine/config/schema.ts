@@ -71,7 +71,7 @@ const sections = {
     sys_interval_s: integer('sys_interval_s', 0, 86_400, 10),
     stop_timeout_ms: integer('stop_timeout_ms', 0, 600_000, 5_000),
     log_level: choice(Object.keys(LogLevel) as (keyof typeof LogLevel)[], 'info'),
-    threads: integer('threads', 1, 256, 1),
+    threads: integer('threads', 1, 64, 1),
   },
   session: {
     v3_expiry_s: integer('v3_expiry_s', 0, 4_294_967_295, 31 * 86_400),

@@ -226,7 +226,7 @@ describe('check-config', () => {
     expect(stderr).toContain(':2: server.log_level must be one of: error, warn, info, debug');
     const variable = await run(['print-config'], { env: { LETHE_SERVER__THREADS: 'many' } });
     expect(variable.exit?.code).toBe(2);
-    expect(variable.stderr).toContain('LETHE_SERVER__THREADS: server.threads must be a whole number from 1 to 256');
+    expect(variable.stderr).toContain('LETHE_SERVER__THREADS: server.threads must be a whole number from 1 to 64');
   });
 });
 
