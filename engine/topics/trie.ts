@@ -77,12 +77,25 @@ export class MatchList {
     this.groups.clear();
   }
 
-  push(subscriber: number, options: number, subscriptionId: number): void {
-    const at = this.count++;
-    if (at === this.subscriber.length) this.#grow();
-    this.subscriber[at] = subscriber;
-    this.options[at] = options;
-    this.subscriptionId[at] = subscriptionId;
+  /** Appends the entries of a list from `first` on, but of those that were removed. */
+  appendList(rows: Int32Array, first: number): void {
+    let { count, subscriber, options, subscriptionId } = this;
+    for (let entry = first; entry !== 0; ) {
+      const at = entry << ENTRY_SHIFT;
+      entry = rows[at + NEXT_ENTRY]!;
+      if ((entry & MARK) !== 0) {
+        entry &= INDEX;
+        continue;
+      }
+      if (count === subscriber.length) {
+        this.#grow();
+        ({ subscriber, options, subscriptionId } = this);
+      }
+      subscriber[count] = rows[at + SUBSCRIBER]!;
+      options[count] = rows[at + OPTIONS]!;
+      subscriptionId[count++] = rows[at + IDENTIFIER]!;
+    }
+    this.count = count;
   }
 
   #grow(): void {
@@ -236,12 +249,7 @@ export class SubscriptionTrie {
     this.#matcher.match(this.levels, topic, from, to, matched);
     for (let i = 0; i < matched.count; i++) {
       const row = matched.values[i]! << ROW_SHIFT;
-      for (let entry = levelRows[row + FIRST_ENTRY]!; entry !== 0; ) {
-        const at = entry << ENTRY_SHIFT;
-        entry = entryRows[at + NEXT_ENTRY]!;
-        if ((entry & MARK) === 0) out.push(entryRows[at + SUBSCRIBER]!, entryRows[at + OPTIONS]!, entryRows[at + IDENTIFIER]!);
-        else entry &= INDEX;
-      }
+      out.appendList(entryRows, levelRows[row + FIRST_ENTRY]!);
       if (levelRows[row + FIRST_GROUP] !== 0) this.#groups.append(matched.values[i]!, out.groups);
     }
     return out.count + out.groupCount;
