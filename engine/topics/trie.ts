@@ -182,6 +182,7 @@ export class SubscriptionTrie {
   /**
    * Subscribes to the filter [from, to), which the subscriber has no entry for: the new entry, above 0. Faults: QUOTA_EXCEEDED when the
    * reserve is used up, TOPIC_FILTER_INVALID below LEVELS_MAX; then nothing has changed. Any match that begins afterwards finds it.
+   * The reserve counts what is removed until all participants have been quiescent since, and a few rows that each keeps for itself.
    */
   subscribe(filter: Uint8Array, from: number, to: number, subscriber: number, options: number, subscriptionId: number): number {
     this.epochs.enter();
@@ -226,7 +227,10 @@ export class SubscriptionTrie {
     this.bump();
   }
 
-  /** Ends the subscription of an entry that is subscribed, by the participant that made it. No match that begins afterwards finds it. */
+  /**
+   * Ends the subscription of an entry that is subscribed. The entry is its session's, and one thread's with it: of the one that made it, or
+   * of one that the session was handed to. No match that begins afterwards finds it.
+   */
   unsubscribe(entry: number): void {
     this.epochs.enter();
     const list = this.entries.rows[(entry << ENTRY_SHIFT) + LIST]!;
