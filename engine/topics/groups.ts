@@ -44,12 +44,14 @@ export class Groups {
   append(filterNode: number, out: IntList): void {
     const { rows } = this.#levels;
     const nodeBits = this.#nodeBits;
+    const tagMask = this.#tagMask;
+    const isAlone = this.#isAlone;
     for (let node = rows[(filterNode << ROW_SHIFT) + FIRST_GROUP]!; node !== 0; ) {
       const row = node << ROW_SHIFT;
-      const tag = this.#tag(row);
+      const tag = isAlone ? rows[row + TAG]! : Atomics.load(rows, row + TAG);
       // A dead node's tag is that of its next life: alive after the tag was read, it is its own. Alone, what is dead has no members.
-      const isLive = this.#isAlone || Atomics.load(rows, row + REFERENCES) >= 0;
-      if (isLive && rows[row + MEMBERS] !== 0) out.push(node | (tag << nodeBits));
+      const isLive = isAlone || Atomics.load(rows, row + REFERENCES) >= 0;
+      if (isLive && rows[row + MEMBERS] !== 0) out.push(node | ((tag & tagMask) << nodeBits));
       node = rows[row + NEXT_GROUP]! & INDEX;
     }
   }

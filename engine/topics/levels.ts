@@ -219,7 +219,8 @@ export class Levels implements RowOwner {
   acquire(node: number): boolean {
     const at = (node << ROW_SHIFT) + REFERENCES;
     if (this.#isAlone) {
-      this.rows[at] = this.rows[at]! + 1; // what is found is alive
+      if (this.rows[at]! < 0) return false;
+      this.rows[at] = this.rows[at]! + 1;
       return true;
     }
     for (;;) {

@@ -77,12 +77,25 @@ export class MatchList {
     this.groups.clear();
   }
 
-  push(subscriber: number, options: number, subscriptionId: number): void {
-    const at = this.count++;
-    if (at === this.subscriber.length) this.#grow();
-    this.subscriber[at] = subscriber;
-    this.options[at] = options;
-    this.subscriptionId[at] = subscriptionId;
+  /** Appends the entries of a list from `first` on, but of those that were removed. */
+  appendList(rows: Int32Array, first: number): void {
+    let { count, subscriber, options, subscriptionId } = this;
+    for (let entry = first; entry !== 0; ) {
+      const at = entry << ENTRY_SHIFT;
+      entry = rows[at + NEXT_ENTRY]!;
+      if ((entry & MARK) !== 0) {
+        entry &= INDEX;
+        continue;
+      }
+      if (count === subscriber.length) {
+        this.#grow();
+        ({ subscriber, options, subscriptionId } = this);
+      }
+      subscriber[count] = rows[at + SUBSCRIBER]!;
+      options[count] = rows[at + OPTIONS]!;
+      subscriptionId[count++] = rows[at + IDENTIFIER]!;
+    }
+    this.count = count;
   }
 
   #grow(): void {
@@ -169,6 +182,7 @@ export class SubscriptionTrie {
   /**
    * Subscribes to the filter [from, to), which the subscriber has no entry for: the new entry, above 0. Faults: QUOTA_EXCEEDED when the
    * reserve is used up, TOPIC_FILTER_INVALID below LEVELS_MAX; then nothing has changed. Any match that begins afterwards finds it.
+   * The reserve counts what is removed until all participants have been quiescent since, and a few rows that each keeps for itself.
    */
   subscribe(filter: Uint8Array, from: number, to: number, subscriber: number, options: number, subscriptionId: number): number {
     this.epochs.enter();
@@ -213,7 +227,10 @@ export class SubscriptionTrie {
     this.bump();
   }
 
-  /** Ends the subscription of an entry that is subscribed, by the participant that made it. No match that begins afterwards finds it. */
+  /**
+   * Ends the subscription of an entry that is subscribed. The entry is its session's, and one thread's with it: of the one that made it, or
+   * of one that the session was handed to. No match that begins afterwards finds it.
+   */
   unsubscribe(entry: number): void {
     this.epochs.enter();
     const list = this.entries.rows[(entry << ENTRY_SHIFT) + LIST]!;
@@ -236,12 +253,7 @@ export class SubscriptionTrie {
     this.#matcher.match(this.levels, topic, from, to, matched);
     for (let i = 0; i < matched.count; i++) {
       const row = matched.values[i]! << ROW_SHIFT;
-      for (let entry = levelRows[row + FIRST_ENTRY]!; entry !== 0; ) {
-        const at = entry << ENTRY_SHIFT;
-        entry = entryRows[at + NEXT_ENTRY]!;
-        if ((entry & MARK) === 0) out.push(entryRows[at + SUBSCRIBER]!, entryRows[at + OPTIONS]!, entryRows[at + IDENTIFIER]!);
-        else entry &= INDEX;
-      }
+      out.appendList(entryRows, levelRows[row + FIRST_ENTRY]!);
       if (levelRows[row + FIRST_GROUP] !== 0) this.#groups.append(matched.values[i]!, out.groups);
     }
     return out.count + out.groupCount;

@@ -21,7 +21,10 @@ export class Clients {
       return 0;
     }
     const entry = enter(this.trie, filter, subscriber, options, identifier);
-    if (entry < 0) return entry;
+    if (entry < 0) {
+      this.trie.quiesce(); // what was made for it is free again
+      return entry;
+    }
     if (entry === 0) throw new Error('entry 0');
     this.#entries.set(key, entry);
     return 1;
@@ -34,6 +37,7 @@ export class Clients {
     if (entry === undefined) return 0;
     this.#entries.delete(key);
     this.trie.unsubscribe(entry);
+    this.trie.quiesce();
     return 1;
   }
 
