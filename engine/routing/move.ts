@@ -167,7 +167,11 @@ export function takeMoved(shard: Shard, moved: MovedSession): void {
   setWill(shard, session, moved.will as Will | null);
   countQueued(shard, session, moved.queuedMessages, moved.queuedBytes);
   session.stored = moved.stored;
-  if (!shard.store.isShared) storeMoved(shard, session);
+  if (!shard.store.isShared) {
+    storeMoved(shard, session);
+    // From now on the store tells this shard what it lets go of the session.
+    shard.storedSessions.set(session.stored, session);
+  }
   shard.moving.set(moved.handle, session);
 }
 

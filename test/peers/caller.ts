@@ -12,6 +12,8 @@ export interface Sent {
   readonly payload: string;
   readonly qos: Qos;
   readonly retain: boolean;
+  /** Message Expiry Interval in seconds; 0 for none. */
+  readonly expiryS: number;
   /** Reason code of the answer; -1 while there is none. */
   answer: number;
   isReleased: boolean;
@@ -110,8 +112,8 @@ export class Caller {
     return messageId;
   }
 
-  publish(topic: string, payload: string, qos: Qos, retain = false): Sent {
-    const sent: Sent = { topic, payload, qos, retain, answer: qos === 0 ? 0 : -1, isReleased: false };
+  publish(topic: string, payload: string, qos: Qos, { retain = false, expiryS = 0 } = {}): Sent {
+    const sent: Sent = { topic, payload, qos, retain, expiryS, answer: qos === 0 ? 0 : -1, isReleased: false };
     let messageId = 0;
     if (qos > 0) {
       for (messageId = 1; this.#outgoing.has(messageId); ) messageId++;
@@ -222,8 +224,18 @@ export class Caller {
     else this.#due.push(packet);
   }
 
-  #sendMessage({ topic, payload, qos, retain }: Sent, messageId: number, dup: boolean): void {
-    this.#send({ cmd: 'publish', topic, payload, qos, dup, retain, ...(messageId === 0 ? {} : { messageId }) });
+  #sendMessage({ topic, payload, qos, retain, expiryS }: Sent, messageId: number, dup: boolean): void {
+    const properties = expiryS === 0 ? {} : { properties: { messageExpiryInterval: expiryS } };
+    this.#send({
+      cmd: 'publish',
+      topic,
+      payload,
+      qos,
+      dup,
+      retain,
+      ...(messageId === 0 ? {} : { messageId }),
+      ...properties,
+    } as Packet);
   }
 
   #send(packet: Packet): void {

@@ -1,7 +1,10 @@
 // What happens between shards, one step at a time: a session that moves, a refusal behind a jam, a shared group whose member is on its way.
 import { expect, test } from 'vitest';
+import { poll } from '../../engine/routing/arrive.ts';
 import { endSession } from '../../engine/routing/lifecycle.ts';
+import { recoverRetained, tellAllRetained } from '../../engine/routing/retain.ts';
 import { Level } from '../../protocol/packet.ts';
+import { MessageView } from '../../protocol/publish.ts';
 import { Caller } from './caller.ts';
 import { Company } from './company.ts';
 
@@ -229,12 +232,12 @@ test('a retained value that came live is not followed by the older one that a re
     () => pub.connect(2),
   );
   const topics = Array.from({ length: 20 }, (_, i) => `r/${String(i).padStart(2, '0')}`);
-  settled(company, ...topics.map((topic) => () => pub.publish(topic, `1 ${'x'.repeat(100)}`, 1, true)));
+  settled(company, ...topics.map((topic) => () => pub.publish(topic, `1 ${'x'.repeat(100)}`, 1, { retain: true })));
   sub.peer!.pause();
   sub.subscribe('r/#', 1);
   company.settle();
   // The first shard, which keeps what is retained, is slower than the way from the publisher to the subscriber.
-  for (const topic of topics) pub.publish(topic, '2', 0, true);
+  for (const topic of topics) pub.publish(topic, '2', 0, { retain: true });
   company.settleAlone(2);
   company.settleAlone(1);
   sub.peer!.resume();
@@ -245,4 +248,52 @@ test('a retained value that came live is not followed by the older one that a re
     expect([...values].sort(), topic).toEqual(values);
     expect(values.at(-1), topic).toBe('2');
   }
+});
+
+test('messages that expire while they move with their session leave the books', () => {
+  const company = new Company({ ringBytes: 4_096 });
+  const [away, pub] = ['away', 'pub'].map((id) => new Caller(company, id)) as [Caller, Caller];
+  settled(
+    company,
+    () => away.connect(1),
+    () => away.subscribe('a', 1, RETAINED_NOTHING),
+    () => away.disconnect(),
+    () => pub.connect(1),
+  );
+  settled(company, ...Array.from({ length: 60 }, (_, i) => () => pub.publish('a', `${i} ${'x'.repeat(300)}`, 1, { expiryS: 5 })));
+  away.connect(2);
+  const [, from, to] = company.members;
+  company.settleAlone(2);
+  company.settleAlone(0);
+  for (let i = 0; i < 10 && to!.shard.moving.size === 0; i++) {
+    company.settleAlone(0, 1);
+    while (to!.listener.step());
+    to!.clock.endTurn();
+    if (from!.shard.departures.length === 0 && from!.shard.sessions.find('away') === null) poll(to!.shard);
+    else company.settleAlone(2);
+  }
+  expect(to!.shard.moving.size).toBe(1);
+  company.advance(10_000);
+  company.settle();
+  company.advance(10_000);
+  company.settle();
+  expect(away.isOpen).toBe(true);
+  expect(company.books()['queuedMessages']).toBe(0);
+  expect(company.books()['queuedBytes']).toBe(0);
+});
+
+test('retained messages of every topic that a store remembers reach all shards', async () => {
+  const company = new Company();
+  const [first] = company.members;
+  for (const [at, topic] of ['a', '$other/a', '$SYS/a'].entries()) {
+    const view = new MessageView();
+    view.topic = Buffer.from(topic);
+    view.topicTo = view.topic.length;
+    view.payload = Buffer.from('kept');
+    view.payloadTo = view.payload.length;
+    recoverRetained(first!.shard, at + 1, view);
+  }
+  await tellAllRetained(first!.shard);
+  company.settle();
+  expect(company.members.map(({ shard }) => shard.retained.count)).toEqual([3, 3, 3]);
 });
