@@ -22,6 +22,8 @@ export class Receiver {
   readonly debts = new Debts();
   /** Targets of routes that the other shard has named, by their place. */
   readonly routes: (readonly Target[] | null)[] = [];
+  /** Places with a session that was not here when they were named: what it may read is asked for each message. */
+  readonly unjudged = new Set<number>();
   /** A letter in parts, as far as it has come. */
   long = NO_BYTES;
 

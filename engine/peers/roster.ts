@@ -39,6 +39,13 @@ export class Roster {
     Atomics.store(this.#words, handle & INDEX_MASK, shard | (generation << GENERATION_SHIFT));
   }
 
+  /** Names the next host of a session that moves. It is not connected, and as it was in everything else: a shared group may have no other member. */
+  move(handle: number, shard: number): void {
+    const kept = this.flags(handle) & SessionFlag.STORED;
+    const generation = (handle >>> INDEX_BITS) & GENERATION_MASK;
+    Atomics.store(this.#words, handle & INDEX_MASK, shard | (generation << GENERATION_SHIFT) | kept);
+  }
+
   /** The host says what its session is like. */
   raise(handle: number, flag: SessionFlag): void {
     Atomics.or(this.#words, handle & INDEX_MASK, flag);

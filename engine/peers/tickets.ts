@@ -3,7 +3,8 @@
 // settled it: its receivers have it in memory or durably, or it was refused. Shards settle in the order of the ring and say so by one count, so nothing
 // is sent back for a message that went well.
 //
-//   tickets     ring of `capacity`: PENDING shards that have not settled, OWNER session of the publisher, PACKET identifier | level 5 << 16
+//   tickets     ring of `capacity`: PENDING shards that have not settled, OWNER session of the publisher, PACKET identifier | level 5 << 16 | QoS 2 << 17 | nobody reads
+//               the answer << 30
 //   lines       for each shard a queue of the tickets of the messages that were sent to it, 0 where nobody waits
 //
 // A shard that keeps a message back for a session that is still on its way says LATER, and settles that one by its number.
@@ -24,6 +25,9 @@ export type Refusal = (typeof Refusal)[keyof typeof Refusal];
 const CAPACITY_MIN = 1_024;
 /** Above so many open tickets publishers are held: another shard, or its store, is behind. */
 export const TICKETS_HIGH = 65_536;
+
+/** Bit of a ticket's packet: nobody is left to read the answer. */
+const FORGOTTEN = 1 << 30;
 
 export class Tickets {
   /** Oldest ticket that is not settled. */
@@ -114,10 +118,35 @@ export class Tickets {
   }
 
   refuse(ticket: number, refusal: Refusal): void {
-    if (ticket !== NO_TICKET && (this.#refusals.get(ticket) ?? Refusal.NONE) < refusal) this.#refusals.set(ticket, refusal);
+    if (ticket === NO_TICKET || (this.packet(ticket) & FORGOTTEN) !== 0) return;
+    if ((this.#refusals.get(ticket) ?? Refusal.NONE) < refusal) this.#refusals.set(ticket, refusal);
   }
 
-  /** How the message of a ticket was refused; asked once, when its answer is written or nobody is left to read it. */
+  /** Refusals that wait for their answer. */
+  get refusals(): number {
+    return this.#refusals.size;
+  }
+
+  /** Nobody is left to read the answer. */
+  forget(ticket: number): void {
+    this.#refusals.delete(ticket);
+    if (ticket < this.first) return;
+    const slot = ticket & (this.#capacity - 1);
+    this.#packet[slot] = this.#packet[slot]! | FORGOTTEN;
+  }
+
+  /** The newest ticket of a session's message that is not settled, for one who reads its answer; NO_TICKET when there is none. */
+  find(owner: number, packet: number, mask: number): number {
+    for (let ticket = this.next - 1; ticket >= this.first; ticket--) {
+      const slot = ticket & (this.#capacity - 1);
+      if (this.#owner[slot] !== owner || (this.#packet[slot]! & mask) !== packet || this.#pending[slot] === 0) continue;
+      this.#packet[slot] = this.#packet[slot]! & ~FORGOTTEN;
+      return ticket;
+    }
+    return NO_TICKET;
+  }
+
+  /** How the message of a ticket was refused; asked once, when its answer is written. */
   takeRefusal(ticket: number): Refusal {
     if (this.#refusals.size === 0) return Refusal.NONE;
     const refusal = this.#refusals.get(ticket);

@@ -45,7 +45,7 @@ export function forgetGated(shard: Shard, connection: Connection): void {
   shard.gated.delete(connection);
   const { gated } = connection;
   if (gated === null || shard.peers === null) return;
-  for (; gated.count > 0; gated.shift()) if (gated.ticket !== NO_TICKET) shard.peers.tickets.takeRefusal(gated.ticket);
+  for (; gated.count > 0; gated.shift()) if (gated.ticket !== NO_TICKET) shard.peers.tickets.forget(gated.ticket);
 }
 
 /** QoS 1 and 2 publishes of the client that were not answered yet: what the Receive Maximum bounds. */

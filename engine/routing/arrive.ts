@@ -8,7 +8,7 @@ import type { Receiver } from '../peers/peers.ts';
 import { Refusal, TICKETS_HIGH } from '../peers/tickets.ts';
 import type { Target } from '../sessions/target.ts';
 import { onControlBytes } from './administer.ts';
-import { deliverToGroup, deliverToTargets } from './deliver.ts';
+import { deliverToAnother, deliverToTargets } from './deliver.ts';
 import { fanOut } from './fan-out.ts';
 import { refusalOf, settleLaters } from './held.ts';
 import { DELIVERY_BITS_SHIFT, sendDepartures, takeMovedDelivery } from './move.ts';
@@ -31,18 +31,27 @@ export function poll(shard: Shard): boolean {
   const peers = shard.peers!;
   const { index, count } = peers;
   const { settledCounts } = shard;
-  // Counts first: a refusal is in the ring before the count that covers it.
-  for (let from = 0; from < count; from++) if (from !== index) settledCounts[from] = peers.settledBy(from);
+  // Counts first: a refusal is in the ring before the count that covers it. What was looked at may be more than one turn takes: the next look waits, and the count too.
+  for (let from = 0; from < count; from++) {
+    if (from === index || !isThrough(shard, from)) continue;
+    settledCounts[from] = peers.settledBy(from);
+    peers.receivers[from]!.ring.look();
+  }
   let any = false;
   for (let from = 0; from < count; from++) if (from !== index && take(shard, from)) any = true;
   let settled = false;
   for (let from = 0; from < count; from++) {
-    if (from !== index && peers.applySettled(from, settledCounts[from]!)) settled = true;
+    if (from !== index && isThrough(shard, from) && peers.applySettled(from, settledCounts[from]!)) settled = true;
   }
   if (settled) releaseGated(shard);
   if (!any && !settled && !peers.isSpilled) return false;
   shard.turn.finish();
   return any || settled;
+}
+
+/** Whether all is taken that the last look at a shard's ring has found. */
+function isThrough(shard: Shard, from: number): boolean {
+  return shard.peers!.receivers[from]!.ring.nextWord === 0;
 }
 
 /** The end of a turn, as far as other shards are concerned. */
@@ -63,7 +72,6 @@ function take(shard: Shard, from: number): boolean {
   const receiver = peers.receivers[from]!;
   const { ring, debts } = receiver;
   const taken = debts.taken;
-  ring.look();
   let bytes = 0;
   let unreleased = 0;
   const { source } = shard;
@@ -108,6 +116,7 @@ function open(
       return;
     case Letter.FORGET_ROUTES:
       receiver.routes.length = 0;
+      receiver.unjudged.clear();
       return;
     case Letter.RETAIN:
       openRetain(shard, receiver, source, bytes, words, floats, at);
@@ -184,7 +193,7 @@ function chooseAgain(shard: Shard, view: MessageView, group: number): void {
   fanOut.begin();
   if (shard.routes.find(view.topic, view.topicFrom, view.topicTo) < 0) return;
   const route = shard.routes.found;
-  if (route.groups.includes(group)) deliverToGroup(shard, null, view, route, group);
+  if (route.groups.includes(group)) deliverToAnother(shard, view, route, group);
 }
 
 function openRetain(
@@ -218,7 +227,11 @@ function openRoute(shard: Shard, receiver: Receiver, bytes: Uint8Array, words: I
   while (routes.length <= place) routes.push(null);
   const listFrom = at + LETTER_FIXED_BYTES;
   const topicFrom = listFrom + words[word + Word.TARGETS]!;
-  routes[place] = readTargets(shard, bytes, words, listFrom, topicFrom, topicFrom, topicFrom + words[word + Word.TOPIC]!);
+  const targets = readTargets(shard, bytes, words, listFrom, topicFrom, topicFrom, topicFrom + words[word + Word.TOPIC]!);
+  routes[place] = targets;
+  receiver.unjudged.delete(place);
+  if (shard.rights === null) return;
+  for (let i = 0; i < targets.length; i++) if (shard.sessions.at(targets[i]!.subscriber) === null) receiver.unjudged.add(place);
 }
 
 /** The receivers that a letter names, one by one or by their place. */
@@ -233,8 +246,21 @@ function targetsOf(
   topicTo: number,
 ): readonly Target[] {
   const place = words[word + Word.ROUTE]!;
-  if (place >= 0) return receiver.routes[place] ?? NO_TARGETS;
+  if (place >= 0) {
+    const targets = receiver.routes[place] ?? NO_TARGETS;
+    return receiver.unjudged.has(place) ? judge(shard, targets, bytes, topicFrom, topicTo) : targets;
+  }
   return readTargets(shard, bytes, words, listFrom, listFrom + words[word + Word.TARGETS]!, topicFrom, topicTo);
+}
+
+/** Leaves those out that have come and may not read the topic. */
+function judge(shard: Shard, targets: readonly Target[], topic: Uint8Array, from: number, to: number): readonly Target[] {
+  const judged: Target[] = [];
+  for (let i = 0; i < targets.length; i++) {
+    const { subscriber } = targets[i]!;
+    if (shard.sessions.at(subscriber) === null || shard.routes.mayReceive(subscriber, topic, from, to)) judged.push(targets[i]!);
+  }
+  return judged;
 }
 
 /** Reads targets and leaves those out that are here and may not read the topic; a session that is on its way is asked when it sends. */

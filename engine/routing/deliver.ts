@@ -80,6 +80,13 @@ export function deliverAgain(shard: Shard, message: MessageHandle, view: Message
   endMessage(shard);
 }
 
+/** Sends a message whose chosen member cannot take it to another member of the shared group. */
+export function deliverToAnother(shard: Shard, view: MessageView, route: Route, group: number): void {
+  fanOut.begin();
+  deliverToGroup(shard, null, view, route, group);
+  endMessage(shard);
+}
+
 function endMessage(shard: Shard): void {
   if (fanOut.message !== NO_MESSAGE) shard.messages.release(fanOut.message);
 }
@@ -91,7 +98,7 @@ function deliverTo(shard: Shard, publisher: Connection | null, view: MessageView
     return;
   }
   fanOut.matched++;
-  if (view.retain === 1 && session.connection !== null) noteLive(session.connection, view);
+  if (view.retain === 1 && session.connection !== null) noteLive(shard, session.connection, view);
   const granted = target.options & SubscriptionOption.QOS_MASK;
   const qos = Math.min(view.qos, granted); // [MQTT-3.8.4-8]
   // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
@@ -130,7 +137,9 @@ type Standing = (typeof Standing)[keyof typeof Standing];
 
 function standingOf(shard: Shard, subscriber: number, view: MessageView): Standing {
   const session = shard.sessions.at(subscriber);
-  if (session === null) return shard.peers === null ? Standing.NONE : standingElsewhere(shard.peers.roster.flags(subscriber));
+  // One that is leaving belongs to its next host already.
+  if (session === null || session.leaving)
+    return shard.peers === null ? Standing.NONE : standingElsewhere(shard.peers.roster.flags(subscriber));
   if (!shard.routes.mayReceive(subscriber, view.topic, view.topicFrom, view.topicTo)) return Standing.NONE;
   if (session.connection !== null && !session.connection.slow) return Standing.READY;
   return session.stored === 0 ? Standing.NONE : Standing.AWAY;
@@ -152,7 +161,8 @@ function deliverToMember(
 ): void {
   const target = shard.routes.memberTarget(route, group, entry);
   const { peers } = shard;
-  const owner = peers === null || shard.sessions.at(target.subscriber) !== null ? -1 : peers.roster.owner(target.subscriber);
+  const session = shard.sessions.at(target.subscriber);
+  const owner = peers === null || (session !== null && !session.leaving) ? -1 : peers.roster.owner(target.subscriber);
   if (owner < 0 || owner === peers!.index) deliverTo(shard, publisher, view, target, false);
   else sendToMember(shard, publisher, view, owner, target);
 }

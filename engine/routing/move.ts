@@ -54,7 +54,7 @@ export function releaseSession(shard: Shard, handle: number, claim: Claim): void
   session.leaving = true;
   const { peers, store } = shard;
   const ticket = peers!.tickets.next - 1;
-  peers!.roster.host(handle, claim.shard);
+  peers!.roster.move(handle, claim.shard);
   shard.trie.bump();
   raiseFence(shard, FenceWay.DIRECT, () => {
     shard.departures.push({ session, claim, sequence: store.sequence, ticket });
@@ -167,7 +167,11 @@ export function takeMoved(shard: Shard, moved: MovedSession): void {
   setWill(shard, session, moved.will as Will | null);
   countQueued(shard, session, moved.queuedMessages, moved.queuedBytes);
   session.stored = moved.stored;
-  if (!shard.store.isShared) storeMoved(shard, session);
+  if (!shard.store.isShared) {
+    storeMoved(shard, session);
+    // From now on the store tells this shard what it lets go of the session.
+    shard.storedSessions.set(session.stored, session);
+  }
   shard.moving.set(moved.handle, session);
 }
 
@@ -208,6 +212,8 @@ export function endMove(shard: Shard, handle: number, request: number): void {
   if (session === undefined) return;
   shard.moving.delete(handle);
   shard.sessions.enter(session);
+  // Routes that were made while it was on its way were made without its rights.
+  if (shard.rights !== null) shard.trie.bump();
   shard.storedSessions.set(session.stored, session);
   shard.peers!.roster.raise(handle, SessionFlag.STORED);
   // Said before anything else is: from now on the store tells this shard of the session.

@@ -11,6 +11,7 @@ import { answer, unanswered } from './answer.ts';
 import { deliverMessage } from './deliver.ts';
 import { fanOut } from './fan-out.ts';
 import { holdForPeers } from './pressure.ts';
+import { TICKET_MASK, TICKET_QOS_2 } from './remote.ts';
 import { retainMessage } from './retain.ts';
 import { type Route, sameWay } from './route.ts';
 import { flushRun } from './run.ts';
@@ -124,7 +125,10 @@ function publishAcknowledged(shard: Shard, connection: Connection, view: Message
   const { packetId } = view;
   const type = view.qos === 1 ? PacketType.PUBACK : PacketType.PUBREC;
   if (view.qos === 2 && session.inbound.has(packetId)) {
-    answer(shard, connection, PacketType.PUBREC, packetId, Reason.SUCCESS, shard.store.sequence); // [MQTT-4.3.3-10]
+    // It may still be on its way to other shards, which may refuse it.
+    const ticket =
+      shard.peers === null ? NO_TICKET : shard.peers.tickets.find(session.handle, packetId | TICKET_QOS_2, TICKET_MASK);
+    answer(shard, connection, PacketType.PUBREC, packetId, Reason.SUCCESS, shard.store.sequence, ticket); // [MQTT-4.3.3-10]
     return 0;
   }
   if (level5Exceeds(shard, connection)) return fault(Reason.RECEIVE_MAXIMUM_EXCEEDED);
@@ -142,15 +146,17 @@ function publishAcknowledged(shard: Shard, connection: Connection, view: Message
     return 0;
   }
   const reason = publish(shard, connection, view, route);
-  let { sequence } = fanOut;
   const { ticket } = fanOut;
+  let { sequence } = fanOut;
   if (ticket !== NO_TICKET) {
     shard.peers!.tickets.done(ticket); // all that it waits for is known
     if (shard.peers!.tickets.open > TICKETS_HIGH) holdForPeers(shard, connection);
   }
   // The store can start to refuse at any moment: what it did not take is not acknowledged to one who would believe it.
-  if (reason === Reason.QUOTA_EXCEEDED && level !== Level.V5 && (fanOut.stored < 0 || shard.store.isRefusing))
+  if (reason === Reason.QUOTA_EXCEEDED && level !== Level.V5 && (fanOut.stored < 0 || shard.store.isRefusing)) {
+    if (ticket !== NO_TICKET) shard.peers!.tickets.forget(ticket);
     return fault(reason);
+  }
   if (sequence !== 0 && shard.store.isBehind) holdForStore(shard, connection);
   if (view.qos === 2 && (reason < Reason.UNSPECIFIED || level !== Level.V5)) {
     session.inbound.add(packetId); // [MQTT-4.3.3-8]
@@ -159,6 +165,10 @@ function publishAcknowledged(shard: Shard, connection: Connection, view: Message
       sequence = shard.store.sequence;
     }
   }
+<<<<<<< HEAD
+=======
+  if (ticket !== NO_TICKET && shard.peers!.tickets.open > TICKETS_HIGH) holdForPeers(shard, connection);
+>>>>>>> wt-peers
   answer(shard, connection, type, packetId, reason, sequence, ticket);
   return 0;
 }

@@ -21,6 +21,8 @@ const PLACE_AT_ONCE = 64;
 /** Packet of a ticket: identifier | this when the client knows reason codes | that for QoS 2. */
 export const TICKET_LEVEL_5 = 1 << 16;
 export const TICKET_QOS_2 = 1 << 17;
+/** What a message is known by that its publisher sends again: the client may have come back with another level. */
+export const TICKET_MASK = 0xffff | TICKET_QOS_2;
 
 /** Sends a message to the receivers of a route that one other shard hosts. */
 export function sendMessage(shard: Shard, publisher: Connection | null, view: MessageView, remote: RemoteTargets): void {

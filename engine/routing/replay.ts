@@ -17,7 +17,7 @@ import { SubscriptionOption } from '../sessions/target.ts';
 import type { Duty } from '../sessions/turn.ts';
 import { deliverOne } from './deliver.ts';
 import { FenceWay, raiseFence } from './fence.ts';
-import { topicKey } from './live.ts';
+import { topicKey, waitForShards } from './live.ts';
 import { dropExpired } from './retain.ts';
 import type { Shard } from './shard.ts';
 
@@ -70,9 +70,7 @@ export function beginReplay(shard: Shard, connection: Connection): void {
     sendReplay(shard, connection);
     return;
   }
-  replay.fences++;
-  shard.fencedReplays.push({ connection, replay });
-  shard.turn.ask();
+  waitForShards(shard, connection, replay);
 }
 
 /** Looks at the other shards for the sake of the replays that have begun since the last look; one look at a time. */

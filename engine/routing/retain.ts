@@ -2,7 +2,6 @@
 import { fault, Reason } from '../../protocol/packet.ts';
 import { MessageView } from '../../protocol/publish.ts';
 import { DropReason } from '../counters.ts';
-import { IntList } from '../memory/int-list.ts';
 import { type MessageHandle, NO_MESSAGE } from '../memory/messages.ts';
 import type { Connection } from '../sessions/connection.ts';
 import { sendRetain, sendRetained } from './remote.ts';
@@ -50,16 +49,15 @@ export function takeRetained(shard: Shard, view: MessageView): void {
   if (before >= 0) release(shard, before);
 }
 
-/** Gives every other shard its copy of what is retained. Resolves once all of it is on its way. */
+/** Gives every other shard its copy of what a store remembers as retained. Resolves once all of it is on its way. */
 export async function tellAllRetained(shard: Shard): Promise<void> {
   const { peers } = shard;
   if (peers === null) return;
   const view = new MessageView();
-  const found = new IntList();
-  for (const filter of [Buffer.from('#'), Buffer.from('$SYS/#')]) shard.retained.match(filter, 0, filter.length, found);
-  for (let at = 0; at < found.count; at++) {
-    if (shard.messages.view(found.values[at]! as MessageHandle, view)) tellOthers(shard, view);
-    if (at % TOLD_AT_ONCE !== TOLD_AT_ONCE - 1) continue;
+  let told = 0;
+  for (const message of [...shard.retainedByNumber.values()]) {
+    if (shard.messages.view(message, view)) tellOthers(shard, view);
+    if (++told % TOLD_AT_ONCE !== 0) continue;
     peers.publish();
     while (peers.senders.some((sender) => sender !== null && sender.spilledBytes > 0)) {
       await shard.clock.sleep(1);

@@ -116,6 +116,6 @@ export interface Replay {
   next: number;
   /** Looks at the other shards that must end before it begins. */
   fences: number;
-  /** Topics whose newer message went out live while the replay waited for the other shards; null until the first. */
+  /** Topics of which a message went out live meanwhile that may be newer than what the replay finds; null until the first. */
   live: Set<string> | null;
 }
