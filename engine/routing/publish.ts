@@ -165,10 +165,6 @@ function publishAcknowledged(shard: Shard, connection: Connection, view: Message
       sequence = shard.store.sequence;
     }
   }
-<<<<<<< HEAD
-=======
-  if (ticket !== NO_TICKET && shard.peers!.tickets.open > TICKETS_HIGH) holdForPeers(shard, connection);
->>>>>>> wt-peers
   answer(shard, connection, type, packetId, reason, sequence, ticket);
   return 0;
 }
