@@ -10,7 +10,9 @@ import { type Config, loadConfig } from './config/load.ts';
 import { type Log, silentLog } from './log.ts';
 import { Gauge } from './peers/gauges.ts';
 import { type Random, systemRandom } from './random.ts';
+import { unpackSession } from './routing/record.ts';
 import { recover } from './routing/recover.ts';
+import { HiddenSessions } from './routing/resume.ts';
 import type { Crew } from './shards/crew.ts';
 import { type Gate, gatekeeperOf } from './shards/gatekeeper.ts';
 import { Host } from './shards/host.ts';
@@ -230,10 +232,14 @@ export async function inventoryOf(config: Config): Promise<Inventory> {
   try {
     let deliveries = 0;
     let bytes = 0;
+    const hidden = new HiddenSessions();
     await spool.store.recover({
-      session() {},
+      session(number, record) {
+        hidden.took(number, unpackSession(record)?.clientId ?? '');
+      },
       subscription() {},
-      deliveries(_session, _base, _end, messages, messageBytes) {
+      deliveries(session, _base, end, messages, messageBytes) {
+        if (hidden.tookDeliveries(session, end)) return;
         deliveries += messages;
         bytes += messageBytes;
       },
@@ -241,7 +247,8 @@ export async function inventoryOf(config: Config): Promise<Inventory> {
       retained() {},
     });
     const stored = await spool.store.inventory();
-    return { ...stored, queued: { deliveries, bytes }, inFlight: { deliveries: 0 }, hasMasterKey: spool.hasMasterKey };
+    const sessions = { ...stored.sessions, count: stored.sessions.count - hidden.count };
+    return { ...stored, sessions, queued: { deliveries, bytes }, inFlight: { deliveries: 0 }, hasMasterKey: spool.hasMasterKey };
   } finally {
     await spool.store.close();
     await spool.unlock();

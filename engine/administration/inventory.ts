@@ -17,6 +17,8 @@ export interface HeldByShard {
   readonly inFlight: number;
   readonly queuedMessages: number;
   readonly queuedBytes: number;
+  /** Sessions of the store that are no client's (routing/transfer.ts). */
+  readonly hiddenSessions: number;
   /** Of a store of its own; null where the first shard's store is everybody's. */
   readonly stored: StoreInventory | null;
 }
@@ -26,7 +28,8 @@ export async function takeHeld(shard: Shard): Promise<HeldByShard> {
   let inFlight = 0;
   for (const session of shard.sessions) inFlight += session.deliveries.inflight;
   const isElsewhere = store.isShared && shard.peers !== null && shard.peers.index !== 0;
-  return { inFlight, queuedMessages, queuedBytes, stored: isElsewhere ? null : await store.inventory() };
+  const hiddenSessions = shard.transfers?.sessions ?? 0;
+  return { inFlight, queuedMessages, queuedBytes, hiddenSessions, stored: isElsewhere ? null : await store.inventory() };
 }
 
 /** The inventory of a broker from what its shards hold. */
@@ -34,10 +37,11 @@ export function sumInventory(shards: readonly HeldByShard[], hasMasterKey: boole
   const stored = shards.flatMap((shard) => (shard.stored === null ? [] : [shard.stored]));
   const sum = (figure: (shard: HeldByShard) => number) => shards.reduce((total, shard) => total + figure(shard), 0);
   const classOf = (name: keyof StoreInventory) => stored.map((one) => one[name]).reduce(addClass);
+  const sessions = classOf('sessions');
   return {
     messages: classOf('messages'),
     retained: classOf('retained'),
-    sessions: classOf('sessions'),
+    sessions: { ...sessions, count: sessions.count - sum((shard) => shard.hiddenSessions) },
     wills: classOf('wills'),
     quarantined: classOf('quarantined'),
     queued: { deliveries: sum((shard) => shard.queuedMessages), bytes: sum((shard) => shard.queuedBytes) },

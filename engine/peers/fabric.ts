@@ -6,10 +6,11 @@
 //   settled   Int32          at a * count + b: messages of shard a that shard b has settled, modulo 2^32 (tickets.ts)
 //   waiting   Int32          at a * count + b: 1 while shard a waits for room in its ring to b
 //   gauges    Float64        a row for each shard (gauges.ts)
-//   roster    Int32          a word for each session index (roster.ts)
+//   roster    Int32          two words for each session index (roster.ts)
 import { allocateDoorbell } from '../../storage/doorbell.ts';
 import { allocateRing } from '../../storage/ring.ts';
 import { allocateGauges } from './gauges.ts';
+import { rosterBytes } from './roster.ts';
 
 export interface Fabric {
   readonly count: number;
@@ -38,7 +39,7 @@ export function allocateFabric(count: number, sessionsMax: number): Fabric {
     settled: new SharedArrayBuffer(count * count * 4),
     waiting: new SharedArrayBuffer(count * count * 4),
     gauges: allocateGauges(count),
-    roster: new SharedArrayBuffer(sessionsMax * 4),
+    roster: new SharedArrayBuffer(rosterBytes(sessionsMax)),
   };
 }
 

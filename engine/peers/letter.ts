@@ -5,7 +5,7 @@
 //   kind       ROUTE                 TARGETS            TOPIC, PROPERTIES, PAYLOAD           others
 //   ROUTE      place to keep it at   bytes of targets   bytes of the topic name
 //   RUN        place, or -1          bytes of targets   offset and bytes of the topic; bytes COUNT messages, BITS level, NUMBER payload bytes
-//   MESSAGE    place, or -1          bytes of targets   bytes of each                        BITS QoS | retain << 2, EXPIRES
+//   MESSAGE    place, or -1          bytes of targets   bytes of each                        BITS QoS | retain << 2, EXPIRES, COUNT transfer or -1, NUMBER transfers below are over
 //   RETAIN     retention                                bytes of each                        as MESSAGE
 //   RETAINED                                            bytes of each                        as MESSAGE
 //   DELIVERY   session's handle      bytes of ids       bytes of each                        BITS as stored, EXPIRES, NUMBER position (Float64 at 10)

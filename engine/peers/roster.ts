@@ -1,7 +1,8 @@
-// Which shard hosts each session, and what others must know of it to choose it: one word of shared memory for each session index. The host writes it; when a
+// Which shard hosts each session, and what others must know of it to choose it: two words of shared memory for each session index. The host writes them; when a
 // session moves, its host names the next one as the last thing that it writes.
 //
-//   owner shard (8 bits) | generation of the handle (6) | connected (1) | slow (1) | stored (1)
+//   0  owner shard (8 bits) | generation of the handle (6) | connected (1) | slow (1) | stored (1)
+//   1  number of the session in the store, where it is stored
 //
 // Handles are those of the session table: index (24 bits) | generation (6 bits).
 
@@ -14,11 +15,19 @@ const GENERATION_MASK = 63;
 const INDEX_BITS = 24;
 const INDEX_MASK = (1 << INDEX_BITS) - 1;
 
+/** Bytes of the roster of so many sessions. */
+export function rosterBytes(sessionsMax: number): number {
+  return sessionsMax * 8;
+}
+
 export class Roster {
   readonly #words: Int32Array;
+  readonly #numbers: Int32Array;
 
   constructor(memory: SharedArrayBuffer) {
-    this.#words = new Int32Array(memory);
+    const sessions = memory.byteLength / 8;
+    this.#words = new Int32Array(memory, 0, sessions);
+    this.#numbers = new Int32Array(memory, sessions * 4, sessions);
   }
 
   /** Shard that hosts the session of a handle, or is about to; -1 when the session has ended. */
@@ -49,6 +58,17 @@ export class Roster {
   /** The host says what its session is like. */
   raise(handle: number, flag: SessionFlag): void {
     Atomics.or(this.#words, handle & INDEX_MASK, flag);
+  }
+
+  /** The host says that its session is stored, and by what number. */
+  store(handle: number, number: number): void {
+    Atomics.store(this.#numbers, handle & INDEX_MASK, number);
+    this.raise(handle, SessionFlag.STORED);
+  }
+
+  /** Number of the session in the store; 0 when it has ended or is not stored. */
+  stored(handle: number): number {
+    return (this.flags(handle) & SessionFlag.STORED) === 0 ? 0 : Atomics.load(this.#numbers, handle & INDEX_MASK);
   }
 
   lower(handle: number, flag: SessionFlag): void {

@@ -20,6 +20,7 @@ import { fenceReplays } from './replay.ts';
 import { type Retention, retainMessage, takeRetained } from './retain.ts';
 import { sendRun } from './run.ts';
 import type { Shard, Source } from './shard.ts';
+import { endTransfers, markTransfer, unmarkTransfers } from './transfer.ts';
 
 /** Bytes that are taken from one shard before the others, and the sockets, have their turn. */
 const BUDGET_BYTES = 524_288;
@@ -60,6 +61,7 @@ export function exchange(shard: Shard): void {
   if (shard.fencedReplays.length > 0) fenceReplays(shard);
   if (settleLaters(shard)) releaseGated(shard);
   sendDepartures(shard);
+  if (shard.transfers !== null) endTransfers(shard);
   peers.publish();
   peers.settle(shard.store.durable);
   if (shard.waitingForPeers.size > 0 && !peers.isSpilled && peers.tickets.open < TICKETS_HIGH / 2) resumeForPeers(shard);
@@ -103,6 +105,7 @@ function open(
   const word = at >> 2;
   source.publisher = words[word + Word.PUBLISHER]!;
   source.number = 0;
+  source.transfer = -1;
   const kind = words[word + Word.KIND]! as Letter;
   switch (kind) {
     case Letter.RUN:
@@ -170,13 +173,19 @@ function openMessage(
 ): void {
   const word = at >> 2;
   const view = viewLetter(shard, bytes, words, floats, at);
-  if (view.qos > 0) source.number = countTaken(receiver);
+  if (view.qos > 0) {
+    source.number = countTaken(receiver);
+    source.transfer = words[word + Word.COUNT]!;
+  }
   const targets = targetsOf(shard, receiver, bytes, words, word, at + LETTER_FIXED_BYTES, view.topicFrom, view.topicTo);
   if (targets.length === 1 && targets[0]!.group >= 0 && !canTake(shard, targets[0]!, view)) {
     chooseAgain(shard, view, targets[0]!.group);
   } else {
     deliverToTargets(shard, view, targets);
   }
+  // What waits for a session is marked when it goes in.
+  if (source.transfer >= 0 && fanOut.later === null) markTransfer(shard, source.shard, source.transfer);
+  if (source.transfer >= 0) unmarkTransfers(shard, source.shard, words[word + Word.NUMBER]!);
   if (fanOut.refused > 0 && source.number !== 0) {
     sendNotice(shard, source.shard, Letter.REFUSED, 0, refusalOf(shard), source.number);
   }
@@ -207,7 +216,13 @@ function openRetain(
 ): void {
   const view = viewLetter(shard, bytes, words, floats, at);
   if (view.qos > 0) source.number = countTaken(receiver);
-  const retained = retainMessage(shard, null, view, words[(at >> 2) + Word.ROUTE]! as Retention);
+  const word = at >> 2;
+  const retained = retainMessage(shard, null, view, words[word + Word.ROUTE]! as Retention);
+  const transfer = view.qos > 0 ? words[word + Word.COUNT]! : -1;
+  if (transfer >= 0) {
+    markTransfer(shard, source.shard, transfer);
+    unmarkTransfers(shard, source.shard, words[word + Word.NUMBER]!);
+  }
   if (retained < 0 && source.number !== 0) {
     const refusal = shard.store.isRefusing ? Refusal.STORE : Refusal.QUEUE;
     sendNotice(shard, source.shard, Letter.REFUSED, 0, refusal, source.number);

@@ -282,7 +282,7 @@ function join(shard: Shard, connection: Connection, session: Session, packet: Co
   }
   shard.peers?.roster.raise(session.handle, SessionFlag.CONNECTED);
   if (session.stored === 0) return;
-  shard.peers?.roster.raise(session.handle, SessionFlag.STORED);
+  shard.peers?.roster.store(session.handle, session.stored);
   storeSession(shard, session);
   session.joined = shard.store.sequence;
 }

@@ -71,6 +71,20 @@ export function deliverOne(shard: Shard, view: MessageView, target: Target, qos:
   endMessage(shard);
 }
 
+/** Owes a message to a session that a start has found; `bits` as it would have been stored. */
+export function deliverRecovered(
+  shard: Shard,
+  session: Session,
+  view: MessageView,
+  bits: number,
+  subscriptionIds: Uint8Array,
+): void {
+  fanOut.begin();
+  const target = { subscriber: session.handle, options: 0, subscriptionIds, group: -1, ofOwn: null };
+  owe(shard, null, session, view, bits & SubscriptionOption.QOS_MASK, bits >> 2, target, false);
+  endMessage(shard);
+}
+
 /** Gives a message that the slab holds, and that `view` shows, to another member of its shared group. */
 export function deliverAgain(shard: Shard, message: MessageHandle, view: MessageView, route: Route, group: number): void {
   fanOut.begin();

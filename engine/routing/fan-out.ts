@@ -1,6 +1,7 @@
 // What became of the message under way: filled while it is delivered, read when it is answered.
 import { type MessageHandle, NO_MESSAGE } from '../memory/messages.ts';
 import type { Later } from './held.ts';
+import type { TransferPart } from './transfer.ts';
 
 class FanOut {
   /** Receivers that it was owed to. */
@@ -17,6 +18,9 @@ class FanOut {
   stored = 0;
   /** Made for the first receiver that is not here yet; null for none. */
   later: Later | null = null;
+  /** Position of the message among the shard's transfers (transfer.ts), -1 for none, and what goes to which shard. */
+  transfer = -1;
+  readonly parts: TransferPart[] = [];
 
   begin(): void {
     this.matched = 0;
@@ -26,6 +30,9 @@ class FanOut {
     this.message = NO_MESSAGE;
     this.stored = 0;
     this.later = null;
+    if (this.transfer < 0) return;
+    this.transfer = -1;
+    this.parts.length = 0;
   }
 }
 

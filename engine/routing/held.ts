@@ -13,6 +13,7 @@ import { fanOut } from './fan-out.ts';
 import { sendNotice } from './notice.ts';
 import { ticketFor } from './remote.ts';
 import type { Shard } from './shard.ts';
+import { transferTo } from './transfer.ts';
 
 /** A message whose acknowledgement waits for receivers that are not here yet. */
 export interface Later {
@@ -22,6 +23,8 @@ export interface Later {
   /** Receivers that are not here yet. */
   waiting: number;
   refusal: Refusal;
+  /** Its transfer there (transfer.ts); -1 for none. */
+  readonly transfer: number;
 }
 
 /** A message that waits for a session. */
@@ -43,8 +46,10 @@ export function holdForArrival(shard: Shard, publisher: Connection | null, view:
   fanOut.matched++;
   if (fanOut.message === NO_MESSAGE) fanOut.message = shard.messages.add(view);
   shard.messages.retain(fanOut.message);
-  const later = laterOf(shard, publisher, view);
+  const isFirst = fanOut.later === null;
+  const later = laterOf(shard, publisher, view, target);
   if (later !== null) later.waiting++;
+  if (later !== null && later.from < 0 && !isFirst) transferTo(shard, publisher, view, peers.index, [target]);
   const held = shard.held.get(target.subscriber);
   const own = { message: fanOut.message, target, later };
   if (held === undefined) shard.held.set(target.subscriber, [own]);
@@ -75,7 +80,7 @@ export function refusalOf(shard: Shard): Refusal {
   return fanOut.stored < 0 || shard.store.isRefusing ? Refusal.STORE : Refusal.QUEUE;
 }
 
-function laterOf(shard: Shard, publisher: Connection | null, view: MessageView): Later | null {
+function laterOf(shard: Shard, publisher: Connection | null, view: MessageView, target: Target): Later | null {
   if (fanOut.later !== null || view.qos === 0) return fanOut.later;
   const { source } = shard;
   const peers = shard.peers!;
@@ -83,10 +88,13 @@ function laterOf(shard: Shard, publisher: Connection | null, view: MessageView):
     const ticket = ticketFor(shard, publisher, view);
     if (ticket === NO_TICKET) return null;
     peers.tickets.hold(ticket);
-    fanOut.later = { from: -1, number: ticket, waiting: 0, refusal: Refusal.NONE };
+    // One number for all receivers of this shard that the message waits for.
+    const transfer = transferTo(shard, publisher, view, peers.index, [target]);
+    fanOut.later = { from: -1, number: ticket, waiting: 0, refusal: Refusal.NONE, transfer };
   } else if (source.number !== 0) {
     sendNotice(shard, source.shard, Letter.LATER, 0, 0, source.number);
-    fanOut.later = { from: source.shard, number: source.number, waiting: 0, refusal: Refusal.NONE };
+    const { shard: from, number, transfer } = source;
+    fanOut.later = { from, number, waiting: 0, refusal: Refusal.NONE, transfer };
   }
   return fanOut.later;
 }

@@ -11,7 +11,6 @@ import { Reason } from '../../protocol/packet.ts';
 import { MessageView } from '../../protocol/publish.ts';
 import type { Claim, MovedSession } from '../peers/control.ts';
 import { LETTER_FIXED_BYTES, Letter, padded, Word } from '../peers/letter.ts';
-import { SessionFlag } from '../peers/roster.ts';
 import type { Refusal } from '../peers/tickets.ts';
 import { type QueueOverflow, Session, type SessionHandle, type Will } from '../sessions/session.ts';
 import { seatMoved } from './claim.ts';
@@ -25,6 +24,7 @@ import { endSession, setWill, storeSession } from './lifecycle.ts';
 import { countQueued } from './queue.ts';
 import { messageBytes, writeView } from './remote.ts';
 import type { Shard } from './shard.ts';
+import { markTransfer } from './transfer.ts';
 
 /** A session that is ready to go once the store and the other shards have caught up. */
 export interface Departure {
@@ -215,7 +215,7 @@ export function endMove(shard: Shard, handle: number, request: number): void {
   // Routes that were made while it was on its way were made without its rights.
   if (shard.rights !== null) shard.trie.bump();
   shard.storedSessions.set(session.stored, session);
-  shard.peers!.roster.raise(handle, SessionFlag.STORED);
+  shard.peers!.roster.store(handle, session.stored);
   // Said before anything else is: from now on the store tells this shard of the session.
   storeSession(shard, session);
   deliverAllHeld(shard, handle);
@@ -234,7 +234,9 @@ function deliverAllHeld(shard: Shard, handle: number): void {
     shard.messages.release(message);
     if (later === null) continue;
     if (fanOut.refused > 0) later.refusal = Math.max(later.refusal, refusalOf(shard)) as Refusal;
-    if (--later.waiting === 0) shard.laters.push({ later, sequence: shard.store.sequence });
+    if (--later.waiting > 0) continue;
+    if (later.transfer >= 0) markTransfer(shard, later.from < 0 ? shard.peers!.index : later.from, later.transfer);
+    shard.laters.push({ later, sequence: shard.store.sequence });
   }
 }
 

@@ -17,6 +17,7 @@ import { type Route, sameWay } from './route.ts';
 import { flushRun } from './run.ts';
 import type { Shard } from './shard.ts';
 import { holdForStore } from './stored.ts';
+import { keepTransfer } from './transfer.ts';
 
 /** Header of a PUBLISH with QoS 0, no DUP, no RETAIN: the one that can join a run. */
 const PLAIN_HEADER = 0x30;
@@ -147,6 +148,7 @@ function publishAcknowledged(shard: Shard, connection: Connection, view: Message
   }
   const reason = publish(shard, connection, view, route);
   const { ticket } = fanOut;
+  if (fanOut.transfer >= 0) keepTransfer(shard, view);
   let { sequence } = fanOut;
   if (ticket !== NO_TICKET) {
     shard.peers!.tickets.done(ticket); // all that it waits for is known

@@ -1,11 +1,11 @@
 // What a store held when the broker started becomes sessions again: subscriptions in the trie, counters for what is queued,
 // timers for expiry and delayed wills. Queued messages stay in the store until their client comes.
 
-import { SessionFlag } from '../peers/roster.ts';
 import { SESSION_NEVER_EXPIRES, Session, type SessionHandle } from '../sessions/session.ts';
 import { endSession, setAwayTimers, setWill } from './lifecycle.ts';
 import { countQueued } from './queue.ts';
 import { unpackSession } from './record.ts';
+import { HiddenSessions } from './resume.ts';
 import { recoverRetained } from './retain.ts';
 import type { Shard } from './shard.ts';
 import { recoverSubscription } from './subscribe.ts';
@@ -14,11 +14,13 @@ import { recoverSubscription } from './subscribe.ts';
 export async function recover(shard: Shard): Promise<void> {
   const found = new Map<number, Session>();
   const wasConnected = new Map<Session, boolean>();
+  const hidden = new HiddenSessions();
   let broken = 0;
   await shard.store.recover({
     session(number, bytes) {
       shard.nextStored = Math.max(shard.nextStored, number + 1);
       const record = unpackSession(bytes);
+      if (record !== null && hidden.took(number, record.clientId)) return;
       const session = record === null ? null : createSession(shard, record.clientId);
       if (record === null || session === null) {
         broken++;
@@ -43,6 +45,7 @@ export async function recover(shard: Shard): Promise<void> {
       session.nextSubscription = Math.max(next, own + 1);
     },
     deliveries(number, base, end, messages, bytes) {
+      if (hidden.tookDeliveries(number, end)) return;
       const session = found.get(number);
       if (session === undefined) return;
       session.deliveries.reset(base);
@@ -54,7 +57,7 @@ export async function recover(shard: Shard): Promise<void> {
       countQueued(shard, session, messages, bytes);
     },
     inbound(number, packetId) {
-      found.get(number)?.inbound.add(packetId);
+      if (!hidden.tookMark(number, packetId)) found.get(number)?.inbound.add(packetId);
     },
     retained(number, message) {
       recoverRetained(shard, number, message);
@@ -64,10 +67,12 @@ export async function recover(shard: Shard): Promise<void> {
     // Set last: what is recovered is not written again.
     session.stored = number;
     shard.storedSessions.set(number, session);
+    shard.peers?.roster.store(session.handle, number);
     const awayMs = Math.max(0, shard.clock.wallMs() - session.disconnectedAtMs);
     if (session.expiryS !== SESSION_NEVER_EXPIRES && awayMs >= session.expiryS * 1_000) endSession(shard, session);
     else setAwayTimers(shard, session, awayMs);
   }
+  await hidden.resume(shard, found);
   if (broken > 0) shard.log.error('session records could not be read and were left aside', { records: broken });
 }
 
@@ -77,6 +82,5 @@ function createSession(shard: Shard, clientId: string): Session | null {
   if (handle < 0) return null;
   const session = new Session(handle as SessionHandle, clientId);
   shard.sessions.enter(session);
-  shard.peers!.roster.raise(handle, SessionFlag.STORED);
   return session;
 }

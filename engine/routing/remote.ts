@@ -15,6 +15,7 @@ import { fanOut } from './fan-out.ts';
 import { holdForPeers } from './pressure.ts';
 import type { PublishRun } from './run.ts';
 import type { Shard } from './shard.ts';
+import { transferRetained, transferTo } from './transfer.ts';
 
 /** Targets that are named in a place at once: so many are worth remembering from the first message on. */
 const PLACE_AT_ONCE = 64;
@@ -30,7 +31,9 @@ export function sendMessage(shard: Shard, publisher: Connection | null, view: Me
   fanOut.matched += remote.targets.length;
   if (isJammed(shard, sender, view.qos, 1)) return;
   const place = placeOf(shard, remote, sender, view.topic, view.topicFrom, view.topicTo);
-  writeMessage(shard, publisher, sender, Letter.MESSAGE, view, place, place < 0 ? remote.targets : NO_TARGETS, remote.shard);
+  const targets = place < 0 ? remote.targets : NO_TARGETS;
+  const transfer = transferTo(shard, publisher, view, remote.shard, remote.targets);
+  writeMessage(shard, publisher, sender, Letter.MESSAGE, view, place, targets, remote.shard, transfer);
 }
 
 /** Sends a message to one receiver, which its shared group has chosen. */
@@ -39,13 +42,15 @@ export function sendToMember(shard: Shard, publisher: Connection | null, view: M
   fanOut.matched++;
   if (isJammed(shard, sender, view.qos, 1)) return;
   one[0] = target;
-  writeMessage(shard, publisher, sender, Letter.MESSAGE, view, -1, one, owner);
+  const transfer = transferTo(shard, publisher, view, owner, one);
+  writeMessage(shard, publisher, sender, Letter.MESSAGE, view, -1, one, owner, transfer);
 }
 
 /** Asks the shard that keeps retained messages to keep this one. `retention` is one of retain.ts. */
 export function sendRetain(shard: Shard, publisher: Connection | null, view: MessageView, retention: number): void {
   const sender = shard.peers!.senders[0]!;
-  writeMessage(shard, publisher, sender, Letter.RETAIN, view, retention, NO_TARGETS, 0);
+  const transfer = transferRetained(shard, publisher, view);
+  writeMessage(shard, publisher, sender, Letter.RETAIN, view, retention, NO_TARGETS, 0, transfer);
 }
 
 /** Tells another shard what the retained message of a topic is now: none when the payload is empty. */
@@ -111,6 +116,7 @@ function writeMessage(
   place: number,
   targets: readonly Target[],
   to: number,
+  transfer: number,
 ): void {
   const listBytes = targetsBytes(targets);
   const at = sender.reserve(kind, listBytes + messageBytes(view));
@@ -118,6 +124,8 @@ function writeMessage(
   writeView(sender, at, view, listBytes);
   sender.words[word + Word.ROUTE] = place;
   sender.words[word + Word.PUBLISHER] = publisher === null ? 0 : numberOf(shard, publisher);
+  sender.words[word + Word.COUNT] = transfer;
+  sender.words[word + Word.NUMBER] = transfer < 0 ? 0 : shard.transfers!.floor;
   writeTargets(sender, at + LETTER_FIXED_BYTES, targets);
   if (view.qos > 0) shard.peers!.tickets.sent(to, ticketFor(shard, publisher, view));
   sender.sent();

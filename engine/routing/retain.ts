@@ -109,6 +109,11 @@ function keepRetained(shard: Shard, view: MessageView, retention: Retention): nu
   return stored;
 }
 
+/** Keeps a retained message that was on its way to the first shard when the broker went down. */
+export function keepRecovered(shard: Shard, view: MessageView): void {
+  keepRetained(shard, view, Retention.STORED);
+}
+
 /** Takes a retained message back from a store at start. */
 export function recoverRetained(shard: Shard, number: number, view: MessageView): void {
   shard.nextRetained = Math.max(shard.nextRetained, number + 1);

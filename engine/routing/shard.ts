@@ -38,6 +38,7 @@ import type { Departure } from './move.ts';
 import { ReplayTurn } from './replay.ts';
 import { RouteTable } from './route.ts';
 import { PublishRun } from './run.ts';
+import { Transfers } from './transfer.ts';
 
 /** What the broker offers, as CONNACK announces it (MQTT 5.0 §3.2.2.3). */
 export interface Offers {
@@ -81,6 +82,8 @@ export interface Source {
   publisher: number;
   /** Number of the message among those that are to be settled; 0 for none. */
   number: number;
+  /** Its transfer there (transfer.ts); -1 for none. */
+  transfer: number;
 }
 
 export class Shard {
@@ -142,6 +145,8 @@ export class Shard {
   readonly sources: readonly Source[];
   readonly settledCounts: Int32Array;
   /** Connections that have published to other shards, by number. */
+  /** QoS 2 on its way to other shards; null where nothing would outlive a crash anyway. */
+  readonly transfers: Transfers | null;
   readonly publishers = new Map<number, Connection>();
   nextPublisher = 0;
   /** Publishers that are not read from until letters have found room. */
@@ -205,9 +210,10 @@ export class Shard {
           });
     this.routes = new RouteTable(this.trie, this.sessions, limits, parts.rights, peers);
     this.elsewhere = peers === null ? new Float64Array(64) : peers.gauges.elsewhere;
+    this.transfers = peers !== null && this.store.isShared ? new Transfers(peers.count) : null;
     this.storedStep = peers === null ? 1 : peers.count;
     this.settledCounts = new Int32Array(peers === null ? 0 : peers.count);
-    this.sources = Array.from(this.settledCounts, (_, shard) => ({ shard, publisher: 0, number: 0 }));
+    this.sources = Array.from(this.settledCounts, (_, shard) => ({ shard, publisher: 0, number: 0, transfer: -1 }));
     this.directory =
       peers !== null && peers.index === 0
         ? new Directory(limits.sessionsMax, peers.roster, (to, control) => sendControl(this, to, control))
