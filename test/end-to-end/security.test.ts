@@ -191,7 +191,8 @@ describe('the ACL file', () => {
     await bob.subscribe('shared/+/kept', 1);
     await alice.publish('shared/end/kept', 'end', { qos: 1 });
     await bob.received(2);
-    expect(bob.payloads).toEqual(['open', 'end']);
+    // With several shards a live message may come before what was retained on another topic.
+    expect([...bob.payloads].sort()).toEqual(['end', 'open']);
     const sub = await mosquittoSub({ port: served.port('tcp'), level: 5 }, ...credentials('bob'), '-t', 'shared/#', '-C', '1');
     await sub.ended();
     expect(sub.payloads).toEqual(['open']);
@@ -200,7 +201,7 @@ describe('the ACL file', () => {
   test('is asked again for each queued message: a session that another user takes up gives nothing away', async () => {
     const identity = { clientId: 'passed-on', clean: false, properties: { sessionExpiryInterval: 600 } };
     const first = await as('alice', identity);
-    await first.subscribe('shared/#', 1);
+    await first.subscribe('shared/+/queued', 1);
     await first.end();
     const alice = await as('alice');
     await alice.publish('shared/secret/queued', 'secret', { qos: 1 });
