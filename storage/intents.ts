@@ -28,6 +28,8 @@ export const Intent = {
   INVENTORY: 34,
   /** Of client 0: the spool is closed. Of another: it leaves. */
   CLOSE: 35,
+  /** What another client has shown by now is to become durable with this, or before. */
+  DEPENDS: 36,
 } as const;
 export type Intent = (typeof Intent)[keyof typeof Intent];
 

@@ -183,6 +183,9 @@ export class MemoryStore implements Store {
     this.#retained.delete(number);
   }
 
+  /** There are no other clients. */
+  dependsOn(): void {}
+
   /** Everything is durable at once. */
   flush(): void {}
 

@@ -36,6 +36,8 @@ export interface Turn {
 export interface ServerDesk {
   hosts(session: number, client: ServedClient): void;
   ended(session: number): void;
+  /** What this client has shown by now is to be taken before the batch ends. */
+  needs(client: number): void;
 }
 
 /** Room that an answer leaves in the reports for what cannot wait. */
@@ -66,6 +68,8 @@ export class ServedClient {
   hasLeft = false;
   /** Its message is in the midst: it becomes durable together with the rest, which comes at once. */
   isMidst = false;
+  /** An intent of another client that was taken depends on what this one has shown. */
+  isNeeded = false;
   /** Something that it has sent was left for its next turn. */
   hasMore = false;
   readonly #link: ServerLink;
@@ -96,10 +100,11 @@ export class ServedClient {
     return this.#reads.length > 0 || this.#overdue.length > 0;
   }
 
-  /** Gives the spool what the client has sent by now, or a turn's share of it. Returns how many intents that were. */
+  /** Gives the spool what the client has sent by now, or a turn's share of it unless another client's intents depend on it. Returns how many intents that were. */
   takeIntents(spool: Spool): number {
     const { intents } = this.#link;
-    const share = this.#turn.intents;
+    const share = this.isNeeded ? Infinity : this.#turn.intents;
+    this.isNeeded = false;
     this.hasMore = false;
     intents.look();
     if (intents.nextWord === 0) return 0;
@@ -192,6 +197,9 @@ export class ServedClient {
         break;
       case Intent.CLOSE:
         this.isLeaving = true;
+        break;
+      case Intent.DEPENDS:
+        this.#desk.needs(a);
         break;
     }
     return operation;

@@ -213,7 +213,17 @@ export class SpoolServer implements ServerDesk {
     let taken = 0;
     do for (const client of this.#clients) taken += client.takeIntents(spool);
     while (this.#hasMore && taken < BATCH_INTENTS_MAX && spool.pendingBytes < BATCH_BYTES_MAX);
+    // A shard shows what a message rests on before it sends the message to another one: a look that begins now finds it.
+    for (let needed = this.#needed; needed !== undefined; needed = this.#needed) taken += needed.takeIntents(spool);
     return taken;
+  }
+
+  get #needed(): ServedClient | undefined {
+    return this.#clients.find(({ isNeeded }) => isNeeded);
+  }
+
+  needs(client: number): void {
+    this.#clients[client]!.isNeeded = true;
   }
 
   /** True when a client has used up its share only. */

@@ -181,6 +181,11 @@ export class SpoolStore implements Store {
     this.#write(Intent.DROP_RETAINED, 0, number, 0);
   }
 
+  dependsOn(client: number): void {
+    const at = this.#ask(Intent.DEPENDS, 0, 0);
+    this.#link.intents.words[at + Operand.A] = client;
+  }
+
   flush(): void {
     const { intents, threadBell, figures } = this.#link;
     this.#flushAsked = false;

@@ -116,6 +116,8 @@ export interface Store {
   /** Creates or replaces retained message `number`. Returns 0 or a fault. */
   putRetained(number: number, message: MessageView): number;
   dropRetained(number: number): void;
+  /** What another client of the same store has flushed by now becomes durable no later than what this one has taken in the turn. */
+  dependsOn(client: number): void;
   /** The turn is over: what was taken since the last call is passed on. */
   flush(): void;
 

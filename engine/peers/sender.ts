@@ -22,6 +22,8 @@ export class Sender {
   floats: Float64Array;
   /** Letters longer than this are sent in parts. */
   readonly partBytes: number;
+  /** Whether what is much is shown before the turn ends: not where intents of the store must be shown before it. */
+  isEager = true;
   readonly #ring: RingProducer;
   readonly #bell: Doorbell;
   readonly #waiting: Int32Array;
@@ -74,7 +76,7 @@ export class Sender {
   /** The letter that was reserved last is complete. */
   sent(): void {
     if (this.#longBytes > 0) this.#cut();
-    if (this.#unpublished >= PUBLISH_BYTES && this.spilledBytes === 0) this.publish();
+    if (this.isEager && this.#unpublished >= PUBLISH_BYTES && this.spilledBytes === 0) this.publish();
   }
 
   /** Shows what was written to the other shard and wakes it if it sleeps. */
@@ -114,7 +116,7 @@ export class Sender {
   #reserve(size: number): number {
     const at = this.#spillFrom === this.#spillTo ? this.#ring.reserve(size) : -1;
     if (at < 0) {
-      this.publish();
+      if (this.isEager) this.publish();
       return this.#reserveSpilled(size);
     }
     this.#unpublished += size;

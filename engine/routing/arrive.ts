@@ -62,6 +62,8 @@ export function exchange(shard: Shard): void {
   if (settleLaters(shard)) releaseGated(shard);
   sendDepartures(shard);
   if (shard.transfers !== null) endTransfers(shard);
+  // Letters rest on intents that may have been taken since the store had its turn: they are shown first.
+  if (shard.transfers !== null) shard.store.flush();
   peers.publish();
   peers.settle(shard.store.durable);
   if (shard.waitingForPeers.size > 0 && !peers.isSpilled && peers.tickets.open < TICKETS_HIGH / 2) resumeForPeers(shard);

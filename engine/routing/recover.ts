@@ -13,7 +13,7 @@ import { recoverSubscription } from './subscribe.ts';
 /** Runs before the first listener opens. */
 export async function recover(shard: Shard): Promise<void> {
   const found = new Map<number, Session>();
-  const wasConnected = new Map<Session, boolean>();
+  const wasConnected = new Set<Session>();
   const hidden = new HiddenSessions();
   let broken = 0;
   await shard.store.recover({
@@ -33,7 +33,7 @@ export async function recover(shard: Shard): Promise<void> {
       session.overflow = record.overflow;
       session.sentBefore = record.sentBefore;
       // A session that was connected when the broker went down has been away since now.
-      wasConnected.set(session, record.disconnectedAtMs === 0);
+      if (record.disconnectedAtMs === 0) wasConnected.add(session);
       session.disconnectedAtMs = record.disconnectedAtMs === 0 ? shard.clock.wallMs() : record.disconnectedAtMs;
       found.set(number, session);
     },
@@ -53,7 +53,7 @@ export async function recover(shard: Shard): Promise<void> {
       session.durable.reset(end);
       // All of it may have been sent, and may not: the acknowledgements that let the window move on need not have become durable. It
       // goes out with DUP [MQTT-3.3.1-1].
-      if (wasConnected.get(session)) session.sentBefore = end;
+      if (wasConnected.has(session)) session.sentBefore = end;
       countQueued(shard, session, messages, bytes);
     },
     inbound(number, packetId) {
@@ -72,7 +72,7 @@ export async function recover(shard: Shard): Promise<void> {
     if (session.expiryS !== SESSION_NEVER_EXPIRES && awayMs >= session.expiryS * 1_000) endSession(shard, session);
     else setAwayTimers(shard, session, awayMs);
   }
-  await hidden.resume(shard, found);
+  await hidden.resume(shard, found, wasConnected);
   if (broken > 0) shard.log.error('session records could not be read and were left aside', { records: broken });
 }
 

@@ -57,11 +57,11 @@ export class HiddenSessions {
     return this.#transfers.has(number) || this.#marks.has(number);
   }
 
-  /** Gives what was on its way to those who do not have it. `found`: sessions by their number in the store. */
-  async resume(shard: Shard, found: ReadonlyMap<number, Session>): Promise<void> {
+  /** Gives what was on its way to those who do not have it. `found`: sessions by their number in the store; `connected`: those whose client was there. */
+  async resume(shard: Shard, found: ReadonlyMap<number, Session>, connected: ReadonlySet<Session>): Promise<void> {
     for (const [number, from] of this.#transfers) {
       for (const transfer of await read(shard, number, this.#ends.get(number) ?? 0)) {
-        this.#deliver(shard, from, transfer, found);
+        this.#deliver(shard, from, transfer, found, connected);
         shard.store.dropDelivery(number, transfer.position);
         shard.messages.release(transfer.message);
       }
@@ -69,7 +69,13 @@ export class HiddenSessions {
     for (const number of [...this.#transfers.keys(), ...this.#marks.keys()]) shard.store.dropSession(number);
   }
 
-  #deliver(shard: Shard, from: number, { bits, record, message }: Found, found: ReadonlyMap<number, Session>): void {
+  #deliver(
+    shard: Shard,
+    from: number,
+    { bits, record, message }: Found,
+    found: ReadonlyMap<number, Session>,
+    connected: ReadonlySet<Session>,
+  ): void {
     const view = shard.replayed;
     const [number, parts] = unpackTransfer(record);
     for (const [to, stored, partBits, subscriptionIds] of parts) {
@@ -78,8 +84,10 @@ export class HiddenSessions {
       view.retain = bits >> 2;
       const session = found.get(stored);
       if (stored === 0) keepRecovered(shard, view);
-      else if (session !== undefined && shard.sessions.at(session.handle) === session)
-        deliverRecovered(shard, session, view, partBits, ownBytes(subscriptionIds, 0, subscriptionIds.length));
+      if (session === undefined || shard.sessions.at(session.handle) !== session) continue;
+      deliverRecovered(shard, session, view, partBits, ownBytes(subscriptionIds, 0, subscriptionIds.length));
+      // It may have been sent before it was durable: as QoS 1 it then comes again [MQTT-3.3.1-1].
+      if (connected.has(session)) session.sentBefore = session.tail;
     }
   }
 

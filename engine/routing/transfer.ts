@@ -133,6 +133,8 @@ export function markTransfer(shard: Shard, from: number, transfer: number): void
   if (shard.transfers === null) return;
   const marks = shard.transfers.marks[from]!;
   if (marks.stored === 0) marks.stored = makeSession(shard, `${MARKS}${from} ${shard.peers!.index}`);
+  // A mark that is durable says that the transfer was: else its publisher would send the message again, as one that nobody knows.
+  if (from !== shard.peers!.index) shard.store.dependsOn(from);
   shard.store.addInbound(marks.stored, transfer);
   marks.kept.push(transfer);
 }

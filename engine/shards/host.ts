@@ -73,6 +73,8 @@ export class Host {
   join(): void {
     const { shard } = this;
     if (shard.peers === null) return;
+    // What the other shards are told rests on intents of this turn: they are shown first, at its end (routing/transfer.ts).
+    for (const sender of shard.peers.senders) if (sender !== null) sender.isEager = !shard.store.isShared;
     shard.ownControl.handle = (control) => onControl(shard, control);
     shard.turn.after = () => exchange(shard);
     shard.peers.start(() => poll(shard));

@@ -167,6 +167,8 @@ export class LaggingStore implements Store {
     this.#take((store) => store.trim(session, position));
   }
 
+  dependsOn(): void {}
+
   addInbound(session: number, packetId: number): void {
     this.#take((store) => store.addInbound(session, packetId));
   }
