@@ -185,11 +185,22 @@ function openMessage(
   } else {
     deliverToTargets(shard, view, targets);
   }
-  // What waits for a session is marked when it goes in.
-  if (source.transfer >= 0 && fanOut.later === null) markTransfer(shard, source.shard, source.transfer);
+  if (source.transfer >= 0) markArrived(shard, source, targets);
   if (source.transfer >= 0) unmarkTransfers(shard, source.shard, words[word + Word.NUMBER]!);
   if (fanOut.refused > 0 && source.number !== 0) {
     sendNotice(shard, source.shard, Letter.REFUSED, 0, refusalOf(shard), source.number);
+  }
+}
+
+/** What waits for a session is marked when it goes in (move.ts). */
+function markArrived(shard: Shard, source: Source, targets: readonly Target[]): void {
+  if (fanOut.later === null) {
+    markTransfer(shard, source.shard, source.transfer, 0);
+    return;
+  }
+  for (let i = 0; i < targets.length; i++) {
+    const session = shard.sessions.at(targets[i]!.subscriber);
+    if (session !== null && session.stored !== 0) markTransfer(shard, source.shard, source.transfer, session.stored);
   }
 }
 
@@ -222,7 +233,7 @@ function openRetain(
   const retained = retainMessage(shard, null, view, words[word + Word.ROUTE]! as Retention);
   const transfer = view.qos > 0 ? words[word + Word.COUNT]! : -1;
   if (transfer >= 0) {
-    markTransfer(shard, source.shard, transfer);
+    markTransfer(shard, source.shard, transfer, 0);
     unmarkTransfers(shard, source.shard, words[word + Word.NUMBER]!);
   }
   if (retained < 0 && source.number !== 0) {

@@ -229,14 +229,15 @@ function deliverAllHeld(shard: Shard, handle: number): void {
   if (held === undefined) return;
   shard.held.delete(handle);
   const view = new MessageView();
+  const { stored } = shard.sessions.at(handle)!;
   for (const { message, target, later } of held) {
     if (shard.messages.view(message, view)) deliverHeld(shard, message, view, target);
+    if (later !== null && later.transfer >= 0)
+      markTransfer(shard, later.from < 0 ? shard.peers!.index : later.from, later.transfer, stored);
     shard.messages.release(message);
     if (later === null) continue;
     if (fanOut.refused > 0) later.refusal = Math.max(later.refusal, refusalOf(shard)) as Refusal;
-    if (--later.waiting > 0) continue;
-    if (later.transfer >= 0) markTransfer(shard, later.from < 0 ? shard.peers!.index : later.from, later.transfer);
-    shard.laters.push({ later, sequence: shard.store.sequence });
+    if (--later.waiting === 0) shard.laters.push({ later, sequence: shard.store.sequence });
   }
 }
 

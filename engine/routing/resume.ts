@@ -7,7 +7,7 @@ import type { Session } from '../sessions/session.ts';
 import { deliverRecovered } from './deliver.ts';
 import { keepRecovered } from './retain.ts';
 import type { Shard } from './shard.ts';
-import { hiddenSession, unpackTransfer } from './transfer.ts';
+import { hiddenSession, markOf, unpackTransfer } from './transfer.ts';
 
 /** A transfer as the store gave it. */
 interface Found {
@@ -46,9 +46,9 @@ export class HiddenSessions {
     return true;
   }
 
-  tookMark(number: number, transfer: number): boolean {
+  tookMark(number: number, mark: number): boolean {
     const marks = this.#marks.get(number);
-    marks?.add(transfer);
+    marks?.add(mark);
     return marks !== undefined || this.#transfers.has(number);
   }
 
@@ -79,7 +79,7 @@ export class HiddenSessions {
     const view = shard.replayed;
     const [number, parts] = unpackTransfer(record);
     for (const [to, stored, partBits, subscriptionIds] of parts) {
-      if (this.#hasMark(from, to, number) || !shard.messages.view(message, view)) continue;
+      if (this.#hasMark(from, to, number, stored) || !shard.messages.view(message, view)) continue;
       view.qos = bits & 3;
       view.retain = bits >> 2;
       const session = found.get(stored);
@@ -91,9 +91,9 @@ export class HiddenSessions {
     }
   }
 
-  #hasMark(from: number, to: number, transfer: number): boolean {
+  #hasMark(from: number, to: number, transfer: number, stored: number): boolean {
     const marks = this.#marks.get(this.#between.get(`${from} ${to}`) ?? -1);
-    return marks?.has(transfer) ?? false;
+    return marks !== undefined && (marks.has(markOf(transfer, 0)) || marks.has(markOf(transfer, stored)));
   }
 }
 

@@ -128,23 +128,35 @@ export function endTransfers(shard: Shard): void {
   while (dropped.length > 0 && dropped[0]!.sequence <= store.written) shard.transfers!.floor = dropped.shift()!.number + 1;
 }
 
-/** Marks a transfer of another shard, or of this one, in the turn that stored what it brought. */
-export function markTransfer(shard: Shard, from: number, transfer: number): void {
+/**
+ * Marks a transfer of another shard, or of this one, right behind what it has brought into the store: for one session, or by 0 for all that it names. One that waits for a session is marked
+ * for the others meanwhile.
+ */
+export function markTransfer(shard: Shard, from: number, transfer: number, stored: number): void {
   if (shard.transfers === null) return;
   const marks = shard.transfers.marks[from]!;
   if (marks.stored === 0) marks.stored = makeSession(shard, `${MARKS}${from} ${shard.peers!.index}`);
   // A mark that is durable says that the transfer was: else its publisher would send the message again, as one that nobody knows.
   if (from !== shard.peers!.index) shard.store.dependsOn(from);
-  shard.store.addInbound(marks.stored, transfer);
-  marks.kept.push(transfer);
+  const mark = markOf(transfer, stored);
+  shard.store.addInbound(marks.stored, mark);
+  marks.kept.push(mark);
 }
 
 /** The transfers below are over, durably: their marks are not needed any more. */
 export function unmarkTransfers(shard: Shard, from: number, floor: number): void {
   if (shard.transfers === null) return;
   const { kept, stored } = shard.transfers.marks[from]!;
-  while (kept.length > 0 && kept[0]! < floor) shard.store.dropInbound(stored, kept.shift()!);
+  while (kept.length > 0 && kept[0]! < markOf(floor, 0)) shard.store.dropInbound(stored, kept.shift()!);
 }
+
+/** A mark as a number: the transfer's, and what can be told of the session's. */
+export function markOf(transfer: number, stored: number): number {
+  return transfer * MARK_SESSIONS + (stored % MARK_SESSIONS);
+}
+
+/** With it transfers may count to 2^29 until the next start. */
+const MARK_SESSIONS = 2 ** 24;
 
 /** Whether a stored session is one of these, and which: a client's identifier has no U+0000 (MQTT 5.0 §1.5.4). */
 export function hiddenSession(clientId: string): HiddenSession | null {

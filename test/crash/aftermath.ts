@@ -1,7 +1,7 @@
 // The end of a campaign: a broker in this process gives everybody what they are owed, and then nothing is left, neither in its books nor in
 // its files.
 import { Figure } from '../../storage/figures.ts';
-import { type RunningBroker, startBroker } from '../broker.ts';
+import { ONE_SHARD, type RunningBroker, shards, startBroker } from '../broker.ts';
 import type { Cast } from './cast.ts';
 import type { Ledger } from './ledger.ts';
 import { remainsOf } from './remains.ts';
@@ -31,8 +31,10 @@ export class Aftermath {
     await Promise.all(subscribers.map((subscriber) => subscriber.drain()));
     this.#ledger.judgeEnd();
     await this.#judgeBooks(broker);
+    if (shards === 1) await this.#judgeKeys(broker);
     this.#cast.cutAll();
     await broker.stop();
+    if (shards > 1) await this.#endTransfers(set);
     this.#judgeFiles();
   }
 
@@ -58,10 +60,20 @@ export class Aftermath {
     await this.#compare('bytes of retained messages', 0, async () => (await held()).retained.bytes);
     await this.#compare('damaged values', 0, async () => (await held()).quarantined.count);
     await this.#compare('sessions', this.#sessions, async () => (await held()).sessions.count);
-    // One for each session and subscription; every other key is destroyed.
+  }
+
+  /** One key for each session and subscription; every other key is destroyed. */
+  async #judgeKeys(broker: RunningBroker): Promise<void> {
     const { figures } = broker.spool!;
     const keysInUse = async () => figures.get(Figure.KEY_SLOTS) - figures.get(Figure.KEY_SLOTS_FREE);
     await this.#compare('keys in use', this.#sessions + this.#subscriptions, keysInUse);
+  }
+
+  /** Several shards keep sessions of their own in the store, for what is on its way between them; a start lets go of them. */
+  async #endTransfers(set: readonly string[]): Promise<void> {
+    const broker = await startBroker([ONE_SHARD, ...set]);
+    await this.#judgeKeys(broker);
+    await broker.stop();
   }
 
   #judgeFiles(): void {
