@@ -1,7 +1,7 @@
 // QoS 2 from one shard to others, across a crash. The publisher's shard makes the packet identifier durable, other shards make the message durable for their receivers, each by a ring of its
 // own: a kill between the two would lose the message, because the publisher that sends it again is told that it is here (MQTT 5.0 §4.3.3). So the shard keeps the message too, in one commit with
 // the identifier, as a *transfer*: until the others have it. Each of them *marks* the transfer in one commit with what it stored. A start finds what was on its way, and gives it to those who have
-// no mark (recover.ts). What goes well never touches the disk: message and mark are gone before the commit, or with the next one.
+// no mark (resume.ts). It costs one more write of the message in the same commit, and its erasure with the next.
 //
 // For the store transfers are a session's queue, and marks another one's packet identifiers (its inbound set): sessions with names that no client can have, one of each kind for a shard, made when they are first
 // needed. The identifiers of a delivery hold the parts: what goes to which shard, and for whom.
