@@ -17,6 +17,8 @@ export interface Sent {
   /** Reason code of the answer; -1 while there is none. */
   answer: number;
   isReleased: boolean;
+  /** It was sent more than once. */
+  wasRepeated: boolean;
 }
 
 export interface Taken {
@@ -67,6 +69,8 @@ export class Caller {
   }
 
   connect(shard: number, { clean = false, expiryS = 600, username, receiveMaximum, will }: CallerOptions = {}): void {
+    // Of two that are on their way either could be judged first.
+    if (!this.isOpen) this.peer?.abort();
     this.#leave();
     const peer = this.#company.connect(shard);
     this.peer = peer;
@@ -113,7 +117,16 @@ export class Caller {
   }
 
   publish(topic: string, payload: string, qos: Qos, { retain = false, expiryS = 0 } = {}): Sent {
-    const sent: Sent = { topic, payload, qos, retain, expiryS, answer: qos === 0 ? 0 : -1, isReleased: false };
+    const sent: Sent = {
+      topic,
+      payload,
+      qos,
+      retain,
+      expiryS,
+      answer: qos === 0 ? 0 : -1,
+      isReleased: false,
+      wasRepeated: false,
+    };
     let messageId = 0;
     if (qos > 0) {
       for (messageId = 1; this.#outgoing.has(messageId); ) messageId++;
@@ -190,6 +203,7 @@ export class Caller {
     for (const [id, sent] of this.#outgoing) {
       if (sent.isReleased) this.#send({ cmd: 'pubrel', messageId: id });
       else this.#sendMessage(sent, id, present);
+      sent.wasRepeated = true;
     }
   }
 
