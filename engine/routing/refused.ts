@@ -1,7 +1,7 @@
 // HOT: no allocation, closures, strings, try or async per message.
 // A message that a receiver elsewhere, or on its way here, did not take.
 import { Refusal } from '../peers/tickets.ts';
-import { TICKET_LEVEL_5, TICKET_QOS_2 } from './remote.ts';
+import { TICKET_LEVEL_5, TICKET_MASK, TICKET_QOS_2 } from './remote.ts';
 import type { Shard } from './shard.ts';
 
 /** Notes how the message of a ticket was refused. A QoS 2 identifier whose PUBREC says so is free again. */
@@ -14,5 +14,7 @@ export function refuseTicket(shard: Shard, ticket: number, refusal: Refusal): vo
   const session = shard.sessions.at(tickets.owner(ticket));
   if (session === null) return;
   const packetId = packet & 0xffff;
+  // By the first refusal it was free, and has come again: what another shard says of the message before is of no account.
+  if (tickets.find(session.handle, packetId | TICKET_QOS_2, TICKET_MASK) !== ticket) return;
   if (session.inbound.remove(packetId) && session.stored !== 0) shard.store.dropInbound(session.stored, packetId);
 }
