@@ -248,7 +248,9 @@ function targetsOf(
   const place = words[word + Word.ROUTE]!;
   if (place >= 0) {
     const targets = receiver.routes[place] ?? NO_TARGETS;
-    return receiver.unjudged.has(place) ? judge(shard, targets, bytes, topicFrom, topicTo) : targets;
+    return receiver.unjudged.size > 0 && receiver.unjudged.has(place)
+      ? judge(shard, targets, bytes, topicFrom, topicTo)
+      : targets;
   }
   return readTargets(shard, bytes, words, listFrom, listFrom + words[word + Word.TARGETS]!, topicFrom, topicTo);
 }

@@ -26,6 +26,7 @@ export interface Taken {
   readonly payload: string;
   readonly qos: number;
   readonly retain: boolean;
+  readonly subscriptionId: number | undefined;
   /** Which of the client's connections brought it. */
   readonly connection: number;
 }
@@ -108,11 +109,12 @@ export class Caller {
   }
 
   /** Returns the packet identifier, by which `granted` has the answer. */
-  subscribe(filter: string, qos: Qos, options: { nl?: boolean; rh?: number } = {}): number {
+  subscribe(filter: string, qos: Qos, options: { nl?: boolean; rh?: number; id?: number } = {}): number {
     const messageId = 30_000 + this.#nextPacket++;
     const extra = this.level === Level.V5 ? { nl: options.nl ?? false, rap: true, rh: options.rh ?? 0 } : {};
     const subscription = { topic: filter, qos, ...extra };
-    this.#send({ cmd: 'subscribe', messageId, subscriptions: [subscription] } as Packet);
+    const properties = options.id === undefined ? {} : { properties: { subscriptionIdentifier: options.id } };
+    this.#send({ cmd: 'subscribe', messageId, subscriptions: [subscription], ...properties } as Packet);
     return messageId;
   }
 
@@ -226,7 +228,9 @@ export class Caller {
     const id = packet.messageId ?? 0;
     const { topic, qos, retain } = packet;
     const isNew = qos < 2 || !this.#unreleased.has(id);
-    if (isNew) this.taken.push({ topic, payload: packet.payload.toString(), qos, retain, connection: this.connections });
+    const subscriptionId = packet.properties?.subscriptionIdentifier as number | undefined;
+    const payload = packet.payload.toString();
+    if (isNew) this.taken.push({ topic, payload, qos, retain, subscriptionId, connection: this.connections });
     if (qos === 1) this.#answer({ cmd: 'puback', messageId: id, reasonCode: 0 } as Packet);
     if (qos < 2) return;
     this.#unreleased.add(id);
