@@ -1,8 +1,10 @@
 // How a broker of several shards ends: in order, at once, and when one of its shards has died. Never by an abort of the process.
 import { writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { connect as connectSocket, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
+import { startBroker } from '../broker.ts';
 import * as wire from '../conformance/bytes.ts';
 import { RawWebSocket } from '../conformance/raw-websocket.ts';
 import { Child } from '../end-to-end/child.ts';
@@ -18,8 +20,12 @@ const LARGE_BYTES = 15_000_000;
 const NATIVE_TRACE = /abort|SIGABRT|FATAL ERROR|Native stack|libuv|Check failed|Segmentation/i;
 
 const left: (() => void)[] = [];
-afterEach(() => {
+const stops: (() => Promise<void>)[] = [];
+const folders: string[] = [];
+afterEach(async () => {
   for (const drop of left.splice(0)) drop();
+  for (const stop of stops.splice(0)) await stop();
+  for (const folder of folders.splice(0)) await rm(folder, { recursive: true });
 });
 
 /** A client that subscribes and from then on reads nothing. */
@@ -90,6 +96,34 @@ test('a client on each shard that never reads holds the stop no longer than its 
   served.child.kill('SIGTERM');
   expect(await served.child.ended()).toEqual({ code: 0, signal: null });
   expect(served.child.stderr).not.toMatch(NATIVE_TRACE);
+});
+
+test('the wills of those whom a stop ends reach the sessions of every shard, and are there after the next start', async () => {
+  const folder = await mkdtemp('/tmp/lethe-wills-');
+  folders.push(folder);
+  const set = ['server.threads=3', `server.data_dir=${folder}`];
+  const sleepers = Array.from({ length: SHARDS }, (_, at) => `sleeper-${at}`);
+  const asSleeper = { level: 5, clean: false, properties: { sessionExpiryInterval: 600 } } as const;
+  const before = await startBroker(set);
+  for (const clientId of sleepers) {
+    const sleeper = await mqttJs({ port: before.tcp, clientId, ...asSleeper });
+    await sleeper.subscribe('will/#', 1);
+    await sleeper.end();
+  }
+  const names = Array.from({ length: 30 }, (_, at) => String(at));
+  for (const name of names) {
+    const will = { topic: `will/${name}`, payload: Buffer.from(name), qos: 1 as const, retain: false };
+    await mqttJs({ port: before.tcp, level: 5, will });
+  }
+  await before.stop();
+  const after = await startBroker(set);
+  stops.push(() => after.stop());
+  for (const clientId of sleepers) {
+    const sleeper = await mqttJs({ port: after.tcp, clientId, ...asSleeper });
+    await sleeper.received(names.length);
+    expect([...sleeper.payloads].sort()).toEqual([...names].sort());
+    await sleeper.end();
+  }
 });
 
 describe('a shard that dies', () => {
