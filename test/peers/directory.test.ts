@@ -208,6 +208,15 @@ describe('the directory', () => {
     expect(world.directory.count).toBe(2);
   });
 
+  test('takes a handle back once', () => {
+    const world = new World(4);
+    const handle = world.directory.recover('a', 0);
+    world.directory.ended(handle);
+    world.directory.ended(handle);
+    expect(world.directory.recover('b', 0)).not.toBe(world.directory.recover('c', 0));
+    expect(world.directory.count).toBe(2);
+  });
+
   test('gives a handle again only in another generation', () => {
     const world = new World(1);
     const given: number[] = [];

@@ -188,6 +188,34 @@ test('a message that is published again while it is under way is not answered be
   expect(sent.answer).toBe(QUOTA_EXCEEDED);
 });
 
+test('a session does not move before other shards have settled what its client published', () => {
+  const company = new Company({ limits: { queuedMessagesPerClientMax: 1 } });
+  const [away, pub] = ['away', 'pub'].map((id) => new Caller(company, id)) as [Caller, Caller];
+  settled(
+    company,
+    () => away.connect(1),
+    () => away.subscribe('a', 2, RETAINED_NOTHING),
+    () => away.disconnect(),
+    () => pub.connect(0),
+    () => pub.publish('a', 'first', 2),
+  );
+  const sent = pub.publish('a', 'second', 2);
+  company.settleAlone(0);
+  pub.cut();
+  company.settleAlone(0);
+  // What waits for the fence is not held up by the ticket: the second shard answers, and its store is behind.
+  const { store } = company.members[1]!;
+  const durable = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(store), 'durable')!;
+  Object.defineProperty(store, 'durable', { get: () => -1, configurable: true });
+  pub.connect(2);
+  company.settle();
+  expect([pub.isOpen, sent.answer]).toEqual([false, -1]);
+  Object.defineProperty(store, 'durable', durable);
+  company.members[1]!.shard.turn.ask();
+  company.settle();
+  expect([pub.isOpen, sent.answer]).toEqual([true, QUOTA_EXCEEDED]);
+});
+
 test('a session that moves is not given what it may not read, whatever other shards have learned meanwhile', () => {
   const mayReceive = (username: string | null, _client: string, topic: Uint8Array, from: number, to: number) =>
     username !== 'guest' || Buffer.from(topic.subarray(from, to)).toString() !== 'a/secret';

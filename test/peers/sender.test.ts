@@ -156,7 +156,7 @@ describe('a sender', () => {
     expect(way.sender.unspill()).toBe(false);
     expect(Atomics.load(way.waiting, 0)).toBe(1);
     way.read(1_000);
-    way.release();
+    way.consumer.release();
     expect(way.sender.unspill()).toBe(true);
     expect(Atomics.load(way.waiting, 0)).toBe(0);
     way.sender.publish();

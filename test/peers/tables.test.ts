@@ -36,6 +36,14 @@ describe('places of routes', () => {
     expect([places.knows(routes[0]!), places.knows(routes[10]!)]).toEqual([true, false]);
   });
 
+  test('are counted by the targets that they hold, also once they are used again', () => {
+    const places = new RoutePlaces();
+    for (let at = 0; at < PLACES + 100; at++) places.assign(new RemoteTargets(1, targets(200)));
+    const room = TARGETS_MAX - PLACES * 200;
+    expect(places.isFullFor(new RemoteTargets(1, targets(room)))).toBe(false);
+    expect(places.isFullFor(new RemoteTargets(1, targets(room + 1)))).toBe(true);
+  });
+
   test('are forgotten all together, and go on where they were', () => {
     const places = new RoutePlaces();
     const [one, two] = [new RemoteTargets(1, targets(3)), new RemoteTargets(1, targets(3))];
