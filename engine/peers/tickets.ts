@@ -135,15 +135,20 @@ export class Tickets {
     this.#packet[slot] = this.#packet[slot]! | FORGOTTEN;
   }
 
-  /** The newest ticket of a session's message that is not settled, for one who reads its answer; NO_TICKET when there is none. */
+  /** The newest ticket of a session's message that is not settled; NO_TICKET when there is none. */
   find(owner: number, packet: number, mask: number): number {
     for (let ticket = this.next - 1; ticket >= this.first; ticket--) {
       const slot = ticket & (this.#capacity - 1);
-      if (this.#owner[slot] !== owner || (this.#packet[slot]! & mask) !== packet || this.#pending[slot] === 0) continue;
-      this.#packet[slot] = this.#packet[slot]! & ~FORGOTTEN;
-      return ticket;
+      if (this.#owner[slot] === owner && (this.#packet[slot]! & mask) === packet && this.#pending[slot] !== 0) return ticket;
     }
     return NO_TICKET;
+  }
+
+  /** Somebody reads the answer after all: the client has come back and sends the message again. */
+  remember(ticket: number): void {
+    if (ticket < this.first) return;
+    const slot = ticket & (this.#capacity - 1);
+    this.#packet[slot] = this.#packet[slot]! & ~FORGOTTEN;
   }
 
   /** How the message of a ticket was refused; asked once, when its answer is written. */

@@ -14,8 +14,8 @@ import { refusalOf, settleLaters } from './held.ts';
 import { DELIVERY_BITS_SHIFT, sendDepartures, takeMovedDelivery } from './move.ts';
 import { sendNotice } from './notice.ts';
 import { heldByPeer, letGoByPeer, resumeForPeers } from './pressure.ts';
+import { refuseTicket } from './refused.ts';
 import { releaseGated } from './release.ts';
-import { TICKET_LEVEL_5, TICKET_QOS_2 } from './remote.ts';
 import { fenceReplays } from './replay.ts';
 import { type Retention, retainMessage, takeRetained } from './retain.ts';
 import { sendRun } from './run.ts';
@@ -276,7 +276,9 @@ function targetsOf(
   const place = words[word + Word.ROUTE]!;
   if (place >= 0) {
     const targets = receiver.routes[place] ?? NO_TARGETS;
-    return receiver.unjudged.has(place) ? judge(shard, targets, bytes, topicFrom, topicTo) : targets;
+    return receiver.unjudged.size > 0 && receiver.unjudged.has(place)
+      ? judge(shard, targets, bytes, topicFrom, topicTo)
+      : targets;
   }
   return readTargets(shard, bytes, words, listFrom, listFrom + words[word + Word.TARGETS]!, topicFrom, topicTo);
 }
@@ -372,25 +374,12 @@ function onNotice(shard: Shard, from: number, kind: Letter, bits: number, number
   }
   const ticket = shard.lateTickets.get(key) ?? tickets.ticketOf(from, number);
   if (kind === Letter.REFUSED) {
-    onRefused(shard, ticket, bits as Refusal);
+    refuseTicket(shard, ticket, bits as Refusal);
   } else if (kind === Letter.SETTLED) {
     shard.lateTickets.delete(key);
     tickets.done(ticket);
     releaseGated(shard);
   }
-}
-
-/** Another shard did not take a message. A QoS 2 identifier whose PUBREC says so is free again. */
-function onRefused(shard: Shard, ticket: number, refusal: Refusal): void {
-  const { tickets } = shard.peers!;
-  if (ticket === 0) return;
-  tickets.refuse(ticket, refusal);
-  const packet = tickets.packet(ticket);
-  if ((packet & TICKET_QOS_2) === 0 || ((packet & TICKET_LEVEL_5) === 0 && refusal !== Refusal.STORE)) return;
-  const session = shard.sessions.at(tickets.owner(ticket));
-  if (session === null) return;
-  const packetId = packet & 0xffff;
-  if (session.inbound.remove(packetId) && session.stored !== 0) shard.store.dropInbound(session.stored, packetId);
 }
 
 const NO_TARGETS: readonly Target[] = [];

@@ -1,7 +1,7 @@
 // A fence: every other shard has said that what it had sent before is sent. Since rings keep their order, whatever a shard had for this one when it saw the fence is here when
 // its answer is; and what it does afterwards, it does knowing what this shard had done before the fence.
 //
-// A relayed fence is answered by way of the first shard: what the others had sent to the first shard before the fence has gone through it then.
+// A relayed fence is answered straight, and by way of the first shard too: what the others had sent to the first shard before the fence has gone through it then.
 import { sendControl } from './control.ts';
 import type { Shard } from './shard.ts';
 
@@ -19,15 +19,17 @@ export function raiseFence(shard: Shard, way: FenceWay, done: () => void): void 
   const { fences } = shard;
   const { index, count } = shard.peers!;
   const fence = fences.next++;
-  fences.open.set(fence, { waiting: count - 1, done });
   const relayed = way === FenceWay.RELAYED;
+  const waiting = relayed && index !== 0 ? 1 + 2 * (count - 2) : count - 1;
+  fences.open.set(fence, { waiting, done });
   for (let to = 0; to < count; to++) if (to !== index) sendControl(shard, to, { kind: 'fence', shard: index, fence, relayed });
 }
 
 /** Answers another shard's fence. */
 export function answerFence(shard: Shard, asking: number, fence: number, relayed: boolean): void {
   const { index } = shard.peers!;
-  sendControl(shard, relayed && index !== 0 && asking !== 0 ? 0 : asking, { kind: 'fenced', fence, to: asking });
+  sendControl(shard, asking, { kind: 'fenced', fence, to: asking });
+  if (relayed && index !== 0 && asking !== 0) sendControl(shard, 0, { kind: 'fenced', fence, to: asking });
 }
 
 /** An answer has come, or comes through. */

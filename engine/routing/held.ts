@@ -11,6 +11,7 @@ import type { Connection } from '../sessions/connection.ts';
 import { SubscriptionOption, type Target } from '../sessions/target.ts';
 import { fanOut } from './fan-out.ts';
 import { sendNotice } from './notice.ts';
+import { refuseTicket } from './refused.ts';
 import { ticketFor } from './remote.ts';
 import type { Shard } from './shard.ts';
 import { transferTo } from './transfer.ts';
@@ -68,7 +69,7 @@ export function settleLaters(shard: Shard): boolean {
       if (refusal !== Refusal.NONE) sendNotice(shard, from, Letter.REFUSED, 0, refusal, number);
       sendNotice(shard, from, Letter.SETTLED, 0, 0, number);
     } else {
-      shard.peers!.tickets.refuse(number, refusal);
+      refuseTicket(shard, number, refusal);
       shard.peers!.tickets.done(number);
     }
   }

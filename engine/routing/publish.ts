@@ -129,6 +129,7 @@ function publishAcknowledged(shard: Shard, connection: Connection, view: Message
     // It may still be on its way to other shards, which may refuse it.
     const ticket =
       shard.peers === null ? NO_TICKET : shard.peers.tickets.find(session.handle, packetId | TICKET_QOS_2, TICKET_MASK);
+    if (ticket !== NO_TICKET) shard.peers!.tickets.remember(ticket);
     answer(shard, connection, PacketType.PUBREC, packetId, Reason.SUCCESS, shard.store.sequence, ticket); // [MQTT-4.3.3-10]
     return 0;
   }

@@ -8,7 +8,7 @@ import type { HandOutGiver } from '../network/hand-out.ts';
 import type { PostedEnd } from '../spool/open.ts';
 import type { Errand, ShardThreadData, Word } from './errand.ts';
 
-export interface CrewParts extends Omit<ShardThreadData, 'index' | 'spool' | 'handOut' | 'port'> {
+export interface CrewParts extends Omit<ShardThreadData, 'index' | 'spool' | 'handOut' | 'port' | 'abandoned'> {
   readonly log: Log;
   readonly clock: Clock;
   /** Ends of the spool for shards 1 and up; none where each has a store in memory. */
@@ -34,12 +34,17 @@ export class Crew {
   /** Who waits for a word of all, and how many words are missing. */
   #awaited: { readonly kind: Word['kind']; missing: number; resolve(): void; reject(error: Error): void } | null = null;
   #questions = 0;
+  readonly #abandoned = new Int32Array(new SharedArrayBuffer(4));
+  /** Threads that have not ended. */
+  #alive = 0;
   readonly #answers = new Map<number, { readonly held: HeldByShard[]; resolve(held: readonly HeldByShard[]): void }>();
 
   /** Starts the threads. Resolves when each has joined. @throws Error in one line when one cannot */
   static async start(parts: CrewParts): Promise<Crew> {
     const crew = new Crew(parts.log, parts.clock);
     const joined = crew.#await('joined', parts.fabric.count - 1);
+    if (crews.size === 0) process.on('exit', abandonAll);
+    crews.add(crew);
     for (let index = 1; index < parts.fabric.count; index++) crew.#hire(index, parts);
     try {
       await Promise.race([joined, crew.died]);
@@ -93,6 +98,20 @@ export class Crew {
     return isDone;
   }
 
+  /**
+   * The same for a process that ends in this moment, by an exception that nobody caught or by `process.exit`: it blocks until the shards have closed their sockets, or until
+   * they have had their time.
+   */
+  abandonNow(): void {
+    this.#isClosing = true;
+    this.#tell({ kind: 'abandon' });
+    for (let looks = 0; looks < this.#alive; looks++) {
+      const done = Atomics.load(this.#abandoned, 0);
+      if (done >= this.#alive) return;
+      Atomics.wait(this.#abandoned, 0, done, LINGER_MS);
+    }
+  }
+
   /** Closes the shards and waits until their threads have ended. */
   async close(): Promise<void> {
     this.#isClosing = true;
@@ -118,6 +137,8 @@ export class Crew {
         await worker.terminate();
       }),
     );
+    crews.delete(this);
+    if (crews.size === 0) process.off('exit', abandonAll);
   }
 
   inventory(): Promise<readonly HeldByShard[]> {
@@ -141,13 +162,20 @@ export class Crew {
       spool: end?.data ?? null,
       handOut: handOut === null ? null : handOut.end(index),
       port: port2,
+      abandoned: this.#abandoned.buffer as SharedArrayBuffer,
     };
     const worker = new Worker(threadFile(), {
       workerData: data,
       transferList: [port2, ...(end?.transfer ?? [])],
       name: `shard ${index}`,
     });
-    const exited = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+    this.#alive++;
+    const exited = new Promise<void>((resolve) => {
+      worker.once('exit', () => {
+        this.#alive--;
+        resolve();
+      });
+    });
     worker.once('error', (error) => this.#failed(new Error(`shard ${index} has died: ${error.message}`)));
     void exited.then(() => this.#failed(new Error(`shard ${index} has ended`)));
     port.on('message', (word: Word) => this.#hear(word));
@@ -184,6 +212,13 @@ export class Crew {
       this.#awaited = { kind, missing, resolve, reject };
     });
   }
+}
+
+/** Those whose threads run: the process must not end while one of them has a socket open. */
+const crews = new Set<Crew>();
+
+function abandonAll(): void {
+  for (const crew of crews) crew.abandonNow();
 }
 
 /** How long a thread may take to end when nothing is open in it any more. */

@@ -21,6 +21,8 @@ export interface ShardThreadData {
   /** Module that exports the parts of a Gate; empty for none. */
   readonly gate: string;
   readonly port: MessagePort;
+  /** One Int32: shards that have closed their sockets because they were told to abandon them. For a thread that cannot wait for a word. */
+  readonly abandoned: SharedArrayBuffer;
 }
 
 export type Errand =

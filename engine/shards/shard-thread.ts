@@ -49,6 +49,9 @@ async function run(): Promise<void> {
     },
     async abandon() {
       host.abandon();
+      const abandoned = new Int32Array(data.abandoned);
+      Atomics.add(abandoned, 0, 1);
+      Atomics.notify(abandoned, 0);
       say({ kind: 'abandoned' });
     },
     async close() {

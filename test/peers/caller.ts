@@ -17,6 +17,8 @@ export interface Sent {
   /** Reason code of the answer; -1 while there is none. */
   answer: number;
   isReleased: boolean;
+  /** It was sent more than once. */
+  wasRepeated: boolean;
 }
 
 export interface Taken {
@@ -24,6 +26,7 @@ export interface Taken {
   readonly payload: string;
   readonly qos: number;
   readonly retain: boolean;
+  readonly subscriptionId: number | undefined;
   /** Which of the client's connections brought it. */
   readonly connection: number;
 }
@@ -67,6 +70,8 @@ export class Caller {
   }
 
   connect(shard: number, { clean = false, expiryS = 600, username, receiveMaximum, will }: CallerOptions = {}): void {
+    // Of two that are on their way either could be judged first.
+    if (!this.isOpen) this.peer?.abort();
     this.#leave();
     const peer = this.#company.connect(shard);
     this.peer = peer;
@@ -104,16 +109,26 @@ export class Caller {
   }
 
   /** Returns the packet identifier, by which `granted` has the answer. */
-  subscribe(filter: string, qos: Qos, options: { nl?: boolean; rh?: number } = {}): number {
+  subscribe(filter: string, qos: Qos, options: { nl?: boolean; rh?: number; id?: number } = {}): number {
     const messageId = 30_000 + this.#nextPacket++;
     const extra = this.level === Level.V5 ? { nl: options.nl ?? false, rap: true, rh: options.rh ?? 0 } : {};
     const subscription = { topic: filter, qos, ...extra };
-    this.#send({ cmd: 'subscribe', messageId, subscriptions: [subscription] } as Packet);
+    const properties = options.id === undefined ? {} : { properties: { subscriptionIdentifier: options.id } };
+    this.#send({ cmd: 'subscribe', messageId, subscriptions: [subscription], ...properties } as Packet);
     return messageId;
   }
 
   publish(topic: string, payload: string, qos: Qos, { retain = false, expiryS = 0 } = {}): Sent {
-    const sent: Sent = { topic, payload, qos, retain, expiryS, answer: qos === 0 ? 0 : -1, isReleased: false };
+    const sent: Sent = {
+      topic,
+      payload,
+      qos,
+      retain,
+      expiryS,
+      answer: qos === 0 ? 0 : -1,
+      isReleased: false,
+      wasRepeated: false,
+    };
     let messageId = 0;
     if (qos > 0) {
       for (messageId = 1; this.#outgoing.has(messageId); ) messageId++;
@@ -190,6 +205,7 @@ export class Caller {
     for (const [id, sent] of this.#outgoing) {
       if (sent.isReleased) this.#send({ cmd: 'pubrel', messageId: id });
       else this.#sendMessage(sent, id, present);
+      sent.wasRepeated = true;
     }
   }
 
@@ -212,7 +228,9 @@ export class Caller {
     const id = packet.messageId ?? 0;
     const { topic, qos, retain } = packet;
     const isNew = qos < 2 || !this.#unreleased.has(id);
-    if (isNew) this.taken.push({ topic, payload: packet.payload.toString(), qos, retain, connection: this.connections });
+    const subscriptionId = packet.properties?.subscriptionIdentifier as number | undefined;
+    const payload = packet.payload.toString();
+    if (isNew) this.taken.push({ topic, payload, qos, retain, subscriptionId, connection: this.connections });
     if (qos === 1) this.#answer({ cmd: 'puback', messageId: id, reasonCode: 0 } as Packet);
     if (qos < 2) return;
     this.#unreleased.add(id);

@@ -41,6 +41,7 @@ export interface Member {
 }
 
 const ROUNDS_MAX = 100_000;
+const IDLE_ROUNDS_MAX = 10;
 /** What is done in a round of one shard. */
 const DOINGS = ['sockets', 'turn', 'poll'] as const;
 
@@ -108,8 +109,14 @@ export class Company {
 
   /** All that can be done, until there is nothing; stores become durable. */
   settle(): void {
-    for (let rounds = 0; this.#round(this.members); rounds++) limit(rounds);
-    if (this.members.some(({ shard }) => shard.peers!.hasWork)) throw new Error('a shard sleeps on work');
+    let idle = 0;
+    for (let rounds = 0; idle < IDLE_ROUNDS_MAX; rounds++) {
+      limit(rounds);
+      if (this.#round(this.members)) idle = 0;
+      else if (!this.members.some(({ shard }) => shard.peers!.hasWork)) return;
+      else idle++; // what was moved out of a spill is no work for the one who moved it
+    }
+    throw new Error('a shard sees work and does not do it');
   }
 
   /** The same, while the other shards do nothing. */

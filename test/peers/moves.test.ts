@@ -5,6 +5,7 @@ import { endSession } from '../../engine/routing/lifecycle.ts';
 import { recoverRetained, tellAllRetained } from '../../engine/routing/retain.ts';
 import { Level } from '../../protocol/packet.ts';
 import { MessageView } from '../../protocol/publish.ts';
+import { bytesOfPacket } from '../sessions/packets.ts';
 import { Caller } from './caller.ts';
 import { Company } from './company.ts';
 
@@ -187,6 +188,34 @@ test('a message that is published again while it is under way is not answered be
   expect(sent.answer).toBe(QUOTA_EXCEEDED);
 });
 
+test('a session does not move before other shards have settled what its client published', () => {
+  const company = new Company({ limits: { queuedMessagesPerClientMax: 1 } });
+  const [away, pub] = ['away', 'pub'].map((id) => new Caller(company, id)) as [Caller, Caller];
+  settled(
+    company,
+    () => away.connect(1),
+    () => away.subscribe('a', 2, RETAINED_NOTHING),
+    () => away.disconnect(),
+    () => pub.connect(0),
+    () => pub.publish('a', 'first', 2),
+  );
+  const sent = pub.publish('a', 'second', 2);
+  company.settleAlone(0);
+  pub.cut();
+  company.settleAlone(0);
+  // What waits for the fence is not held up by the ticket: the second shard answers, and its store is behind.
+  const { store } = company.members[1]!;
+  const durable = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(store), 'durable')!;
+  Object.defineProperty(store, 'durable', { get: () => -1, configurable: true });
+  pub.connect(2);
+  company.settle();
+  expect([pub.isOpen, sent.answer]).toEqual([false, -1]);
+  Object.defineProperty(store, 'durable', durable);
+  company.members[1]!.shard.turn.ask();
+  company.settle();
+  expect([pub.isOpen, sent.answer]).toEqual([true, QUOTA_EXCEEDED]);
+});
+
 test('a session that moves is not given what it may not read, whatever other shards have learned meanwhile', () => {
   const mayReceive = (username: string | null, _client: string, topic: Uint8Array, from: number, to: number) =>
     username !== 'guest' || Buffer.from(topic.subarray(from, to)).toString() !== 'a/secret';
@@ -296,4 +325,99 @@ test('retained messages of every topic that a store remembers reach all shards',
   await tellAllRetained(first!.shard);
   company.settle();
   expect(company.members.map(({ shard }) => shard.retained.count)).toEqual([3, 3, 3]);
+});
+
+test('what is queued for a session comes with it as it was: QoS, retain, subscription identifier, of any length', () => {
+  const company = new Company({ ringBytes: 4_096 });
+  const [away, pub] = ['away', 'pub'].map((id) => new Caller(company, id)) as [Caller, Caller];
+  settled(
+    company,
+    () => away.connect(1),
+    () => away.subscribe('a/#', 2, { ...RETAINED_NOTHING, id: 300 }),
+    () => away.subscribe('b', 1, RETAINED_NOTHING),
+    () => away.disconnect(),
+    () => pub.connect(0),
+  );
+  const sizes = [0, 1, 450, 460, 470, 5_000, 20_000];
+  for (const [at, size] of sizes.entries()) {
+    settled(
+      company,
+      () => pub.publish('a/1', `${at} ${'x'.repeat(size)}`, 2, { retain: at % 2 === 1, expiryS: 600 }),
+      () => pub.publish('b', `${at} ${'y'.repeat(size)}`, 1),
+    );
+  }
+  settled(
+    company,
+    () => away.connect(2),
+    () => away.disconnect(),
+    () => away.connect(0),
+  );
+  expect(away.taken).toEqual(
+    sizes.flatMap((size, at) => [
+      { topic: 'a/1', payload: `${at} ${'x'.repeat(size)}`, qos: 2, retain: at % 2 === 1, subscriptionId: 300, connection: 2 },
+      { topic: 'b', payload: `${at} ${'y'.repeat(size)}`, qos: 1, retain: false, subscriptionId: undefined, connection: 2 },
+    ]),
+  );
+  expect(company.books()).toMatchObject({ queuedMessages: 0, queuedBytes: 0, storedMessages: 0 });
+});
+
+test('QoS 2 that was received and not released is not sent again by the next host', () => {
+  const company = new Company();
+  const [sub, pub] = ['sub', 'pub'].map((id) => new Caller(company, id)) as [Caller, Caller];
+  settled(
+    company,
+    () => sub.connect(1),
+    () => sub.subscribe('a', 2, RETAINED_NOTHING),
+    () => pub.connect(0),
+  );
+  sub.eager = false;
+  settled(
+    company,
+    () => pub.publish('a', 'one', 2),
+    () => sub.answerAll(), // PUBREC; the PUBREL waits for its answer
+    () => pub.publish('a', 'two', 2),
+    () => sub.cut(),
+    () => sub.connect(2),
+  );
+  sub.eager = true;
+  settled(
+    company,
+    () => sub.answerAll(),
+    () => sub.connect(0),
+  );
+  expect(sub.payloads).toEqual(['one', 'two']);
+  expect(company.books()).toMatchObject({ queuedMessages: 0, storedMessages: 0 });
+});
+
+test('a new subscription is not told a retained value before the older ones that are on their way to it live', () => {
+  const company = new Company({ ringBytes: 4_096 });
+  const [sub, pub] = ['sub', 'pub'].map((id) => new Caller(company, id)) as [Caller, Caller];
+  settled(
+    company,
+    () => sub.connect(1),
+    () => sub.subscribe('filler', 0, RETAINED_NOTHING),
+    () => pub.connect(2),
+  );
+  sub.subscribe('r', 1);
+  while (company.members[1]!.listener.step());
+  // The way from the publisher to the subscriber is jammed, and the way to the first shard is not.
+  const packet = (topic: string, payload: string, retain: boolean) =>
+    bytesOfPacket({ cmd: 'publish', topic, payload, qos: 0, dup: false, retain }, Level.V5);
+  const filler = Array.from({ length: 20 }, () => packet('filler', 'x'.repeat(400), false));
+  // In one piece: a publisher is held once it has filled a way.
+  pub.peer!.send(Buffer.concat([...filler, ...['1', '2', '3'].map((value) => packet('r', value, true))]));
+  const [first, near, far] = company.members;
+  for (let i = 0; i < 30; i++) {
+    far!.listener.step();
+    far!.clock.endTurn();
+  }
+  near!.clock.endTurn();
+  poll(first!.shard);
+  poll(far!.shard);
+  poll(first!.shard);
+  poll(near!.shard);
+  company.settle();
+  const values = sub.taken.filter(({ topic }) => topic === 'r').map(({ payload }) => payload);
+  expect([...values].sort()).toEqual(values);
+  expect(values.at(-1)).toBe('3');
 });
