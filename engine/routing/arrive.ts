@@ -3,7 +3,7 @@
 import { copyBytes } from '../../protocol/bytes.ts';
 import type { Level } from '../../protocol/packet.ts';
 import type { MessageView } from '../../protocol/publish.ts';
-import { LETTER_FIXED_BYTES, Letter, padded, TARGET_WORDS, Word } from '../peers/letter.ts';
+import { ALIGNED_ABOVE, LETTER_FIXED_BYTES, Letter, PADDING_MAX, padded, padding, TARGET_WORDS, Word } from '../peers/letter.ts';
 import type { Receiver } from '../peers/peers.ts';
 import { Refusal, TICKETS_HIGH } from '../peers/tickets.ts';
 import type { Target } from '../sessions/target.ts';
@@ -11,11 +11,12 @@ import { onControlBytes } from './administer.ts';
 import { deliverToAnother, deliverToTargets } from './deliver.ts';
 import { fanOut } from './fan-out.ts';
 import { refusalOf, settleLaters } from './held.ts';
-import { DELIVERY_BITS_SHIFT, sendDepartures, takeMovedDelivery } from './move.ts';
+import { DELIVERY_BITS_MASK, DELIVERY_BITS_SHIFT, sendDepartures, takeMovedDelivery } from './move.ts';
 import { sendNotice } from './notice.ts';
 import { heldByPeer, letGoByPeer, resumeForPeers } from './pressure.ts';
 import { refuseTicket } from './refused.ts';
 import { releaseGated } from './release.ts';
+import { PADDING_SHIFT } from './remote.ts';
 import { fenceReplays } from './replay.ts';
 import { type Retention, retainMessage, takeRetained } from './retain.ts';
 import { sendRun } from './run.ts';
@@ -153,13 +154,15 @@ function openRun(shard: Shard, receiver: Receiver, bytes: Uint8Array, words: Int
   const word = at >> 2;
   const listBytes = words[word + Word.TARGETS]!;
   const listFrom = at + LETTER_FIXED_BYTES;
-  const from = listFrom + listBytes;
+  const from = listFrom + listBytes + words[word + Word.PADDING]!;
   const topicFrom = from + words[word + Word.TOPIC]!;
   const topicTo = topicFrom + words[word + Word.PROPERTIES]!;
   const targets = targetsOf(shard, receiver, bytes, words, word, listFrom, topicFrom, topicTo);
   const run = shard.arrivedRun;
   const level = words[word + Word.BITS]! as Level;
-  run.borrow(bytes, from, from + words[word + Word.PAYLOAD]!, words[word + Word.COUNT]!, words[word + Word.NUMBER]!, level);
+  const length = words[word + Word.PAYLOAD]!;
+  const start = copyOut(shard, bytes, from, length);
+  run.borrow(shard.arrivedBytes, start, start + length, words[word + Word.COUNT]!, words[word + Word.NUMBER]!, level);
   for (let i = 0; i < targets.length; i++) sendRun(shard, null, run, targets[i]!);
   run.clear();
 }
@@ -330,14 +333,27 @@ function viewLetter(shard: Shard, bytes: Uint8Array, words: Int32Array, floats: 
   view.properties = bytes;
   view.propertiesFrom = view.topicTo;
   view.propertiesTo = view.topicTo + words[word + Word.PROPERTIES]!;
+  const bits = words[word + Word.BITS]!;
+  const payloadBytes = words[word + Word.PAYLOAD]!;
   view.payload = bytes;
   view.payloadFrom = view.propertiesTo;
-  view.payloadTo = view.propertiesTo + words[word + Word.PAYLOAD]!;
-  const bits = words[word + Word.BITS]!;
+  if (payloadBytes > ALIGNED_ABOVE) {
+    view.payloadFrom = copyOut(shard, bytes, view.propertiesTo + ((bits >> PADDING_SHIFT) & PADDING_MAX), payloadBytes);
+    view.payload = shard.arrivedBytes;
+  }
+  view.payloadTo = view.payloadFrom + payloadBytes;
   view.qos = bits & 3;
   view.retain = (bits >> 2) & 1;
   view.expiresAtMs = floats[(word + Word.EXPIRES) >> 1]!;
   return view;
+}
+
+/** Copies bytes out of the ring into memory of this shard's own, from which each receiver gets its copy at full speed; returns where they begin in `arrivedBytes`. */
+function copyOut(shard: Shard, bytes: Uint8Array, from: number, length: number): number {
+  if (shard.arrivedBytes.length < length + PADDING_MAX) shard.arrivedBytes = new Uint8Array((length + PADDING_MAX) * 2);
+  const start = padding(bytes, from, 0);
+  copyBytes(bytes, from, from + length, shard.arrivedBytes, start);
+  return start;
 }
 
 function openPart(shard: Shard, receiver: Receiver, source: Source, bytes: Uint8Array, words: Int32Array, at: number): void {
@@ -361,7 +377,7 @@ function openDelivery(shard: Shard, bytes: Uint8Array, words: Int32Array, floats
   const ids = bytes.slice(idsFrom, idsFrom + words[word + Word.NUMBER]!);
   const handle = words[word + Word.ROUTE]!;
   const received = words[word + Word.PUBLISHER]! === 1;
-  const bits = words[word + Word.BITS]! >> DELIVERY_BITS_SHIFT;
+  const bits = (words[word + Word.BITS]! >> DELIVERY_BITS_SHIFT) & DELIVERY_BITS_MASK;
   takeMovedDelivery(shard, handle, words[word + Word.COUNT]!, bits, ids, received, view);
 }
 

@@ -22,7 +22,7 @@ import { FenceWay, raiseFence } from './fence.ts';
 import { refusalOf } from './held.ts';
 import { endSession, setWill, storeSession } from './lifecycle.ts';
 import { countQueued } from './queue.ts';
-import { messageBytes, writeView } from './remote.ts';
+import { letterBytes, writeView } from './remote.ts';
 import type { Shard } from './shard.ts';
 import { markTransfer } from './transfer.ts';
 
@@ -126,7 +126,7 @@ function sendStored(shard: Shard, to: number, session: Session): void {
     delivery(position, bits, subscriptionIds, received, message) {
       const view = message ?? new MessageView();
       const before = padded(subscriptionIds.length);
-      const at = sender.reserve(Letter.DELIVERY, before + messageBytes(view));
+      const at = sender.reserve(Letter.DELIVERY, before + letterBytes(view));
       writeView(sender, at, view, before);
       const word = at >> 2;
       sender.words[word + Word.ROUTE] = session.handle;
@@ -143,6 +143,7 @@ function sendStored(shard: Shard, to: number, session: Session): void {
 
 /** Bits of a delivery stand above those of its message. */
 export const DELIVERY_BITS_SHIFT = 8;
+export const DELIVERY_BITS_MASK = 0xff;
 
 /** A session comes from another shard. It is entered when all of it is here. */
 export function takeMoved(shard: Shard, moved: MovedSession): void {

@@ -5,7 +5,7 @@ import { copyBytes } from '../../protocol/bytes.ts';
 import { Level } from '../../protocol/packet.ts';
 import type { MessageView } from '../../protocol/publish.ts';
 import { DropReason } from '../counters.ts';
-import { LETTER_FIXED_BYTES, Letter, padded, TARGET_WORDS, Word } from '../peers/letter.ts';
+import { ALIGNED_ABOVE, LETTER_FIXED_BYTES, Letter, PADDING_MAX, padded, padding, TARGET_WORDS, Word } from '../peers/letter.ts';
 import type { RemoteTargets } from '../peers/route-places.ts';
 import { type Sender, SPILL_MAX } from '../peers/sender.ts';
 import { NO_TICKET } from '../peers/tickets.ts';
@@ -56,7 +56,7 @@ export function sendRetain(shard: Shard, publisher: Connection | null, view: Mes
 /** Tells another shard what the retained message of a topic is now: none when the payload is empty. */
 export function sendRetained(shard: Shard, to: number, view: MessageView): void {
   const sender = shard.peers!.senders[to]!;
-  const at = sender.reserve(Letter.RETAINED, messageBytes(view));
+  const at = sender.reserve(Letter.RETAINED, letterBytes(view));
   writeView(sender, at, view, 0);
   sender.sent();
 }
@@ -69,9 +69,11 @@ export function sendRunTo(shard: Shard, publisher: Connection, run: PublishRun, 
   const place = placeOf(shard, remote, sender, buffer, topicFrom, topicTo);
   const targets = place < 0 ? remote.targets : NO_TARGETS;
   const listBytes = targetsBytes(targets);
-  const at = sender.reserve(Letter.RUN, listBytes + to - from);
+  const at = sender.reserve(Letter.RUN, listBytes + to - from + PADDING_MAX);
   const { words } = sender;
   const word = at >> 2;
+  const start = at + LETTER_FIXED_BYTES + listBytes;
+  const pad = padding(buffer, from, start);
   words[word + Word.ROUTE] = place;
   words[word + Word.PUBLISHER] = numberOf(shard, publisher);
   words[word + Word.BITS] = run.level;
@@ -81,8 +83,9 @@ export function sendRunTo(shard: Shard, publisher: Connection, run: PublishRun, 
   words[word + Word.TARGETS] = listBytes;
   words[word + Word.COUNT] = run.messages;
   words[word + Word.NUMBER] = run.payloadBytes;
+  words[word + Word.PADDING] = pad;
   writeTargets(sender, at + LETTER_FIXED_BYTES, targets);
-  copyBytes(buffer, from, to, sender.bytes, at + LETTER_FIXED_BYTES + listBytes);
+  copyBytes(buffer, from, to, sender.bytes, start + pad);
   sender.sent();
   if (sender.spilledBytes > 0) holdForPeers(shard, publisher);
 }
@@ -91,7 +94,6 @@ export function sendRunTo(shard: Shard, publisher: Connection, run: PublishRun, 
 export function writeView(sender: Sender, at: number, view: MessageView, before: number): void {
   const { words, bytes } = sender;
   const word = at >> 2;
-  words[word + Word.BITS] = view.qos | (view.retain << 2);
   words[word + Word.TOPIC] = view.topicTo - view.topicFrom;
   words[word + Word.PROPERTIES] = view.propertiesTo - view.propertiesFrom;
   words[word + Word.PAYLOAD] = view.payloadTo - view.payloadFrom;
@@ -100,10 +102,20 @@ export function writeView(sender: Sender, at: number, view: MessageView, before:
   let to = at + LETTER_FIXED_BYTES + before;
   to = copyBytes(view.topic, view.topicFrom, view.topicTo, bytes, to);
   to = copyBytes(view.properties, view.propertiesFrom, view.propertiesTo, bytes, to);
-  copyBytes(view.payload, view.payloadFrom, view.payloadTo, bytes, to);
+  const pad = view.payloadTo - view.payloadFrom > ALIGNED_ABOVE ? padding(view.payload, view.payloadFrom, to) : 0;
+  words[word + Word.BITS] = view.qos | (view.retain << 2) | (pad << PADDING_SHIFT);
+  copyBytes(view.payload, view.payloadFrom, view.payloadTo, bytes, to + pad);
 }
 
-export function messageBytes(view: MessageView): number {
+/** Padding of a payload stands above these bits. */
+export const PADDING_SHIFT = 16;
+
+/** Room that a message takes in a letter, at the most. */
+export function letterBytes(view: MessageView): number {
+  return messageBytes(view) + PADDING_MAX;
+}
+
+function messageBytes(view: MessageView): number {
   return view.topicTo - view.topicFrom + view.propertiesTo - view.propertiesFrom + view.payloadTo - view.payloadFrom;
 }
 
@@ -119,7 +131,7 @@ function writeMessage(
   transfer: number,
 ): void {
   const listBytes = targetsBytes(targets);
-  const at = sender.reserve(kind, listBytes + messageBytes(view));
+  const at = sender.reserve(kind, listBytes + letterBytes(view));
   const word = at >> 2;
   writeView(sender, at, view, listBytes);
   sender.words[word + Word.ROUTE] = place;

@@ -168,6 +168,8 @@ export class Shard {
   isFencingReplays = false;
   readonly arrivedRun = new PublishRun();
   readonly arrived = new MessageView();
+  /** What was copied out of a ring, for the letter that is being opened. */
+  arrivedBytes = new Uint8Array(0);
 
   #turnsToLearn = 0;
 
