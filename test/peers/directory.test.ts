@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Control } from '../../engine/peers/control.ts';
 import { Directory } from '../../engine/peers/directory.ts';
-import { Roster } from '../../engine/peers/roster.ts';
+import { Roster, rosterBytes } from '../../engine/peers/roster.ts';
 import { check } from '../check.ts';
 
 const SHARDS = 3;
@@ -28,7 +28,7 @@ class World {
   #request = 1;
 
   constructor(sessionsMax: number) {
-    this.roster = new Roster(new SharedArrayBuffer(sessionsMax * 4));
+    this.roster = new Roster(new SharedArrayBuffer(rosterBytes(sessionsMax)));
     this.directory = new Directory(sessionsMax, this.roster, (shard, control) => this.#put(`directory > ${shard}`, control));
   }
 

@@ -56,22 +56,29 @@ function letterAt(bytes: Uint8Array, words: Int32Array, floats: Float64Array, at
   const word = (which: number) => words[(at >> 2) + which]!;
   const listTo = at + LETTER_FIXED_BYTES + word(Word.TARGETS);
   const isRun = word(Word.KIND) === Letter.RUN;
-  const topicTo = listTo + (isRun ? 0 : word(Word.TOPIC));
-  const propertiesTo = topicTo + (isRun ? 0 : word(Word.PROPERTIES));
+  const isMessage = ([Letter.MESSAGE, Letter.RETAIN, Letter.RETAINED, Letter.DELIVERY] as readonly number[]).includes(
+    word(Word.KIND),
+  );
+  const padding = isRun ? word(Word.PADDING) : isMessage ? word(Word.BITS) >>> 16 : 0;
+  // Words that a kind does not use are what lay there before.
+  const kind = word(Word.KIND);
+  const topicTo = listTo + (isMessage || kind === Letter.ROUTE ? word(Word.TOPIC) : 0);
+  const propertiesTo = topicTo + (isMessage ? word(Word.PROPERTIES) : 0);
+  const payloadBytes = isMessage || isRun || kind === Letter.CONTROL ? word(Word.PAYLOAD) : 0;
   return {
     kind: word(Word.KIND),
     route: word(Word.ROUTE),
     publisher: word(Word.PUBLISHER),
-    bits: word(Word.BITS),
+    bits: word(Word.BITS) & 0xffff,
     count: word(Word.COUNT),
     number: word(Word.NUMBER),
     expires: floats[(at + Word.EXPIRES * 4) >> 3]!,
     targets: targetsAt(bytes, words, at + LETTER_FIXED_BYTES, listTo),
     topic: isRun
-      ? hex(bytes.subarray(listTo + word(Word.TOPIC), listTo + word(Word.TOPIC) + word(Word.PROPERTIES)))
+      ? hex(bytes.subarray(listTo + padding + word(Word.TOPIC), listTo + padding + word(Word.TOPIC) + word(Word.PROPERTIES)))
       : hex(bytes.subarray(listTo, topicTo)),
     properties: hex(bytes.subarray(topicTo, propertiesTo)),
-    payload: hex(bytes.subarray(propertiesTo, propertiesTo + word(Word.PAYLOAD))),
+    payload: hex(bytes.subarray(propertiesTo + padding, propertiesTo + padding + payloadBytes)),
   };
 }
 

@@ -29,7 +29,7 @@ class Way {
     const number = this.sent.length;
     const at = sender.reserve(kind, extra);
     agree(at % 8, 0);
-    agree(sender.words[(at >> 2) + Word.NUMBER], 0);
+    agree([sender.words[(at >> 2) + Word.PUBLISHER], sender.words[(at >> 2) + Word.TARGETS]], [0, 0]);
     sender.words[(at >> 2) + Word.NUMBER] = number;
     sender.words[(at >> 2) + Word.PAYLOAD] = extra;
     sender.floats[(at + Word.EXPIRES * 4) >> 3] = number / 3;
@@ -77,7 +77,7 @@ class Way {
     const word = from >> 2;
     agree([words[word], words[word + Word.NUMBER], words[word + Word.PAYLOAD]], [kind, number, extra]);
     agree(floats[(from + Word.EXPIRES * 4) >> 3], number / 3);
-    agree([words[word + Word.ROUTE], words[word + Word.TARGETS], words[word + Word.COUNT]], [0, 0, 0]);
+    agree([words[word + Word.PUBLISHER], words[word + Word.TARGETS]], [0, 0]);
     for (let at = 0; at < extra; at++)
       if (bytes[from + LETTER_FIXED_BYTES + at] !== (number & 0xff)) throw new Error(`letter ${number} has changed at ${at}`);
   }

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { Counters } from '../../engine/counters.ts';
 import { type Control, packControl, unpackControl } from '../../engine/peers/control.ts';
 import { allocateGauges, Gauge, Gauges } from '../../engine/peers/gauges.ts';
-import { Roster, SessionFlag } from '../../engine/peers/roster.ts';
+import { Roster, rosterBytes, SessionFlag } from '../../engine/peers/roster.ts';
 import { RemoteTargets, RoutePlaces } from '../../engine/peers/route-places.ts';
 import type { Target } from '../../engine/sessions/target.ts';
 import { agree, check } from '../check.ts';
@@ -95,7 +95,7 @@ describe('the roster', () => {
   test('knows host and flags of live handles and nothing of those that have ended', () =>
     check(
       fc.property(fc.array(act, { maxLength: 400, size: 'max' }), (acts) => {
-        const roster = new Roster(new SharedArrayBuffer(SESSIONS * 4));
+        const roster = new Roster(new SharedArrayBuffer(rosterBytes(SESSIONS)));
         const generations = new Array<number>(SESSIONS).fill(0);
         const known = new Map<number, { owner: number; flags: number }>();
         for (const [what, at, value] of acts) {
