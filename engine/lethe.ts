@@ -3,7 +3,10 @@ import { existsSync, readFileSync } from 'node:fs';
 import type { Figures } from '../storage/figures.ts';
 import { MemoryStore } from '../storage/memory.ts';
 import type { Store } from '../storage/store.ts';
-import { type Inventory, sumInventory, takeHeld } from './administration/inventory.ts';
+import type { Administration } from './administration/administration.ts';
+import { apiListener } from './administration/api.ts';
+import { type Inventory, sumInventory } from './administration/inventory.ts';
+import { type AnswerOf, answerQuestion, type Question } from './administration/questions.ts';
 import { publishSys } from './administration/sys.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type Config, loadConfig } from './config/load.ts';
@@ -117,14 +120,13 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     if (options.store === undefined) await closeStore();
     throw error;
   }
-  const inventory = async () => {
-    const others = crew === null ? [] : await crew.inventory();
-    return sumInventory([await takeHeld(shard), ...others], spool?.hasMasterKey ?? false);
+  const askAll = async <Q extends Question>(question: Q): Promise<readonly AnswerOf<Q>[]> => {
+    const [own, others] = await Promise.all([answerQuestion(shard, question), crew === null ? [] : crew.ask(question)]);
+    return [own, ...others];
   };
-  spool?.answer(async (request) => {
-    if (request === 'inventory') return inventory();
-    return request === 'figures' ? spool.figures.named() : { error: 'unknown request' };
-  });
+  const inventory = async () => sumInventory(await askAll({ kind: 'held' }), spool?.hasMasterKey ?? false);
+  const administration: Administration = { version, config, log, askAll, inventory, figures: spool?.figures ?? null };
+  spool?.answer(apiListener(administration));
   const fatal = (what: string) => (error: Error) => {
     log.error(`${what}: ${error.message}`);
     (options.onFatal ?? (() => void stopOnce()))(error);
@@ -223,10 +225,7 @@ async function openSpoolOf(config: Config): Promise<RunningSpool> {
 /** What the data directory of a configuration holds: asked of the broker that runs on it, or read from it. @throws Error in one line */
 export async function inventoryOf(config: Config): Promise<Inventory> {
   const answer = await askOwner(config.server.dataDir, 'inventory');
-  if (answer !== null) {
-    if (typeof answer === 'object' && 'error' in answer) throw new Error(`the broker says: ${String(answer.error)}`);
-    return answer as Inventory;
-  }
+  if (answer !== null) return answer as Inventory;
   if (!existsSync(config.server.dataDir)) throw new Error(`${config.server.dataDir}: there is no such directory`);
   const spool = await openSpoolOf(config);
   try {

@@ -1,6 +1,6 @@
 // The threads of the other shards, as the one that made the broker sees them.
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
-import type { HeldByShard } from '../administration/inventory.ts';
+import type { AnswerOf, Question } from '../administration/questions.ts';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import { BindError } from '../network/bind.ts';
@@ -23,6 +23,14 @@ interface Hand {
   readonly exited: Promise<void>;
 }
 
+/** A question that not all shards have answered. */
+interface Asked {
+  readonly answers: AnswerOf<Question>[];
+  missing: number;
+  resolve(): void;
+  reject(error: Error): void;
+}
+
 export class Crew {
   /** Rejects when a shard has died on its own: it is never half a broker that goes on. */
   readonly died: Promise<never>;
@@ -37,7 +45,7 @@ export class Crew {
   readonly #abandoned = new Int32Array(new SharedArrayBuffer(4));
   /** Threads that have not ended. */
   #alive = 0;
-  readonly #answers = new Map<number, { readonly held: HeldByShard[]; resolve(held: readonly HeldByShard[]): void }>();
+  readonly #asked = new Map<number, Asked>();
 
   /** Starts the threads. Resolves when each has joined. @throws Error in one line when one cannot */
   static async start(parts: CrewParts): Promise<Crew> {
@@ -141,11 +149,13 @@ export class Crew {
     if (crews.size === 0) process.off('exit', abandonAll);
   }
 
-  inventory(): Promise<readonly HeldByShard[]> {
-    const question = ++this.#questions;
-    return new Promise((resolve) => {
-      this.#answers.set(question, { held: [], resolve });
-      this.#tell({ kind: 'inventory', question });
+  /** Asks the shards; the answers are in their order. Rejects when one of them fails. */
+  ask<Q extends Question>(question: Q): Promise<readonly AnswerOf<Q>[]> {
+    const number = ++this.#questions;
+    return new Promise((resolve, reject) => {
+      const answers: AnswerOf<Q>[] = [];
+      this.#asked.set(number, { answers, missing: this.#hands.length, resolve: () => resolve(answers), reject });
+      this.#tell({ kind: 'ask', number, question });
     });
   }
 
@@ -178,11 +188,11 @@ export class Crew {
     });
     worker.once('error', (error) => this.#failed(new Error(`shard ${index} has died: ${error.message}`)));
     void exited.then(() => this.#failed(new Error(`shard ${index} has ended`)));
-    port.on('message', (word: Word) => this.#hear(word));
+    port.on('message', (word: Word) => this.#hear(word, index - 1));
     this.#hands.push({ worker, port, exited });
   }
 
-  #hear(word: Word): void {
+  #hear(word: Word, at: number): void {
     if (word.kind === 'log') {
       this.#log[word.level](word.message, word.fields);
     } else if (word.kind === 'failed') {
@@ -191,12 +201,16 @@ export class Crew {
       if (this.#awaited?.kind === 'abandoned') return;
       if (this.#awaited !== null) this.#awaited.reject(error);
       else this.#failed(error);
-    } else if (word.kind === 'inventory') {
-      const answer = this.#answers.get(word.question);
-      answer?.held.push(word.held);
-      if (answer === undefined || answer.held.length < this.#hands.length) return;
-      this.#answers.delete(word.question);
-      answer.resolve(answer.held);
+    } else if (word.kind === 'answer') {
+      const asked = this.#asked.get(word.number);
+      if (asked === undefined) return;
+      asked.answers[at] = word.answer;
+      if (--asked.missing > 0) return;
+      this.#asked.delete(word.number);
+      asked.resolve();
+    } else if (word.kind === 'unanswered') {
+      this.#asked.get(word.number)?.reject(new Error(word.message));
+      this.#asked.delete(word.number);
     } else if (this.#awaited?.kind === word.kind && --this.#awaited.missing === 0) {
       this.#awaited.resolve();
       this.#awaited = null;

@@ -1,6 +1,6 @@
-// What the thread that made the broker and those of the other shards tell each other besides letters: how to start and to stop, what is logged, what is held.
+// What the thread that made the broker and those of the other shards tell each other besides letters: how to start and to stop, what is logged, what the administration asks.
 import type { MessagePort } from 'node:worker_threads';
-import type { HeldByShard } from '../administration/inventory.ts';
+import type { AnswerOf, Question } from '../administration/questions.ts';
 import type { Config } from '../config/load.ts';
 import type { LogLevel } from '../log.ts';
 import type { HandOutEnd } from '../network/hand-out.ts';
@@ -34,7 +34,7 @@ export type Errand =
   | { readonly kind: 'abandon' }
   /** Closes the rest and ends the thread. */
   | { readonly kind: 'close' }
-  | { readonly kind: 'inventory'; readonly question: number };
+  | { readonly kind: 'ask'; readonly number: number; readonly question: Question };
 
 export type Word =
   | { readonly kind: 'joined' | 'opened' | 'ended' | 'closed' | 'abandoned' }
@@ -45,4 +45,5 @@ export type Word =
       readonly message: string;
       readonly fields: Readonly<Record<string, number | string>> | undefined;
     }
-  | { readonly kind: 'inventory'; readonly question: number; readonly held: HeldByShard };
+  | { readonly kind: 'answer'; readonly number: number; readonly answer: AnswerOf<Question> }
+  | { readonly kind: 'unanswered'; readonly number: number; readonly message: string };

@@ -2,7 +2,7 @@
 // loop alive: ended from outside while uWebSockets has a socket open, the process would abort.
 import { workerData } from 'node:worker_threads';
 import { MemoryStore } from '../../storage/memory.ts';
-import { takeHeld } from '../administration/inventory.ts';
+import { answerQuestion } from '../administration/questions.ts';
 import { systemClock } from '../clock.ts';
 import type { Log, LogLevel } from '../log.ts';
 import { BindError } from '../network/bind.ts';
@@ -61,8 +61,12 @@ async function run(): Promise<void> {
       say({ kind: 'closed' });
       port.close();
     },
-    async inventory({ question }: Extract<Errand, { kind: 'inventory' }>) {
-      say({ kind: 'inventory', question, held: await takeHeld(host.shard) });
+    async ask({ number, question }: Extract<Errand, { kind: 'ask' }>) {
+      try {
+        say({ kind: 'answer', number, answer: await answerQuestion(host.shard, question) });
+      } catch (error) {
+        say({ kind: 'unanswered', number, message: error instanceof Error ? error.message : String(error) });
+      }
     },
   };
   port.on('message', (errand: Errand) => {

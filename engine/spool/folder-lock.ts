@@ -1,9 +1,11 @@
 // One process at a time: a data directory belongs to whoever listens on the socket in it. The kernel ends the claim with the process, however
-// it dies, so there is nothing to clean up after a crash. The same socket answers questions about what the directory holds: one request a
-// connection, a word and a line feed, answered by one line of JSON. Who may enter the directory may ask.
+// it dies, so there is nothing to clean up after a crash. The same socket takes the requests of the admin API (administration/api.ts): HTTP, without a token,
+// because who may enter the directory may ask.
 import { chmodSync, existsSync, mkdirSync, statSync, unlinkSync } from 'node:fs';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { createServer, request as httpRequest, type RequestListener, type Server } from 'node:http';
+import { connect } from 'node:net';
 import { join } from 'node:path';
+import { json } from 'node:stream/consumers';
 
 export const LOCK_FILE = 'lethe.sock';
 /** Longest path of a UNIX socket on Linux, less some room. */
@@ -13,8 +15,8 @@ const PATH_BYTES_MAX = 100;
 export class FolderBusyError extends Error {}
 
 export interface FolderLock {
-  /** Answers requests from now on; until then there is no answer. */
-  answer(respond: (request: string) => Promise<unknown>): void;
+  /** Answers requests from now on; until then the answer is that the broker is starting (503). */
+  answer(listener: RequestListener): void;
   /**
    * Whether the socket is still this one. Two processes that come upon a left-over socket at the same time both take it away
    * and both listen: the one whose socket lies there in the end has the folder. To be asked before anything is written there.
@@ -43,8 +45,8 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
       throw new FolderBusyError(`${folder}: another lethe uses this data directory; stop it first, or give each its own --data`);
     unlinkSync(path);
   }
-  let respond: (request: string) => Promise<unknown> = async () => ({ error: 'the broker is starting' });
-  const server = await listen(path, folder, (socket) => serve(socket, (request) => respond(request)));
+  let respond = starting;
+  const server = await listen(path, folder, (request, response) => respond(request, response));
   const { ino } = statSync(path);
   const isHeld = () => statSync(path, { throwIfNoEntry: false })?.ino === ino;
   return {
@@ -53,7 +55,13 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
       respond = next;
     },
     // Closing takes the socket away, also when it is somebody else's by now.
-    unlock: () => (isHeld() ? new Promise((resolve) => server.close(() => resolve())) : Promise.resolve()),
+    async unlock() {
+      if (!isHeld()) return;
+      await new Promise<void>((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      });
+    },
   };
 }
 
@@ -69,7 +77,7 @@ function isAlive(path: string): Promise<boolean> {
   });
 }
 
-function listen(path: string, folder: string, accept: (socket: Socket) => void): Promise<Server> {
+function listen(path: string, folder: string, accept: RequestListener): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = createServer(accept);
     server.once('error', (error: NodeJS.ErrnoException) => {
@@ -88,47 +96,46 @@ function listen(path: string, folder: string, accept: (socket: Socket) => void):
   });
 }
 
-function serve(socket: Socket, respond: (request: string) => Promise<unknown>): void {
-  let request = '';
-  socket.setEncoding('latin1');
-  socket.setTimeout(REQUEST_TIMEOUT_MS, () => socket.destroy());
-  socket.on('error', () => {});
-  socket.on('data', (text) => {
-    request += String(text);
-    if (request.length > REQUEST_BYTES_MAX) socket.destroy();
-    if (!request.includes('\n')) return;
-    const word = request.slice(0, request.indexOf('\n'));
-    respond(word).then(
-      (answer) => socket.end(`${JSON.stringify(answer)}\n`),
-      () => socket.end('{"error":"failed"}\n'),
-    );
-  });
+/** What answers on the socket until somebody is there to answer. */
+const starting: RequestListener = (_request, response) => {
+  response.writeHead(503, { 'content-type': 'application/json' }).end('{"error":"the broker is starting"}\n');
+};
+
+/** What the process that has a data directory has answered. */
+export interface OwnerAnswer {
+  readonly status: number;
+  readonly body: unknown;
 }
 
-/** Asks the process that has a data directory; null when none has. @throws Error when it does not answer */
-export function askOwner(folder: string, request: string): Promise<unknown> {
+/**
+ * Asks the process that has a data directory, by a path of its admin API (administration/api.ts); null when none has.
+ * @throws Error when it does not answer
+ */
+export function callOwner(folder: string, method: string, path: string, body?: unknown): Promise<OwnerAnswer | null> {
   return new Promise((resolve, reject) => {
-    const socket = connect(join(folder, LOCK_FILE));
-    let answer = '';
-    socket.setEncoding('utf8');
-    socket.setTimeout(REQUEST_TIMEOUT_MS, () => socket.destroy(new Error(`${folder}: the broker does not answer`)));
-    socket.once('connect', () => socket.write(`${request}\n`));
-    socket.on('data', (text) => {
-      answer += String(text);
-    });
-    socket.once('error', (error: NodeJS.ErrnoException) => {
+    const headers = body === undefined ? {} : { 'content-type': 'application/json' };
+    const request = httpRequest({ socketPath: join(folder, LOCK_FILE), method, path, headers, timeout: REQUEST_TIMEOUT_MS });
+    request.once('timeout', () => request.destroy(new Error(`${folder}: the broker does not answer`)));
+    request.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(null);
       else reject(error);
     });
-    socket.once('end', () => {
-      try {
-        resolve(JSON.parse(answer));
-      } catch {
-        reject(new Error(`${folder}: the broker's answer could not be read`));
-      }
+    request.once('response', (response) => {
+      json(response).then(
+        (answer) => resolve({ status: response.statusCode ?? 0, body: answer }),
+        () => reject(new Error(`${folder}: the broker's answer could not be read`)),
+      );
     });
+    request.end(body === undefined ? undefined : JSON.stringify(body));
   });
 }
 
+/** The answer to a GET of `/v1/…`; null when nobody has the directory. @throws Error with what the broker says when it refuses */
+export async function askOwner(folder: string, what: string): Promise<unknown> {
+  const answer = await callOwner(folder, 'GET', `/v1/${what}`);
+  if (answer === null) return null;
+  if (answer.status === 200) return answer.body;
+  throw new Error(`the broker says: ${(answer.body as { error?: string }).error ?? answer.status}`);
+}
+
 const REQUEST_TIMEOUT_MS = 30_000;
-const REQUEST_BYTES_MAX = 1_024;

@@ -1,5 +1,6 @@
 // From a configuration to a store that runs on a thread of its own: locks the data directory, finds the master key, starts the thread and
 // waits until it is open.
+import type { RequestListener } from 'node:http';
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { allocateDoorbell } from '../../storage/doorbell.ts';
 import { allocateFigures, Figures } from '../../storage/figures.ts';
@@ -38,8 +39,8 @@ export interface RunningSpool {
   readonly hasMasterKey: boolean;
   /** Rejects when the thread has died on its own: nothing is durable any more, and the process should end. */
   readonly died: Promise<never>;
-  /** Answers those who may enter the directory and ask. */
-  answer(respond: (request: string) => Promise<unknown>): void;
+  /** Answers those who may enter the directory and ask, from now on. */
+  answer(listener: RequestListener): void;
   /** Lets another process have the directory; after `store.close()`. */
   unlock(): Promise<void>;
 }

@@ -1,0 +1,27 @@
+// What the administration asks of every shard, and how a shard answers: one line here for each question. Questions and answers are plain data, because all shards but the first are
+// threads of their own.
+import type { Shard } from '../routing/shard.ts';
+import { type HeldByShard, takeHeld } from './inventory.ts';
+
+/** Each question with its answer. */
+export interface Questions {
+  /** What the shard holds. */
+  readonly held: { readonly question: { readonly kind: 'held' }; readonly answer: HeldByShard };
+}
+
+export type Question = Questions[keyof Questions]['question'];
+export type AnswerOf<Q extends Question> = Questions[Q['kind']]['answer'];
+
+/** Asks every shard; the answers are in the order of the shards. Rejects when one of them fails. */
+export type AskAll = <Q extends Question>(question: Q) => Promise<readonly AnswerOf<Q>[]>;
+
+const answerers: {
+  readonly [Kind in keyof Questions]: (shard: Shard, question: Questions[Kind]['question']) => Promise<Questions[Kind]['answer']>;
+} = {
+  held: takeHeld,
+};
+
+/** Answers for one shard, in its thread. */
+export function answerQuestion<Q extends Question>(shard: Shard, question: Q): Promise<AnswerOf<Q>> {
+  return answerers[question.kind](shard, question as never) as Promise<AnswerOf<Q>>;
+}
