@@ -4,7 +4,7 @@ import { systemClock } from '../clock.ts';
 import { type Broker, type Config, ConfigError, createBroker, createLog, loadConfig, version } from '../lethe.ts';
 import type { Log } from '../log.ts';
 import { BindError } from '../network/bind.ts';
-import { FolderBusyError } from '../spool/folder-lock.ts';
+import { FolderBusyError } from '../spool/folder-busy.ts';
 import { ExitCode, exitCodesHelp } from './exit-code.ts';
 import { guardMemory } from './memory-guard.ts';
 import { tellServiceManager } from './service-manager.ts';
