@@ -27,6 +27,7 @@ export type { Inventory } from './administration/inventory.ts';
 export { type Config, ConfigError, type ListenerConfig, loadConfig } from './config/load.ts';
 export type { Authenticator, AuthOutcome, Credentials, Exchange, ExchangeMethods, ExchangeOutcome, Rights } from './gate.ts';
 export { createLog, type Log } from './log.ts';
+export type { Identity, Principal, TopicGrants } from './principal.ts';
 export { type Gate, loadSecurity } from './shards/gatekeeper.ts';
 
 /**
