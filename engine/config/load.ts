@@ -76,6 +76,8 @@ export interface Config {
   };
   readonly auth: AuthConfig;
   readonly roles: readonly RoleConfig[];
+  readonly admin: { readonly pseudonymKeyFile: string };
+  readonly audit: { readonly file: string; readonly rotateBytes: number; readonly keepFiles: number };
   readonly limits: Limits;
   readonly listeners: readonly ListenerConfig[];
 }
@@ -282,6 +284,8 @@ function resolve(raw: RawConfig): Config {
     },
     auth,
     roles: raw.role,
+    admin: { pseudonymKeyFile: raw.admin.pseudonym_key_file },
+    audit: { file: raw.audit.file, rotateBytes: raw.audit.rotate_bytes, keepFiles: raw.audit.keep_files },
     // Nothing is kept longer than the retention, whatever a session asks for.
     limits: { ...limits, sessionExpiryMaxS: Math.min(limits.sessionExpiryMaxS, raw.spool.max_retention_s) },
     listeners: raw.listener.map((listener) => resolveListener(listener, asksForCredentials(auth))),

@@ -9,9 +9,9 @@ export function printConfig(config: Config): string {
   const sections = (['server', 'session', 'spool', 'auth'] as const).map((name) =>
     printTable(name, { ...config[name] }),
   );
-  const limits = printTable('limits', { ...config.limits });
+  const others = (['admin', 'audit', 'limits'] as const).map((name) => printTable(name, { ...config[name] }));
   const listeners = config.listeners.map((listener) => printListener(listener));
-  return `# Lethe: every option. Files, then LETHE_SECTION__KEY variables, then flags; the last one wins.\n\n${[...sections, printRoles(config), limits, ...listeners].join('\n')}`;
+  return `# Lethe: every option. Files, then LETHE_SECTION__KEY variables, then flags; the last one wins.\n\n${[...sections, printRoles(config), ...others, ...listeners].join('\n')}`;
 }
 
 function printTable(section: string, values: Readonly<Record<string, unknown>>): string {
