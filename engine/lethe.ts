@@ -17,7 +17,7 @@ import { unpackSession } from './routing/record.ts';
 import { recover } from './routing/recover.ts';
 import { HiddenSessions } from './routing/resume.ts';
 import type { Crew } from './shards/crew.ts';
-import { type Gate, gatekeeperOf } from './shards/gatekeeper.ts';
+import { type Gate, loadSecurity } from './shards/gatekeeper.ts';
 import { Host } from './shards/host.ts';
 import { askOwner } from './spool/folder-lock.ts';
 import type { MasterKeySource } from './spool/master-key.ts';
@@ -92,12 +92,12 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   const { threads } = config.server;
   if (threads > 1) refuseObjects(options);
   const log = options.log ?? silentLog;
-  const gatekeeper = gatekeeperOf(config, log, await gateOf(options));
+  const time = { clock: options.clock ?? systemClock, random: options.random ?? systemRandom };
+  const gatekeeper = await loadSecurity(config, log, time, await gateOf(options));
   const spool = options.store === undefined && config.server.dataDir !== '' ? await openSpoolOf(config) : null;
   const seams = {
     config,
-    clock: options.clock ?? systemClock,
-    random: options.random ?? systemRandom,
+    ...time,
     log,
     store: options.store ?? spool?.store ?? new MemoryStore(config.spool.maxRetentionS * 1_000),
     ...gatekeeper,

@@ -137,14 +137,18 @@ function judgeTokens(auth: RawConfig['auth'], say: Say): void {
   }
   if (sources.length === 0) {
     for (const key of ['jwt_issuer', 'jwt_audience', 'jwt_client_id_claim', 'jwt_algorithms'] as const)
-      if (auth[key].length > 0) say(['auth', key], `auth.${key} needs a key: ${KEY_SOURCES.map((name) => `auth.${name}`).join(', ')}`);
+      if (auth[key].length > 0)
+        say(['auth', key], `auth.${key} needs a key: ${KEY_SOURCES.map((name) => `auth.${name}`).join(', ')}`);
     return;
   }
   if (auth.jwt_user_claim === '') say(['auth', 'jwt_user_claim'], 'auth.jwt_user_claim must name a claim, like sub');
   const fitting: readonly string[] = sources[0] === 'jwt_secret_file' ? SHARED_SECRET_ALGORITHMS : PUBLIC_KEY_ALGORITHMS;
   const others = auth.jwt_algorithms.filter((algorithm) => !fitting.includes(algorithm));
   if (others.length > 0)
-    say(['auth', 'jwt_algorithms'], `auth.jwt_algorithms: ${others.join(', ')} cannot be used with auth.${sources[0]}; allowed: ${fitting.join(', ')}`);
+    say(
+      ['auth', 'jwt_algorithms'],
+      `auth.jwt_algorithms: ${others.join(', ')} cannot be used with auth.${sources[0]}; allowed: ${fitting.join(', ')}`,
+    );
 }
 
 function judgeUrl(auth: RawConfig['auth'], key: 'jwks_url' | 'http_url', say: Say): void {

@@ -6,9 +6,7 @@ import { optionHelp, snakeCase } from './schema.ts';
 
 /** A complete TOML file; loading it gives the same configuration. */
 export function printConfig(config: Config): string {
-  const sections = (['server', 'session', 'spool', 'auth'] as const).map((name) =>
-    printTable(name, { ...config[name] }),
-  );
+  const sections = (['server', 'session', 'spool', 'auth'] as const).map((name) => printTable(name, { ...config[name] }));
   const others = (['admin', 'audit', 'limits'] as const).map((name) => printTable(name, { ...config[name] }));
   const listeners = config.listeners.map((listener) => printListener(listener));
   return `# Lethe: every option. Files, then LETHE_SECTION__KEY variables, then flags; the last one wins.\n\n${[...sections, printRoles(config), ...others, ...listeners].join('\n')}`;

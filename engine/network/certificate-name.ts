@@ -12,7 +12,12 @@ const KINDS = { san_dns: 'DNS', san_email: 'email', san_uri: 'URI' } as const;
 /** The name; empty when there is not exactly one. */
 export function nameInCertificate(certificate: X509Certificate, kind: CertificateUser): string {
   if (kind === 'none') return '';
-  const name = kind === 'common_name' ? commonName(certificate) : kind === 'subject' ? subject(certificate) : alternative(certificate, KINDS[kind]);
+  const name =
+    kind === 'common_name'
+      ? commonName(certificate)
+      : kind === 'subject'
+        ? subject(certificate)
+        : alternative(certificate, KINDS[kind]);
   return isUsable(name) ? name : '';
 }
 

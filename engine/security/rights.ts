@@ -98,11 +98,7 @@ export function createRights(options: RightsOptions): Rights {
 const NOTHING: readonly Rule[] = [];
 
 function patternsOf({ publish, subscribe, deny }: RoleConfig): readonly Pattern[] {
-  return [
-    ...toPatterns(Access.DENY, deny),
-    ...toPatterns(Access.WRITE, publish),
-    ...toPatterns(Access.READ, subscribe),
-  ];
+  return [...toPatterns(Access.DENY, deny), ...toPatterns(Access.WRITE, publish), ...toPatterns(Access.READ, subscribe)];
 }
 
 function toPatterns(access: Access, filters: readonly string[]): readonly Pattern[] {
