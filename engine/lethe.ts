@@ -151,6 +151,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     if (company !== null && crew !== null) await Promise.race([company.settle(), crew.died]).catch(() => {});
     await crew?.close().catch(() => {});
     host.close();
+    gatekeeper.destroy();
     await company?.handOut?.close();
     await closeStore();
   }

@@ -1,6 +1,7 @@
 // The options of authentication: their types, and what no single one of them shows. What is told names options and roles, never a user or a topic.
 import { isIP } from 'node:net';
 import { FILTER_PROBLEM, isTopicFilter } from '../security/rules.ts';
+import { PUBLIC_KEY_ALGORITHMS, SHARED_SECRET_ALGORITHMS } from '../security/token-algorithms.ts';
 import type { RawConfig } from './schema.ts';
 
 export const METHODS = ['certificate', 'password_file', 'jwt', 'http'] as const;
@@ -9,11 +10,6 @@ export type MethodName = (typeof METHODS)[number];
 /** What of a client certificate is the user name. */
 export const CERTIFICATE_NAMES = ['none', 'common_name', 'subject', 'san_dns', 'san_email', 'san_uri'] as const;
 
-export const SHARED_SECRET_ALGORITHMS = ['HS256', 'HS384', 'HS512'] as const;
-export const PUBLIC_KEY_ALGORITHMS = [
-  ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
-  ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
-] as const;
 export const ALGORITHMS = [...SHARED_SECRET_ALGORITHMS, ...PUBLIC_KEY_ALGORITHMS] as const;
 
 export interface AuthConfig {

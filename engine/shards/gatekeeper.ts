@@ -1,18 +1,14 @@
 // Who decides who may come in and what they may do: the files of the configuration, or what a program that embeds the broker gives. With several shards a
 // program gives a module instead of objects, because each shard has a thread of its own and loads its own.
 import { type Clock, systemClock } from '../clock.ts';
-import type { AuthConfig, MethodName } from '../config/auth.ts';
 import type { Config } from '../config/load.ts';
 import type { Authenticator, ExchangeMethods, LoginGuard, Rights } from '../gate.ts';
 import type { Log } from '../log.ts';
 import { type Random, systemRandom } from '../random.ts';
 import { loadAclFile } from '../security/acl.ts';
 import { createAuthenticator } from '../security/authenticator.ts';
-import { byCertificate } from '../security/by-certificate.ts';
-import { byPasswordFile } from '../security/by-password.ts';
+import { findMethods } from '../security/find-methods.ts';
 import { createLoginGuard } from '../security/login-guard.ts';
-import type { Method } from '../security/method.ts';
-import { loadPasswordFile } from '../security/password-file.ts';
 import { createRights } from '../security/rights.ts';
 
 /** What an embedding program may replace. */
@@ -33,8 +29,10 @@ export interface Gatekeeper {
   readonly exchanges: ExchangeMethods | null;
   /** Null: nobody is slowed. */
   readonly guard: LoginGuard | null;
-  /** Lets go of connections that are kept open to those who are asked. What is under way ends by itself. */
+  /** Another one is asked from now on; what is under way here comes to its end. */
   close(): void;
+  /** Nobody waits for an answer any more. */
+  destroy(): void;
 }
 
 export interface SecuritySeams {
@@ -55,8 +53,7 @@ export async function loadSecurity(
   gate: Gate = {},
 ): Promise<Gatekeeper> {
   const { auth, roles, listeners } = config;
-  const methods: Method[] = [];
-  for (const name of auth.methods) methods.push(await methodOf(name, auth, log));
+  const { methods, close, destroy } = await findMethods(auth, log, seams.clock);
   const acl = auth.aclFile === '' ? null : loadAclFile(auth.aclFile);
   // Roles and grants may come with a client.
   const isGiven = gate.authenticator !== undefined || gate.exchanges !== undefined;
@@ -72,18 +69,9 @@ export async function loadSecurity(
     exchanges: gate.exchanges ?? null,
     guard:
       auth.failuresPerMinute === 0 ? null : createLoginGuard({ ...seams, failuresPerMinute: auth.failuresPerMinute, blockMs }),
-    close() {},
+    close,
+    destroy,
   };
-}
-
-async function methodOf(name: MethodName, auth: AuthConfig, log: Log): Promise<Method> {
-  if (name === 'certificate') return byCertificate;
-  if (name === 'password_file') {
-    const passwordFile = loadPasswordFile(auth.passwordFile);
-    for (const warning of passwordFile.warnings) log.warn(warning);
-    return byPasswordFile(passwordFile);
-  }
-  throw new Error(`auth.methods: ${name} is not there yet`);
 }
 
 /** Loads a module that exports a Gate's parts by their names. @throws Error in one line when it cannot be loaded */

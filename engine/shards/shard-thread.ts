@@ -61,6 +61,7 @@ async function run(): Promise<void> {
     },
     async close() {
       host.close();
+      gate.destroy();
       await handOut?.close();
       await store.close();
       say({ kind: 'closed' });
