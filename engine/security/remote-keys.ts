@@ -10,7 +10,7 @@ import { parseKeySet, type TokenKeys } from './token-keys.ts';
 /** How long an old set may be used while there is no new one. */
 const STALE_MAX_MS = 3_600_000;
 const UNKNOWN_KEY_MS = 30_000;
-const FAILED_MS = 5_000;
+const FAILED_MS = 1_000;
 
 export const KEY_SET_BYTES_MAX = 262_144;
 
