@@ -36,6 +36,15 @@ export class Counters {
   pauses = 0;
   /** Publishes refused by a reason code because a receiver's queue was full. */
   refusedQuota = 0;
+  /** Clients that were not let in, by why: what they offered was wrong, nothing let them in, too much was asked at once, what had to be asked gave no answer, their address is blocked. */
+  authRefusedCredentials = 0;
+  authRefusedNotAuthorized = 0;
+  authRefusedBusy = 0;
+  authRefusedUnavailable = 0;
+  authRefusedBlocked = 0;
+  authRefusedOther = 0;
+  /** Connections ended because what let them in had run out. */
+  authExpired = 0;
   /** Publishes that a client had no right to make. */
   refusedRights = 0;
   readonly dropped: Record<DropReason, number> = {
@@ -97,5 +106,12 @@ const names = [
   'pauses',
   'refusedQuota',
   'refusedRights',
+  'authRefusedCredentials',
+  'authRefusedNotAuthorized',
+  'authRefusedBusy',
+  'authRefusedUnavailable',
+  'authRefusedBlocked',
+  'authRefusedOther',
+  'authExpired',
 ] as const;
 const reasons = Object.values(DropReason);

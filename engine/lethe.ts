@@ -17,7 +17,7 @@ import { unpackSession } from './routing/record.ts';
 import { recover } from './routing/recover.ts';
 import { HiddenSessions } from './routing/resume.ts';
 import type { Crew } from './shards/crew.ts';
-import { type Gate, gatekeeperOf } from './shards/gatekeeper.ts';
+import { type Gate, loadSecurity } from './shards/gatekeeper.ts';
 import { Host } from './shards/host.ts';
 import type { MasterKeySource } from './spool/master-key.ts';
 import type { RunningSpool } from './spool/open.ts';
@@ -26,6 +26,7 @@ export type { Inventory } from './administration/inventory.ts';
 export { type Config, ConfigError, type ListenerConfig, loadConfig } from './config/load.ts';
 export type { Authenticator, AuthOutcome, Credentials, Exchange, ExchangeMethods, ExchangeOutcome, Rights } from './gate.ts';
 export { createLog, type Log } from './log.ts';
+export type { Identity, Principal, TopicGrants } from './principal.ts';
 export { type Gate, loadSecurity } from './shards/gatekeeper.ts';
 
 /**
@@ -90,12 +91,12 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   const { threads } = config.server;
   if (threads > 1) refuseObjects(options);
   const log = options.log ?? silentLog;
-  const gatekeeper = gatekeeperOf(config, log, await gateOf(options));
+  const time = { clock: options.clock ?? systemClock, random: options.random ?? systemRandom };
+  const gatekeeper = await loadSecurity(config, log, time, await gateOf(options));
   const spool = options.store === undefined && config.server.dataDir !== '' ? await openSpoolOf(config) : null;
   const seams = {
     config,
-    clock: options.clock ?? systemClock,
-    random: options.random ?? systemRandom,
+    ...time,
     log,
     store: options.store ?? spool?.store ?? new MemoryStore(config.spool.maxRetentionS * 1_000),
     ...gatekeeper,
@@ -149,6 +150,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     if (company !== null && crew !== null) await Promise.race([company.settle(), crew.died]).catch(() => {});
     await crew?.close().catch(() => {});
     host.close();
+    gatekeeper.destroy();
     await company?.handOut?.close();
     await closeStore();
   }

@@ -19,6 +19,7 @@ const LAYERS: readonly (readonly string[])[] = [
     'engine/log.ts',
     'engine/timers.ts',
     'engine/gate.ts',
+    'engine/principal.ts',
     'engine/counters.ts',
   ],
   ['engine/topics/'],

@@ -1,17 +1,29 @@
 // The configuration: one TOML file, then environment variables, then flags, each over the one before, judged as a whole.
 //
 // Environment: LETHE_SECTION__KEY, for example LETHE_LIMITS__PACKET_BYTES_MAX=1MiB; a listener by its name:
-// LETHE_LISTENER__TCP__PORT=1884. Flags: --set section.key=value, --set listener.NAME.key=value. Values are read as
+// LETHE_LISTENER__TCP__PORT=1884. Flags: --set section.key=value, --set listener.NAME.key=value; roles likewise. Values are read as
 // TOML where they are TOML (numbers, true, lists) and as plain text otherwise.
 import { readFileSync } from 'node:fs';
-import { isIP } from 'node:net';
 import { parse, TomlError } from 'smol-toml';
 import { type BaseIssue, safeParse } from 'valibot';
 import { type Limits, limitRanges, limitsConflict } from '../../protocol/limits.ts';
+import type { CertificateUser } from '../link.ts';
 import type { LogLevel } from '../log.ts';
+import type { RoleConfig } from '../security/rights.ts';
 import { QueueOverflow } from '../sessions/session.ts';
+import { type AuthConfig, asksForCredentials, isLoopback, judgeAuth, resolveAuth } from './auth.ts';
 import { locateKeys } from './locate.ts';
-import { isTable, optionNames, type RawConfig, type RawListener, schema, snakeCase, type Table } from './schema.ts';
+import {
+  isTable,
+  LISTS,
+  optionNames,
+  type RawConfig,
+  type RawListener,
+  replacedOptions,
+  schema,
+  snakeCase,
+  type Table,
+} from './schema.ts';
 
 export interface ListenerConfig {
   readonly name: string;
@@ -31,7 +43,7 @@ export interface ListenerConfig {
   readonly compression: boolean;
   readonly proxyProtocol: boolean;
   readonly proxyTrusted: readonly string[];
-  readonly useCertificateNameAsUser: boolean;
+  readonly certificateUser: CertificateUser;
   readonly queueOverflow: QueueOverflow;
 }
 
@@ -63,7 +75,8 @@ export interface Config {
     readonly keyEnv: string;
     readonly keyCommand: readonly string[];
   };
-  readonly auth: { readonly passwordFile: string; readonly aclFile: string };
+  readonly auth: AuthConfig;
+  readonly roles: readonly RoleConfig[];
   readonly admin: { readonly pseudonymKeyFile: string };
   readonly audit: { readonly file: string; readonly rotateBytes: number; readonly keepFiles: number };
   readonly limits: Limits;
@@ -161,16 +174,16 @@ function readFile(file: string, origins: Origins): Table {
 /** Sets one option from text, finding a listener by its name. */
 function apply(raw: Table, path: readonly string[], text: string, where: string, origins: Origins): void {
   const [section, ...rest] = path;
-  if (section === 'listener' && rest.length === 2) {
-    const listeners = raw['listener'] as Table[];
-    if (!Array.isArray(listeners)) return; // the schema says what is wrong
-    const index = listeners.findIndex((table) => table['name'] === rest[0]);
+  if (isList(section!) && rest.length === 2) {
+    const tables = (raw[section!] ?? []) as Table[];
+    if (!Array.isArray(tables)) return; // the schema says what is wrong
+    const index = tables.findIndex((table) => table['name'] === rest[0]);
     if (index < 0) {
-      const names = listeners.map((table) => String(table['name'])).join(', ');
-      throw new ConfigError([{ where, message: `there is no listener named '${rest[0]}'; there are: ${names}` }]);
+      const names = tables.map((table) => String(table['name'])).join(', ') || 'none';
+      throw new ConfigError([{ where, message: `there is no ${section} named '${rest[0]}'; there are: ${names}` }]);
     }
-    listeners[index]![rest[1]!] = parseValue(text);
-    origins.set(`listener.${index}.${rest[1]}`, where);
+    tables[index]![rest[1]!] = parseValue(text);
+    origins.set(`${section}.${index}.${rest[1]}`, where);
     return;
   }
   if (rest.length !== 1) {
@@ -203,12 +216,19 @@ function unknownOptions(raw: Table): string[][] {
     const names = optionNames(section);
     const unknownIn = (table: unknown, path: readonly string[]) =>
       (isTable(table) ? Object.keys(table) : []).filter((key) => !names.includes(key)).map((key) => [...path, key]);
-    if (section !== 'listener') return unknownIn(value, [section]);
+    if (!isList(section)) return unknownIn(value, [section]);
     return (Array.isArray(value) ? value : []).flatMap((table, index) => unknownIn(table, [section, String(index)]));
   });
 }
 
+function isList(section: string): boolean {
+  return (LISTS as readonly string[]).includes(section);
+}
+
 function describeUnknown(path: readonly string[], origins: Origins, fallback: string): ConfigProblem {
+  const replaced = replacedOptions[nameOf(path)];
+  if (replaced !== undefined)
+    return { where: whereIs(path, origins, fallback), message: `${nameOf(path)} has become ${replaced}` };
   const allowed = optionNames(path.length === 1 ? '' : path[0]!).join(', ');
   return { where: whereIs(path, origins, fallback), message: `unknown option '${nameOf(path)}'; allowed here: ${allowed}` };
 }
@@ -232,6 +252,7 @@ function whereIs(path: readonly string[], origins: Origins, fallback: string): s
 }
 
 function resolve(raw: RawConfig): Config {
+  const auth = resolveAuth(raw);
   const limits = Object.fromEntries(
     (Object.keys(limitRanges) as (keyof Limits)[]).map((name) => [name, (raw.limits as Record<string, number>)[snakeCase(name)]]),
   ) as unknown as Limits;
@@ -263,16 +284,17 @@ function resolve(raw: RawConfig): Config {
       keyEnv: raw.spool.key_env,
       keyCommand: raw.spool.key_command,
     },
-    auth: { passwordFile: raw.auth.password_file, aclFile: raw.auth.acl_file },
+    auth,
+    roles: raw.role,
     admin: { pseudonymKeyFile: raw.admin.pseudonym_key_file },
     audit: { file: raw.audit.file, rotateBytes: raw.audit.rotate_bytes, keepFiles: raw.audit.keep_files },
     // Nothing is kept longer than the retention, whatever a session asks for.
     limits: { ...limits, sessionExpiryMaxS: Math.min(limits.sessionExpiryMaxS, raw.spool.max_retention_s) },
-    listeners: raw.listener.map((listener) => resolveListener(listener, raw.auth.password_file !== '')),
+    listeners: raw.listener.map((listener) => resolveListener(listener, asksForCredentials(auth))),
   };
 }
 
-function resolveListener(raw: RawListener, hasPasswords: boolean): ListenerConfig {
+function resolveListener(raw: RawListener, asks: boolean): ListenerConfig {
   return {
     name: raw.name,
     transport: raw.transport,
@@ -285,19 +307,16 @@ function resolveListener(raw: RawListener, hasPasswords: boolean): ListenerConfi
     clientCertificate: raw.client_certificate,
     tlsMinVersion: raw.tls_min_version === '1.3' ? 'TLSv1.3' : 'TLSv1.2',
     insecure: raw.insecure,
-    anonymous: raw.anonymous ?? (!hasPasswords && (isLoopback(raw.host) || raw.client_certificate === 'require')),
+    anonymous:
+      raw.anonymous ??
+      (!asks && raw.certificate_user === 'none' && (isLoopback(raw.host) || raw.client_certificate === 'require')),
     origins: raw.origins ?? null,
     compression: raw.compression,
     proxyProtocol: raw.proxy_protocol,
     proxyTrusted: raw.proxy_trusted,
-    useCertificateNameAsUser: raw.use_certificate_name_as_user,
+    certificateUser: raw.certificate_user,
     queueOverflow: OVERFLOWS[raw.queue_overflow],
   };
-}
-
-export function isLoopback(host: string): boolean {
-  if (host === 'localhost' || host === '::1') return true;
-  return isIP(host) === 4 && host.startsWith('127.');
 }
 
 /** What no single option shows: options that do not go together, and settings that would open a door unsaid. */
@@ -320,12 +339,13 @@ function judge(raw: RawConfig, config: Config, origins: Origins, fallback: strin
       message: `spool.${key} needs server.data_dir: without one nothing is stored`,
     });
   }
+  judgeAuth(raw, (path, message) => problems.push({ where: whereIs(path, origins, fallback), message }));
   const seen = new Map<string, string>();
   raw.listener.forEach((own, index) => {
     const at = (key: string) => whereIs(['listener', String(index), key], origins, fallback);
     const say = (key: string, message: string) =>
       problems.push({ where: at(key), message: `listener '${own.name}': ${message}` });
-    judgeListener(own, config.auth.passwordFile !== '', say);
+    judgeListener(own, asksForCredentials(config.auth), say);
     const address = `${own.host}:${own.port}`;
     if (own.port !== 0 && seen.has(address)) say('port', `has the address of listener '${seen.get(address)}'`);
     if ([...seen.values()].includes(own.name)) say('name', 'has the name of another listener');
@@ -334,14 +354,14 @@ function judge(raw: RawConfig, config: Config, origins: Origins, fallback: strin
   return problems;
 }
 
-function judgeListener(own: RawListener, hasPasswords: boolean, say: (key: string, message: string) => void): void {
+function judgeListener(own: RawListener, asks: boolean, say: (key: string, message: string) => void): void {
   const encrypted = own.transport === 'tls' || own.transport === 'wss';
   const webSocket = own.transport === 'ws' || own.transport === 'wss';
   const open = !isLoopback(own.host);
   if (open && !encrypted && !own.insecure) {
     say('host', 'listens beyond loopback without TLS; use transport tls or wss, or say insecure = true');
   }
-  const identified = hasPasswords || own.client_certificate === 'require';
+  const identified = asks || own.certificate_user !== 'none' || own.client_certificate === 'require';
   if (open && !identified && own.anonymous !== true) {
     say(
       'host',
@@ -359,9 +379,8 @@ function judgeListener(own: RawListener, hasPasswords: boolean, say: (key: strin
   if (own.tls_min_version !== '1.2' && own.transport !== 'tls')
     say('tls_min_version', `${own.transport} cannot be limited to TLS ${own.tls_min_version}; use a tls listener`);
   if (own.client_certificate !== 'none' && own.ca_file === '') say('client_certificate', 'client_certificate needs ca_file');
-  if (own.use_certificate_name_as_user && own.client_certificate !== 'require') {
-    say('use_certificate_name_as_user', 'use_certificate_name_as_user needs client_certificate = "require"');
-  }
+  if (own.certificate_user !== 'none' && own.client_certificate === 'none')
+    say('certificate_user', 'certificate_user needs client_certificate = "require" or "request"');
   if (!webSocket && own.origins !== undefined) say('origins', 'origins is for ws and wss only');
   if (own.proxy_protocol && webSocket) say('proxy_protocol', 'proxy_protocol is for tcp and tls only');
   if (own.proxy_protocol && own.proxy_trusted.length === 0)

@@ -1,5 +1,6 @@
 // What shards say to each other seldom: MessagePack behind a version byte, with pinned options, as the body of a CONTROL letter.
 import { Packr } from 'msgpackr/pack';
+import type { Principal } from '../principal.ts';
 
 const VERSION = 1;
 const packr = new Packr({ useRecords: false, mapsAsObjects: true, variableMapSize: true });
@@ -8,7 +9,7 @@ const packr = new Packr({ useRecords: false, mapsAsObjects: true, variableMapSiz
 export interface MovedSession {
   readonly handle: number;
   readonly clientId: string;
-  readonly username: string | null;
+  readonly principal: Principal;
   readonly level: number;
   readonly expiryS: number;
   readonly stored: number;

@@ -13,6 +13,7 @@ import type { Shard } from './shard.ts';
 const REASON_TEXT: Partial<Record<Reason, string>> = {
   [Reason.MALFORMED_PACKET]: 'the packet could not be parsed',
   [Reason.PROTOCOL_ERROR]: 'the packet is not allowed here',
+  [Reason.NOT_AUTHORIZED]: 'what let the client in does not hold any more',
   [Reason.KEEP_ALIVE_TIMEOUT]: 'nothing was received within one and a half times the keep alive',
   [Reason.SESSION_TAKEN_OVER]: 'another connection uses the same client identifier',
   [Reason.PACKET_TOO_LARGE]: 'the packet exceeds the Maximum Packet Size of CONNACK',
@@ -59,6 +60,7 @@ function leave(shard: Shard, connection: Connection, keepWill: boolean): void {
   if (connection.isOpen) shard.openConnections--;
   connection.state = ConnectionState.CLOSED;
   if (connection.timer !== null) shard.timers.cancel(connection.timer);
+  if (connection.identityTimer !== null) shard.timers.cancel(connection.identityTimer);
   letGo(shard, connection);
   forgetPublisher(connection);
   forgetGated(shard, connection);

@@ -6,12 +6,14 @@ import { fault, Level, Reason, reasonOf } from '../../protocol/packet.ts';
 import type { AuthOutcome, Credentials, ExchangeOutcome } from '../gate.ts';
 import { Gauge } from '../peers/gauges.ts';
 import { SessionFlag } from '../peers/roster.ts';
+import type { Identity } from '../principal.ts';
 import { InboundAliases, OutboundAliases } from '../sessions/aliases.ts';
 import { type Connection, ConnectionState, UNLIMITED_BYTES } from '../sessions/connection.ts';
 import { QueueOverflow, type Session } from '../sessions/session.ts';
 import { Timer } from '../timers.ts';
 import { claimSession } from './claim.ts';
 import { closeOrderly, endConnection } from './close.ts';
+import { identify, refuseIdentity } from './identity.ts';
 import { endSession, setWill, storeSession, willBytes } from './lifecycle.ts';
 import { isHeld, isHeldFor, resumeIfFree } from './pressure.ts';
 import { pump } from './queue.ts';
@@ -55,6 +57,12 @@ export function onConnect(
   const arrival: Arrival = { packet, clientId, assigned, done };
   const { peer } = connection.link;
   const credentials: Credentials = { clientId, username: packet.username, password: packet.password, peer };
+  if (shard.guard !== null && !shard.guard.mayTry(peer.address)) {
+    shard.counters.authRefusedBlocked++;
+    // To MQTT 3 it would look like a server that is down, to be tried again at once.
+    refuse(shard, connection, packet.level, packet.level === Level.V5 ? Reason.CONNECTION_RATE_EXCEEDED : Reason.NOT_AUTHORIZED);
+    return;
+  }
   connection.state = ConnectionState.AUTHENTICATING;
   if (packet.authenticationMethod !== null) {
     beginExchange(shard, connection, arrival, packet.authenticationMethod, credentials);
@@ -163,8 +171,8 @@ function beginExchange(shard: Shard, connection: Connection, arrival: Arrival, m
       }
       connection.continueExchange = null;
       if (outcome.kind === 'failure')
-        refuse(shard, connection, Level.V5, outcome.reason); // [MQTT-4.12.0-4]
-      else admit(shard, connection, arrival, { ok: true, username: outcome.username }, outcome.data);
+        admit(shard, connection, arrival, { ok: false, reason: outcome.reason }, null); // [MQTT-4.12.0-4]
+      else admit(shard, connection, arrival, { ...outcome, ok: true }, outcome.data);
     });
   };
   connection.continueExchange = step;
@@ -173,8 +181,19 @@ function beginExchange(shard: Shard, connection: Connection, arrival: Arrival, m
 
 function reauthenticated(shard: Shard, connection: Connection, outcome: ExchangeOutcome): void {
   if (outcome.kind === 'continue') sendAuth(connection, Reason.CONTINUE_AUTHENTICATION, outcome.data);
-  else if (outcome.kind === 'success') sendAuth(connection, Reason.SUCCESS, outcome.data);
-  else endConnection(shard, connection, outcome.reason);
+  else if (outcome.kind === 'failure') endReauthentication(shard, connection, outcome.reason);
+  // The session is its user's: nobody else takes it over on the way.
+  else if (outcome.username !== connection.session!.username) endReauthentication(shard, connection, Reason.NOT_AUTHORIZED);
+  else {
+    identify(shard, connection, connection.session!, outcome);
+    if (connection.session!.stored !== 0) storeSession(shard, connection.session!);
+    sendAuth(connection, Reason.SUCCESS, outcome.data);
+  }
+}
+
+function endReauthentication(shard: Shard, connection: Connection, reason: Reason): void {
+  refuseIdentity(shard, connection, reason, 'offered');
+  endConnection(shard, connection, reason);
 }
 
 function sendAuth(connection: Connection, reason: Reason, data: Uint8Array | null): void {
@@ -192,6 +211,8 @@ function admit(
 ): void {
   const { packet, clientId } = arrival;
   if (!outcome.ok) {
+    const isOffered = packet.username !== null || packet.password !== null || packet.authenticationMethod !== null;
+    refuseIdentity(shard, connection, outcome.reason, isOffered ? 'offered' : 'nothing offered');
     refuse(shard, connection, packet.level, outcome.reason);
     return;
   }
@@ -202,7 +223,7 @@ function admit(
     const seat = (session: Session | null, present: boolean) => {
       if (connection.state === ConnectionState.CLOSED) return false;
       resumeIfFree(shard, connection);
-      seatClient(shard, connection, arrival, session, present, outcome.username, authenticationData);
+      seatClient(shard, connection, arrival, session, present, outcome, authenticationData);
       return session !== null;
     };
     claimSession(shard, { clientId, clean: packet.clean, seat });
@@ -220,7 +241,7 @@ function admit(
   }
   const present = session !== null;
   session ??= shard.sessions.create(clientId);
-  seatClient(shard, connection, arrival, session, present, outcome.username, authenticationData);
+  seatClient(shard, connection, arrival, session, present, outcome, authenticationData);
 }
 
 /** Opens the connection on its session; null: there is no room for one. */
@@ -230,7 +251,7 @@ function seatClient(
   arrival: Arrival,
   session: Session | null,
   present: boolean,
-  username: string | null,
+  identity: Identity,
   authenticationData: Uint8Array | null,
 ): void {
   const { packet } = arrival;
@@ -238,7 +259,7 @@ function seatClient(
     refuse(shard, connection, packet.level, Reason.QUOTA_EXCEEDED);
     return;
   }
-  join(shard, connection, session, packet, username);
+  join(shard, connection, session, packet, identity);
   connection.state = ConnectionState.OPEN;
   shard.openConnections++;
   shard.counters.connectionsTotal++;
@@ -252,7 +273,7 @@ function seatClient(
 }
 
 /** Ties connection and session together and takes over what CONNECT asks for. */
-function join(shard: Shard, connection: Connection, session: Session, packet: ConnectPacket, username: string | null): void {
+function join(shard: Shard, connection: Connection, session: Session, packet: ConnectPacket, identity: Identity): void {
   const { limits } = shard;
   connection.session = session;
   connection.sendQuota = Math.min(packet.receiveMaximum, limits.inflightMax); // [MQTT-3.3.4-9]
@@ -264,9 +285,8 @@ function join(shard: Shard, connection: Connection, session: Session, packet: Co
   connection.wantsProblemInformation = packet.requestProblemInformation;
   connection.plain = aliasesOut === 0 && connection.packetBytesMax === UNLIMITED_BYTES;
 
-  if (session.username !== username && shard.rights !== null) shard.trie.bump(); // routes were made with the old name's rights
   session.connection = connection;
-  session.username = username;
+  identify(shard, connection, session, identity);
   session.level = packet.level;
   session.overflow = shard.overflows.get(connection.link.peer.listener) ?? QueueOverflow.REFUSE;
   session.disconnectedAtMs = 0;

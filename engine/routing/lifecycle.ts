@@ -141,7 +141,7 @@ function publishWill(shard: Shard, session: Session): void {
   setWill(shard, session, null); // [MQTT-3.1.2-10]
   const { rights } = shard;
   const { topic } = will;
-  if (rights !== null && !rights.mayPublish(session.username, session.clientId, topic, 0, topic.length)) {
+  if (rights !== null && !rights.mayPublish(session.principal, session.clientId, topic, 0, topic.length)) {
     shard.counters.refusedRights++;
     return;
   }

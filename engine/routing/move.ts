@@ -96,12 +96,12 @@ function depart(shard: Shard, { session, claim }: Departure): void {
 }
 
 function pack(session: Session): MovedSession {
-  const { handle, clientId, username, level, expiryS, stored, tail, sentBefore, queuedMessages, queuedBytes } = session;
+  const { handle, clientId, principal, level, expiryS, stored, tail, sentBefore, queuedMessages, queuedBytes } = session;
   const { overflow, disconnectedAtMs, will, nextSubscription } = session;
   return {
     handle,
     clientId,
-    username,
+    principal,
     level,
     expiryS,
     stored,
@@ -148,7 +148,7 @@ export const DELIVERY_BITS_MASK = 0xff;
 /** A session comes from another shard. It is entered when all of it is here. */
 export function takeMoved(shard: Shard, moved: MovedSession): void {
   const session = new Session(moved.handle as SessionHandle, moved.clientId);
-  session.username = moved.username;
+  session.principal = moved.principal;
   session.level = moved.level as Session['level'];
   session.expiryS = moved.expiryS;
   session.overflow = moved.overflow as QueueOverflow;

@@ -233,7 +233,7 @@ function mayPublish(shard: Shard, connection: Connection, route: Route, topic: U
   const known = connection.rights.get(route.number);
   if (known !== undefined) return known;
   const session = connection.session!;
-  const may = shard.rights.mayPublish(session.username, session.clientId, topic, from, to);
+  const may = shard.rights.mayPublish(session.principal, session.clientId, topic, from, to);
   if (connection.rights.size >= RIGHTS_KEPT_MAX) connection.rights.clear();
   connection.rights.set(route.number, may);
   return may;

@@ -26,7 +26,7 @@ export async function recover(shard: Shard): Promise<void> {
         broken++;
         return;
       }
-      session.username = record.username;
+      session.principal = record.principal;
       session.level = record.level;
       session.expiryS = record.expiryS;
       setWill(shard, session, record.will);

@@ -136,7 +136,7 @@ export class RouteTable {
   mayReceive(subscriber: number, topic: Uint8Array, from: number, to: number): boolean {
     if (this.#rights === null) return true;
     const session = this.#sessions.at(subscriber);
-    return session !== null && this.#rights.mayReceive(session.username, session.clientId, topic, from, to);
+    return session !== null && this.#rights.mayReceive(session.principal, session.clientId, topic, from, to);
   }
 
   #keep(topic: Uint8Array, from: number, to: number, generation: number): void {

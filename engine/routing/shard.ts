@@ -14,7 +14,7 @@ import { MessageView, PublishHop } from '../../protocol/publish.ts';
 import type { Store } from '../../storage/store.ts';
 import type { Clock } from '../clock.ts';
 import type { Counters } from '../counters.ts';
-import type { Authenticator, ExchangeMethods, Rights } from '../gate.ts';
+import type { Authenticator, ExchangeMethods, LoginGuard, Rights } from '../gate.ts';
 import type { Log } from '../log.ts';
 import { BlockPool } from '../memory/blocks.ts';
 import { FramerPool } from '../memory/framers.ts';
@@ -67,6 +67,8 @@ export interface ShardParts {
   readonly exchanges: ExchangeMethods | null;
   /** Null: everything is allowed. */
   readonly rights: Rights | null;
+  /** None where nobody is slowed. */
+  readonly guard?: LoginGuard | null;
   /** What happens to a full queue, by the listener that its session came to; refuse where there is none. */
   readonly overflows?: ReadonlyMap<string, QueueOverflow>;
   /** The other shards; none when this is the only one. */
@@ -97,6 +99,7 @@ export class Shard {
   readonly authenticator: Authenticator;
   readonly exchanges: ExchangeMethods | null;
   readonly rights: Rights | null;
+  readonly guard: LoginGuard | null;
   readonly overflows: ReadonlyMap<string, QueueOverflow>;
 
   readonly blocks = new BlockPool();
@@ -195,6 +198,7 @@ export class Shard {
     this.authenticator = parts.authenticator;
     this.exchanges = parts.exchanges;
     this.rights = parts.rights;
+    this.guard = parts.guard ?? null;
     this.overflows = parts.overflows ?? new Map();
     this.turn = new Turn(parts.clock);
     this.timers = new TimerWheel(parts.clock);

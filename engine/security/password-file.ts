@@ -16,6 +16,8 @@ export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 export interface PasswordFile {
   /** Number of users, at least 1. */
   readonly users: number;
+  /** Whether a name is in the file. To be told to nobody outside. */
+  has(user: string): boolean;
   /** What the operator should know though the file is valid. No personal data. */
   readonly warnings: readonly string[];
   /** Never rejects. `password` is copied before the call returns, and the copy is overwritten after use. */
@@ -58,6 +60,7 @@ export function loadPasswordFile(path: string, options: PasswordFileOptions = {}
 
   return {
     users: users.size,
+    has: (user) => users.has(user),
     warnings,
     async verify(user, password) {
       const decoy = decoyFor(user);

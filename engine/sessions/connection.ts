@@ -59,6 +59,8 @@ export class Connection {
   /** Receivers that this publisher waits for; null until the first. */
   heldFor: Set<Connection> | null = null;
   pressureTimer: Timer | null = null;
+  /** Ends the connection when what let it in has run out; null where that does not. */
+  identityTimer: Timer | null = null;
   /** Number by which other shards know it as a publisher; 0 until it has published to one. */
   number = 0;
   /** Receivers of other shards that it waits for. */

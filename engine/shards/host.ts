@@ -5,7 +5,7 @@ import type { Store } from '../../storage/store.ts';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/load.ts';
 import { Counters } from '../counters.ts';
-import type { Authenticator, ExchangeMethods, Rights } from '../gate.ts';
+import type { Authenticator, ExchangeMethods, LoginGuard, Rights } from '../gate.ts';
 import type { Listener } from '../link.ts';
 import type { Log } from '../log.ts';
 import type { ShardPlace } from '../network/bind.ts';
@@ -30,6 +30,7 @@ export interface HostParts {
   readonly authenticator: Authenticator;
   readonly exchanges: ExchangeMethods | null;
   readonly rights: Rights | null;
+  readonly guard: LoginGuard | null;
   readonly peers?: Peers;
   readonly trie?: TrieMemory;
 }

@@ -11,7 +11,7 @@ import { Peers } from '../peers/peers.ts';
 import { systemRandom } from '../random.ts';
 import { joinSpool } from '../spool/join.ts';
 import type { Errand, ShardThreadData, Word } from './errand.ts';
-import { gatekeeperOf, loadGate } from './gatekeeper.ts';
+import { loadGate, loadSecurity } from './gatekeeper.ts';
 import { Host } from './host.ts';
 
 const data = workerData as ShardThreadData;
@@ -32,7 +32,12 @@ async function run(): Promise<void> {
   const store = data.spool === null ? new MemoryStore(config.spool.maxRetentionS * 1_000) : joinSpool(data.spool);
   const handOut = data.handOut === null ? null : await joinHandOut(data.handOut);
   // Warnings about the files are the first shard's to give.
-  const gate = gatekeeperOf(config, { ...log, warn: () => {} }, data.gate === '' ? {} : await loadGate(data.gate));
+  const gate = await loadSecurity(
+    config,
+    { ...log, warn: () => {} },
+    { clock: systemClock, random: systemRandom },
+    data.gate === '' ? {} : await loadGate(data.gate),
+  );
   const seams = { config, clock: systemClock, random: systemRandom, log, store };
   const host = new Host({ ...seams, ...gate, peers, trie: data.trie });
   host.join();
@@ -56,6 +61,7 @@ async function run(): Promise<void> {
     },
     async close() {
       host.close();
+      gate.destroy();
       await handOut?.close();
       await store.close();
       say({ kind: 'closed' });

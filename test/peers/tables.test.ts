@@ -187,10 +187,13 @@ describe('control messages', () => {
     number,
     entry: number,
   });
+  const texts = fc.array(text, { maxLength: 5 });
+  const grants = fc.option(fc.record({ publish: texts, subscribe: texts }));
+  const principal = fc.record({ username: fc.option(text), roles: texts, grants });
   const session = fc.record({
     handle: number,
     clientId: text,
-    username: fc.option(text),
+    principal,
     level: fc.constantFrom(3, 4, 5),
     expiryS: fc.nat(0xffff_ffff),
     stored: number,
