@@ -64,6 +64,8 @@ export interface Config {
     readonly keyCommand: readonly string[];
   };
   readonly auth: { readonly passwordFile: string; readonly aclFile: string };
+  readonly admin: { readonly pseudonymKeyFile: string };
+  readonly audit: { readonly file: string; readonly rotateBytes: number; readonly keepFiles: number };
   readonly limits: Limits;
   readonly listeners: readonly ListenerConfig[];
 }
@@ -262,6 +264,8 @@ function resolve(raw: RawConfig): Config {
       keyCommand: raw.spool.key_command,
     },
     auth: { passwordFile: raw.auth.password_file, aclFile: raw.auth.acl_file },
+    admin: { pseudonymKeyFile: raw.admin.pseudonym_key_file },
+    audit: { file: raw.audit.file, rotateBytes: raw.audit.rotate_bytes, keepFiles: raw.audit.keep_files },
     // Nothing is kept longer than the retention, whatever a session asks for.
     limits: { ...limits, sessionExpiryMaxS: Math.min(limits.sessionExpiryMaxS, raw.spool.max_retention_s) },
     listeners: raw.listener.map((listener) => resolveListener(listener, raw.auth.password_file !== '')),
