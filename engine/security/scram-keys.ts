@@ -36,9 +36,12 @@ export function preparePassword(password: Uint8Array): Uint8Array | null {
   }
 }
 
-/** Runs in the thread pool. A password that could not be prepared gives keys that belong to none. */
+/**
+ * Runs in the thread pool. A password that could not be prepared gives keys that belong to none: HMAC fills a short key with zeros, so `pencil` and `pencil\0` would have the same ones,
+ * and no text in UTF-8 begins with FF.
+ */
 export async function scramKeys(password: Uint8Array, salt: Uint8Array, iterations: number): Promise<ScramKeys> {
-  const prepared = preparePassword(password) ?? Uint8Array.from(password);
+  const prepared = preparePassword(password) ?? Uint8Array.of(0xff, ...password);
   const salted = await pbkdf2Async(prepared, salt, iterations, KEY_BYTES, 'sha256');
   const clientKey = hmacSha256(salted, 'Client Key');
   const keys = { storedKey: sha256(clientKey), serverKey: hmacSha256(salted, 'Server Key') };

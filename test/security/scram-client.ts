@@ -25,7 +25,12 @@ export class ScramClient {
 
   /** client-final for what the server said; `nonce` and `header` as the client repeats them. */
   final(serverFirst: string, { nonce, header = this.#header }: { nonce?: string; header?: string } = {}): string {
-    const [, theirs, salt, iterations] = /^r=([^,]+),s=([^,]+),i=(\d+)$/.exec(serverFirst) as unknown as [string, string, string, string];
+    const [, theirs, salt, iterations] = /^r=([^,]+),s=([^,]+),i=(\d+)$/.exec(serverFirst) as unknown as [
+      string,
+      string,
+      string,
+      string,
+    ];
     this.salt = salt;
     this.iterations = Number(iterations);
     this.nonce = theirs;
