@@ -177,7 +177,7 @@ describe("Mosquitto's programs", () => {
   const path = newPath();
   const mosquitto = useMosquitto(async () => {
     await succeed(['passwd', ...QUICK, '-c', '-b', path, 'ada', 'one ü']);
-    await succeed(['passwd', '-b', path, 'grace', 'two']);
+    await succeed(['passwd', '--format', 'mosquitto', '-b', path, 'grace', 'two']);
     return ['allow_anonymous false', `password_file ${path}`];
   });
 
