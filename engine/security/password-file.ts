@@ -5,7 +5,6 @@
 // password-hash.ts; changing a file is password-edit.ts; those who can come by SCRAM are scram-users.ts.
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { availableParallelism } from 'node:os';
-import { type Random, systemRandom } from '../random.ts';
 import { type Derive, derive, type PasswordHash, parsePasswordHash } from './password-hash.ts';
 import { type ScramUsers, scramUsersOf } from './scram-users.ts';
 import { readTextFile } from './text-file.ts';
@@ -29,7 +28,6 @@ export interface LoadedPasswordFile extends PasswordFile {
 }
 
 export interface PasswordFileOptions {
-  readonly random?: Random;
   readonly derive?: Derive;
   /** Hashes computed at once. Default: half the cores, at most 2, which is half of Node's thread pool. */
   readonly atOnceMax?: number;
@@ -41,7 +39,6 @@ export interface PasswordFileOptions {
 
 const WAITING_MAX = 4_096;
 const WAITING_COST_MAX = 20_000_000;
-const DECOY_KEY_BYTES = 32;
 
 /** Reads a password file; throws Error `path:line: what is wrong and what to do`, without any name or hash of the file. */
 export function loadPasswordFile(path: string, options: PasswordFileOptions = {}): LoadedPasswordFile {
@@ -54,7 +51,8 @@ export function loadPasswordFile(path: string, options: PasswordFileOptions = {}
   const compute = options.derive ?? derive;
   const places = createPlaces(options);
   const decoys = [...users.values()];
-  const decoyKey = (options.random ?? systemRandom).bytes(DECOY_KEY_BYTES);
+  // A secret that every shard has, and that a start does not change: a name that costs one thing here and another there would be one that nobody has.
+  const decoyKey = createHmac('sha256', decoys[0]!.hash).update('decoys').digest();
 
   /** A hash of the file chosen by the name, the same one each time: unknown names cost what known ones cost, spread alike. */
   const decoyFor = (user: string): PasswordHash => {

@@ -132,8 +132,11 @@ describe('work', () => {
 
   test('in a file of mixed costs an unknown name always has the same one, and unknown names have all of them', async () => {
     const { costs, compute } = counting();
-    const file = loadPasswordFile(temporaryFile(`${ALICE}\n${CAROL}\n`), { derive: compute });
+    const path = temporaryFile(`${ALICE}\n${CAROL}\n`);
+    const file = loadPasswordFile(path, { derive: compute });
     for (let i = 0; i < 5; i++) await verify(file, 'nobody', `guess ${i}`);
+    // In another shard and after a start, too.
+    for (let i = 0; i < 20; i++) await verify(loadPasswordFile(path, { derive: compute }), 'nobody', 'guess');
     expect(new Set(costs).size).toBe(1);
     for (let i = 0; i < 100; i++) await verify(file, `nobody ${i}`, 'guess');
     expect(new Set(costs)).toEqual(new Set([1, 101]));
