@@ -6,6 +6,7 @@ import type { Log } from '../log.ts';
 import { systemRandom } from '../random.ts';
 import { loadAclFile } from '../security/acl.ts';
 import { createAuthenticator } from '../security/authenticator.ts';
+import { exposedFiles } from '../security/exposed-files.ts';
 import { loadPasswordFile } from '../security/password-file.ts';
 import { createScram } from '../security/scram.ts';
 
@@ -29,7 +30,7 @@ export interface Gatekeeper {
 /** Reads the files that decide who may do what. @throws Error in one line with file and line */
 export function loadSecurity(config: Config, log: Log): Gatekeeper {
   const passwordFile = config.auth.passwordFile === '' ? null : loadPasswordFile(config.auth.passwordFile);
-  for (const warning of passwordFile?.warnings ?? []) log.warn(warning);
+  for (const warning of [...(passwordFile?.warnings ?? []), ...exposedFiles(config)]) log.warn(warning);
   const listeners = new Map(config.listeners.map((listener) => [listener.name, listener]));
   const users = passwordFile?.scram ?? null;
   return {
