@@ -62,6 +62,7 @@ export interface Config {
     readonly retainAvailable: boolean;
     readonly wildcardSubscriptions: boolean;
     readonly sharedSubscriptions: boolean;
+    readonly takeover: 'same_user' | 'any_user';
     readonly responseInformation: string;
     readonly serverReference: string;
   };
@@ -271,6 +272,7 @@ function resolve(raw: RawConfig): Config {
       retainAvailable: raw.session.retain_available,
       wildcardSubscriptions: raw.session.wildcard_subscriptions,
       sharedSubscriptions: raw.session.shared_subscriptions,
+      takeover: raw.session.takeover,
       responseInformation: raw.session.response_information,
       serverReference: raw.session.server_reference,
     },
