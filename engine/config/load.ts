@@ -11,7 +11,8 @@ import { type Limits, limitRanges, limitsConflict } from '../../protocol/limits.
 import type { LogLevel } from '../log.ts';
 import { QueueOverflow } from '../sessions/session.ts';
 import { locateKeys } from './locate.ts';
-import { isTable, optionNames, type RawConfig, type RawListener, schema, snakeCase, type Table } from './schema.ts';
+import { judgeRetention } from './judge-retention.ts';
+import { isTable, listSections, optionNames, type RawConfig, type RawListener, schema, snakeCase, type Table } from './schema.ts';
 
 export interface ListenerConfig {
   readonly name: string;
@@ -33,6 +34,16 @@ export interface ListenerConfig {
   readonly proxyTrusted: readonly string[];
   readonly useCertificateNameAsUser: boolean;
   readonly queueOverflow: QueueOverflow;
+  /** Ceilings of what comes by this listener; null: none of its own. */
+  readonly sessionExpiryMaxS: number | null;
+  readonly messageExpiryMaxS: number | null;
+}
+
+/** Ceilings of some users. */
+export interface RetentionConfig {
+  readonly users: readonly string[];
+  readonly sessionExpiryMaxS: number | null;
+  readonly messageExpiryMaxS: number | null;
 }
 
 export interface Config {
@@ -51,7 +62,15 @@ export interface Config {
     readonly sharedSubscriptions: boolean;
     readonly responseInformation: string;
     readonly serverReference: string;
+    /** 0: no ceiling. */
+    readonly messageExpiryMaxS: number;
   };
+  readonly retained: {
+    readonly policy: 'disk' | 'memory' | 'off';
+    /** 0: no ceiling. */
+    readonly maxAgeS: number;
+  };
+  readonly retention: readonly RetentionConfig[];
   readonly spool: {
     readonly durability: 'durable' | 'relaxed';
     readonly commitWindowMs: number;
@@ -64,6 +83,7 @@ export interface Config {
   };
   readonly auth: { readonly passwordFile: string; readonly aclFile: string };
   readonly limits: Limits;
+  readonly bannedNetworks: readonly string[];
   readonly listeners: readonly ListenerConfig[];
 }
 
@@ -200,7 +220,7 @@ function unknownOptions(raw: Table): string[][] {
     const names = optionNames(section);
     const unknownIn = (table: unknown, path: readonly string[]) =>
       (isTable(table) ? Object.keys(table) : []).filter((key) => !names.includes(key)).map((key) => [...path, key]);
-    if (section !== 'listener') return unknownIn(value, [section]);
+    if (!listSections.includes(section)) return unknownIn(value, [section]);
     return (Array.isArray(value) ? value : []).flatMap((table, index) => unknownIn(table, [section, String(index)]));
   });
 }
@@ -230,7 +250,7 @@ function whereIs(path: readonly string[], origins: Origins, fallback: string): s
 
 function resolve(raw: RawConfig): Config {
   const limits = Object.fromEntries(
-    (Object.keys(limitRanges) as (keyof Limits)[]).map((name) => [name, (raw.limits as Record<string, number>)[snakeCase(name)]]),
+    (Object.keys(limitRanges) as (keyof Limits)[]).map((name) => [name, (raw.limits as unknown as Record<string, number>)[snakeCase(name)]]),
   ) as unknown as Limits;
   return {
     server: {
@@ -243,12 +263,19 @@ function resolve(raw: RawConfig): Config {
     session: {
       v3ExpiryS: raw.session.v3_expiry_s,
       maximumQos: raw.session.maximum_qos as 0 | 1 | 2,
-      retainAvailable: raw.session.retain_available,
+      retainAvailable: raw.session.retain_available && raw.retained.policy !== 'off',
       wildcardSubscriptions: raw.session.wildcard_subscriptions,
       sharedSubscriptions: raw.session.shared_subscriptions,
       responseInformation: raw.session.response_information,
       serverReference: raw.session.server_reference,
+      messageExpiryMaxS: raw.session.message_expiry_max_s,
     },
+    retained: { policy: raw.retained.policy, maxAgeS: raw.retained.max_age_s },
+    retention: raw.retention.map((table) => ({
+      users: table.users,
+      sessionExpiryMaxS: table.session_expiry_max_s,
+      messageExpiryMaxS: table.message_expiry_max_s,
+    })),
     spool: {
       durability: raw.spool.durability,
       commitWindowMs: raw.spool.commit_window_ms,
@@ -262,6 +289,7 @@ function resolve(raw: RawConfig): Config {
     auth: { passwordFile: raw.auth.password_file, aclFile: raw.auth.acl_file },
     // Nothing is kept longer than the retention, whatever a session asks for.
     limits: { ...limits, sessionExpiryMaxS: Math.min(limits.sessionExpiryMaxS, raw.spool.max_retention_s) },
+    bannedNetworks: raw.limits.banned_networks,
     listeners: raw.listener.map((listener) => resolveListener(listener, raw.auth.password_file !== '')),
   };
 }
@@ -286,6 +314,8 @@ function resolveListener(raw: RawListener, hasPasswords: boolean): ListenerConfi
     proxyTrusted: raw.proxy_trusted,
     useCertificateNameAsUser: raw.use_certificate_name_as_user,
     queueOverflow: OVERFLOWS[raw.queue_overflow],
+    sessionExpiryMaxS: raw.session_expiry_max_s,
+    messageExpiryMaxS: raw.message_expiry_max_s,
   };
 }
 
@@ -314,6 +344,7 @@ function judge(raw: RawConfig, config: Config, origins: Origins, fallback: strin
       message: `spool.${key} needs server.data_dir: without one nothing is stored`,
     });
   }
+  judgeRetention(config, (path, message) => problems.push({ where: whereIs(path, origins, fallback), message }));
   const seen = new Map<string, string>();
   raw.listener.forEach((own, index) => {
     const at = (key: string) => whereIs(['listener', String(index), key], origins, fallback);
