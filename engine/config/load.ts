@@ -82,6 +82,8 @@ export interface Config {
     readonly keyCommand: readonly string[];
   };
   readonly auth: { readonly passwordFile: string; readonly aclFile: string };
+  readonly admin: { readonly pseudonymKeyFile: string };
+  readonly audit: { readonly file: string; readonly rotateBytes: number; readonly keepFiles: number };
   readonly limits: Limits;
   readonly bannedNetworks: readonly string[];
   readonly listeners: readonly ListenerConfig[];
@@ -287,6 +289,8 @@ function resolve(raw: RawConfig): Config {
       keyCommand: raw.spool.key_command,
     },
     auth: { passwordFile: raw.auth.password_file, aclFile: raw.auth.acl_file },
+    admin: { pseudonymKeyFile: raw.admin.pseudonym_key_file },
+    audit: { file: raw.audit.file, rotateBytes: raw.audit.rotate_bytes, keepFiles: raw.audit.keep_files },
     // Nothing is kept longer than the retention, whatever a session asks for.
     limits: { ...limits, sessionExpiryMaxS: Math.min(limits.sessionExpiryMaxS, raw.spool.max_retention_s) },
     bannedNetworks: raw.limits.banned_networks,

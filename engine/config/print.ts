@@ -6,7 +6,7 @@ import { optionHelp, snakeCase } from './schema.ts';
 
 /** A complete TOML file; loading it gives the same configuration. */
 export function printConfig(config: Config): string {
-  const sections = (['server', 'session', 'retained', 'spool', 'auth', 'limits'] as const).map((name) =>
+  const sections = (['server', 'session', 'retained', 'spool', 'auth', 'admin', 'audit', 'limits'] as const).map((name) =>
     printTable(name, { ...config[name], ...(name === 'limits' ? { bannedNetworks: config.bannedNetworks } : {}) }),
   );
   const retention = config.retention.length === 0 ? [emptyRetention()] : config.retention.map((table) => printRetention(table));
