@@ -10,12 +10,16 @@ export function judgeRetention(config: Config, say: (path: readonly string[], me
     if (sessionExpiryMaxS === null && messageExpiryMaxS === null)
       say(at('users'), 'retention has no ceiling; set session_expiry_max_s, message_expiry_max_s or both');
     // The name itself is personal data.
-    if (users.some((user) => seen.has(user))) say(at('users'), 'retention.users names a user that another table, or this one, has already');
+    if (users.some((user) => seen.has(user)))
+      say(at('users'), 'retention.users names a user that another table, or this one, has already');
     for (const user of users) seen.add(user);
   });
   for (const entry of config.bannedNetworks)
     if (!isNetwork(entry))
-      say(['limits', 'banned_networks'], 'limits.banned_networks has an entry that is no address or network; write it like 10.0.0.1 or 10.0.0.0/8');
+      say(
+        ['limits', 'banned_networks'],
+        'limits.banned_networks has an entry that is no address or network; write it like 10.0.0.1 or 10.0.0.0/8',
+      );
 }
 
 function isNetwork(entry: string): boolean {

@@ -10,8 +10,8 @@ import { type BaseIssue, safeParse } from 'valibot';
 import { type Limits, limitRanges, limitsConflict } from '../../protocol/limits.ts';
 import type { LogLevel } from '../log.ts';
 import { QueueOverflow } from '../sessions/session.ts';
-import { locateKeys } from './locate.ts';
 import { judgeRetention } from './judge-retention.ts';
+import { locateKeys } from './locate.ts';
 import { isTable, listSections, optionNames, type RawConfig, type RawListener, schema, snakeCase, type Table } from './schema.ts';
 
 export interface ListenerConfig {
@@ -252,7 +252,10 @@ function whereIs(path: readonly string[], origins: Origins, fallback: string): s
 
 function resolve(raw: RawConfig): Config {
   const limits = Object.fromEntries(
-    (Object.keys(limitRanges) as (keyof Limits)[]).map((name) => [name, (raw.limits as unknown as Record<string, number>)[snakeCase(name)]]),
+    (Object.keys(limitRanges) as (keyof Limits)[]).map((name) => [
+      name,
+      (raw.limits as unknown as Record<string, number>)[snakeCase(name)],
+    ]),
   ) as unknown as Limits;
   return {
     server: {

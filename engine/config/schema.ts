@@ -197,7 +197,8 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'session.response_information': 'Response Information for MQTT 5 clients that ask; empty: none',
   'session.server_reference': 'Server Reference in the DISCONNECT of a stopping broker; empty: none',
   'session.message_expiry_max_s': 'longest time that any message is kept, whatever its publisher asks for; 0: no ceiling',
-  'retained.policy': 'disk: retained messages outlive a restart where there is a data directory; memory: they never touch it; off: there are none',
+  'retained.policy':
+    'disk: retained messages outlive a restart where there is a data directory; memory: they never touch it; off: there are none',
   'retained.max_age_s': 'age at which a retained message is let go, whatever its publisher asks for; 0: no ceiling',
   'retention.users': 'user names that the ceilings of this table hold for',
   'retention.session_expiry_max_s': 'longest session expiry of these users; unset: no ceiling of their own',
@@ -246,9 +247,11 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'limits.trie_nodes_max': 'nodes of the topic trie; reserved, touched as used',
   'limits.trie_subscriptions_max': 'subscriptions of the topic trie; reserved, touched as used',
   'limits.topic_cache_entries': 'topics whose receivers are remembered',
-  'limits.client_messages_per_s': 'PUBLISH packets that are read from one client in a second; above it is read from no faster; 0: no bound',
+  'limits.client_messages_per_s':
+    'PUBLISH packets that are read from one client in a second; above it is read from no faster; 0: no bound',
   'limits.client_bytes_per_s': 'bytes that are read from one client in a second, likewise; 0: no bound',
-  'limits.client_connects_per_minute': 'CONNECT packets with one client identifier in a minute, and from one address (0x9F); 0: no bound',
+  'limits.client_connects_per_minute':
+    'CONNECT packets with one client identifier in a minute, and from one address (0x9F); 0: no bound',
   'limits.connections_per_user': 'connections with one user name at one time (0x97); 0: no bound',
   'limits.overload_delay_ms': 'delay of the event loop above which new connections are refused (0x89, HTTP 503); 0: never',
   'limits.banned_networks': 'addresses and networks that no client may come from (0x8A)',

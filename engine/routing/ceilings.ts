@@ -1,17 +1,13 @@
 // How long things may be kept at most, whatever a client asks for: by the listener that it came to, by its user name, and for all. The smallest one holds. Seconds, because that is what clients ask in and what
 // stores look at.
 import type { Connection } from '../sessions/connection.ts';
-import { NO_HEADER, PLAIN_HEADER } from '../sessions/connection.ts';
-import { SESSION_NEVER_EXPIRES, type Will } from '../sessions/session.ts';
+import type { Session, Will } from '../sessions/session.ts';
 
 export interface Ceiling {
   /** Null: none of its own. */
   readonly sessionExpiryMaxS: number | null;
   readonly messageExpiryMaxS: number | null;
 }
-
-/** Whether retained messages outlive a restart where there is a data directory. */
-export type RetainedPolicy = 'disk' | 'memory' | 'off';
 
 export class Ceilings {
   /** Longest age of a retained message in ms. */
@@ -58,13 +54,14 @@ export function setCeilings(ceilings: Ceilings, connection: Connection, username
   const { listener } = connection.link.peer;
   connection.sessionExpiryMaxS = ceilings.sessionS(listener, username);
   connection.messageExpiryMaxMs = ceilings.messageS(listener, username) * 1_000;
-  // What joins a run is passed on as it came: it could not be given an expiry.
-  connection.runHeader = connection.messageExpiryMaxMs === Infinity ? PLAIN_HEADER : NO_HEADER;
 }
 
-/** A Session Expiry Interval below a ceiling. */
-export function boundedExpiryS(expiryS: number, maxS: number): number {
-  return Math.min(expiryS, maxS, SESSION_NEVER_EXPIRES);
+/** Cuts what a session asked for to what holds now. Whether anything was cut. */
+export function cutToCeiling(ceilings: Ceilings, session: Session, expiryMaxS: number): boolean {
+  const maxS = Math.min(expiryMaxS, ceilings.sessionS(session.listener, session.username));
+  if (session.expiryS <= maxS) return false;
+  session.expiryS = maxS;
+  return true;
 }
 
 /** A will with an expiry below the ceiling of its client's messages. */

@@ -10,6 +10,7 @@ import { InboundAliases, OutboundAliases } from '../sessions/aliases.ts';
 import { type Connection, ConnectionState, UNLIMITED_BYTES } from '../sessions/connection.ts';
 import { QueueOverflow, type Session } from '../sessions/session.ts';
 import { Timer } from '../timers.ts';
+import { boundedWill, setCeilings } from './ceilings.ts';
 import { claimSession } from './claim.ts';
 import { closeOrderly, endConnection } from './close.ts';
 import { endSession, setWill, storeSession, willBytes } from './lifecycle.ts';
@@ -268,12 +269,14 @@ function join(shard: Shard, connection: Connection, session: Session, packet: Co
   session.connection = connection;
   session.username = username;
   session.level = packet.level;
-  session.overflow = shard.overflows.get(connection.link.peer.listener) ?? QueueOverflow.REFUSE;
+  session.listener = connection.link.peer.listener;
+  session.overflow = shard.overflows.get(session.listener) ?? QueueOverflow.REFUSE;
   session.disconnectedAtMs = 0;
-  session.expiryS = sessionExpiryS(shard, packet);
+  setCeilings(shard.ceilings, connection, username);
+  session.expiryS = Math.min(sessionExpiryS(shard, packet), connection.sessionExpiryMaxS);
   if (session.expiryTimer !== null) shard.timers.cancel(session.expiryTimer);
   if (session.willTimer !== null) shard.timers.cancel(session.willTimer);
-  setWill(shard, session, packet.will); // a delayed will of the session's last connection is dropped [MQTT-3.1.3-9]
+  setWill(shard, session, boundedWill(connection, packet.will)); // a delayed will of the session's last connection is dropped [MQTT-3.1.3-9]
   session.deliveries.rewind();
   if (session.persistent && session.stored === 0) {
     session.stored = shard.nextStored;

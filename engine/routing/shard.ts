@@ -30,6 +30,7 @@ import { Turn } from '../sessions/turn.ts';
 import { TimerWheel } from '../timers.ts';
 import { RetainedIndex } from '../topics/retained.ts';
 import { SubscriptionTrie, type TrieMemory } from '../topics/trie.ts';
+import { Ceilings } from './ceilings.ts';
 import type { Claimant } from './claim.ts';
 import { OwnControl, sendControl } from './control.ts';
 import { Fences } from './fence.ts';
@@ -69,6 +70,10 @@ export interface ShardParts {
   readonly rights: Rights | null;
   /** What happens to a full queue, by the listener that its session came to; refuse where there is none. */
   readonly overflows?: ReadonlyMap<string, QueueOverflow>;
+  /** How long things may be kept at most; as long as clients ask where there are none. */
+  readonly ceilings?: Ceilings;
+  /** Keeps retained messages where that is not to be `store`. */
+  readonly retainedStore?: Store;
   /** The other shards; none when this is the only one. */
   readonly peers?: Peers;
   /** The trie that the first shard has made; none when this one makes it. */
@@ -98,6 +103,8 @@ export class Shard {
   readonly exchanges: ExchangeMethods | null;
   readonly rights: Rights | null;
   readonly overflows: ReadonlyMap<string, QueueOverflow>;
+  ceilings: Ceilings;
+  readonly retainedStore: Store;
 
   readonly blocks = new BlockPool();
   readonly framers = new FramerPool(this.blocks);
@@ -196,6 +203,8 @@ export class Shard {
     this.exchanges = parts.exchanges;
     this.rights = parts.rights;
     this.overflows = parts.overflows ?? new Map();
+    this.ceilings = parts.ceilings ?? new Ceilings();
+    this.retainedStore = parts.retainedStore ?? parts.store;
     this.turn = new Turn(parts.clock);
     this.timers = new TimerWheel(parts.clock);
     this.sessions = new SessionTable(parts.limits.sessionsMax);

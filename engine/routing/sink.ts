@@ -272,7 +272,9 @@ function onDisconnect(
   if (typeof packet === 'number') return packet;
   const session = connection.session!;
   if (packet.sessionExpiryS > 0 && session.expiryS === 0) return fault(Reason.PROTOCOL_ERROR); // §3.14.2.2.2
-  if (packet.sessionExpiryS >= 0) session.expiryS = Math.min(packet.sessionExpiryS, shard.limits.sessionExpiryMaxS);
+  if (packet.sessionExpiryS >= 0) {
+    session.expiryS = Math.min(packet.sessionExpiryS, shard.limits.sessionExpiryMaxS, connection.sessionExpiryMaxS);
+  }
   const keepWill = connection.level === Level.V5 && packet.reason !== Reason.SUCCESS;
   closeOrderly(shard, connection, keepWill);
   return 0;

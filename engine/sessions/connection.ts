@@ -29,11 +29,6 @@ export type ConnectionState = (typeof ConnectionState)[keyof typeof ConnectionSt
 /** Larger than any packet: no Maximum Packet Size was given. */
 export const UNLIMITED_BYTES = 0x7fff_ffff;
 
-/** Header of a PUBLISH with QoS 0, no DUP, no RETAIN: the one that can join a run. */
-export const PLAIN_HEADER = 0x30;
-/** No header is this. */
-export const NO_HEADER = -1;
-
 export class Connection {
   readonly link: Link;
   readonly outbox: Outbox;
@@ -58,16 +53,12 @@ export class Connection {
   wantsProblemInformation = true;
   /** Whether a QoS 0 packet can be copied to it as it came: no aliases, no Maximum Packet Size. */
   plain = true;
-  /** Header of packets that may join a run; none where what the client publishes gets an expiry. */
-  runHeader: number = PLAIN_HEADER;
   /** Ceilings of the listener and the user; Infinity for none. */
   sessionExpiryMaxS = Infinity;
   messageExpiryMaxMs = Infinity;
-  /** Receive Maximum that CONNACK gave. */
-  receiveMaximum = 0;
   /** Null where nothing bounds how fast it is read from. */
   rate: ReadRate | null = null;
-  /** By what the user's connections are counted (peers/tallies.ts); null where they are not. */
+  /** Under what the user's connections are counted (peers/tallies.ts); null where they are not. */
   userTally: bigint | null = null;
   /** Over its mark for longer than the grace: QoS 0 to it is dropped until it has drained. */
   slow = false;

@@ -1,6 +1,7 @@
 // One shard as a thread runs it: the shard, its listeners, what it does every second, and the order in which it stops. The first shard is hosted by the thread that
 // made the broker (lethe.ts), the others by threads of their own (shard-thread.ts).
 import { Reason } from '../../protocol/packet.ts';
+import { MemoryStore } from '../../storage/memory.ts';
 import type { Store } from '../../storage/store.ts';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/load.ts';
@@ -13,6 +14,7 @@ import type { Peers } from '../peers/peers.ts';
 import type { Random } from '../random.ts';
 import { onControl } from '../routing/administer.ts';
 import { exchange, poll } from '../routing/arrive.ts';
+import { type Ceiling, Ceilings } from '../routing/ceilings.ts';
 import { endConnection } from '../routing/close.ts';
 import { Shard } from '../routing/shard.ts';
 import { acceptLink } from '../routing/sink.ts';
@@ -34,6 +36,15 @@ export interface HostParts {
   readonly trie?: TrieMemory;
 }
 
+/** The ceilings of a configuration. */
+export function ceilingsOf({ session, retained, listeners, retention }: Config): Ceilings {
+  const orNone = (seconds: number) => (seconds === 0 ? Infinity : seconds);
+  const byUser = new Map<string, Ceiling>();
+  for (const ceiling of retention) for (const user of ceiling.users) byUser.set(user, ceiling);
+  const byListener = new Map(listeners.map((listener) => [listener.name, listener]));
+  return new Ceilings(orNone(session.messageExpiryMaxS), orNone(retained.maxAgeS), byListener, byUser);
+}
+
 const EXPIRY_INTERVAL_MS = 1_000;
 const GAUGES_INTERVAL_MS = 50;
 const EMPTIED_POLL_MS = 5;
@@ -47,8 +58,12 @@ export class Host {
 
   constructor({ config, ...parts }: HostParts) {
     this.#config = config;
+    // Retained messages of which no trace may be on a disk are in a store of their own.
+    const inMemory = config.retained.policy === 'memory' && !(parts.store instanceof MemoryStore);
     const shard = new Shard({
       ...parts,
+      ...(inMemory ? { retainedStore: new MemoryStore() } : {}),
+      ceilings: ceilingsOf(config),
       limits: config.limits,
       offers: config.session,
       counters: new Counters(),
@@ -56,10 +71,11 @@ export class Host {
     });
     this.shard = shard;
     shard.store.listener = storeListener(shard);
-    shard.store.expire(shard.clock.wallMs()); // sets its clock: what is stored before the first interval is over must have a time too
+    shard.retainedStore.listener = shard.store.listener;
+    this.#expire(); // sets its clock: what is stored before the first interval is over must have a time too
     // Tells the store the time, so that what has expired goes also while nobody asks for it.
     this.#everySecond = new Timer(() => {
-      shard.store.expire(shard.clock.wallMs());
+      this.#expire();
       shard.timers.set(this.#everySecond, EXPIRY_INTERVAL_MS);
     });
     this.#gauges = new Timer(() => {
@@ -116,6 +132,12 @@ export class Host {
     this.shard.turn.after = null;
     this.shard.peers?.stop();
     this.shard.timers.stop();
+  }
+
+  #expire(): void {
+    const { clock, store, retainedStore } = this.shard;
+    store.expire(clock.wallMs());
+    if (retainedStore !== store) retainedStore.expire(clock.wallMs());
   }
 
   /** Resolves when the last connection is gone, or after the stop timeout. */
