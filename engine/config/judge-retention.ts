@@ -10,9 +10,10 @@ export function judgeRetention(config: Config, say: (path: readonly string[], me
     if (sessionExpiryMaxS === null && messageExpiryMaxS === null)
       say(at('users'), 'retention has no ceiling; set session_expiry_max_s, message_expiry_max_s or both');
     // The name itself is personal data.
-    if (users.some((user) => seen.has(user)))
-      say(at('users'), 'retention.users names a user that another table, or this one, has already');
+    const known = seen.size;
     for (const user of users) seen.add(user);
+    if (seen.size < known + users.length)
+      say(at('users'), 'retention.users names a user that another table, or this one, has already');
   });
   for (const entry of config.bannedNetworks)
     if (!isNetwork(entry))
