@@ -56,7 +56,7 @@ export interface Limits {
   /** PUBLISH packets, and bytes, that are read from one client in a second; 0: no bound. */
   clientMessagesPerS: number;
   clientBytesPerS: number;
-  /** CONNECT packets with one client identifier in a minute, and from one address; 0: no bound. */
+  /** Times that one client may connect in a minute; 0: no bound. */
   clientConnectsPerMinute: number;
   /** Connections of one user; 0: no bound. */
   connectionsPerUser: number;
@@ -100,7 +100,7 @@ export const defaultLimits: Limits = {
   clientBytesPerS: 0,
   clientConnectsPerMinute: 0,
   connectionsPerUser: 0,
-  overloadDelayMs: 1_000,
+  overloadDelayMs: 2_000,
 };
 
 /** Smallest and largest value of each bound: the schema of the configuration and the assertions share it. */
@@ -152,6 +152,11 @@ export function limitsConflict(limits: Limits): string | null {
   if (limits.subscriptionsPerClientMax > limits.trieSubscriptionsMax) {
     return 'subscriptionsPerClientMax must not exceed trieSubscriptionsMax';
   }
+  if (limits.overloadDelayMs > 0 && limits.overloadDelayMs < OVERLOAD_DELAY_MS_MIN)
+    return `overloadDelayMs must be 0 or at least ${OVERLOAD_DELAY_MS_MIN}`;
   if (limits.topicLevelsMax > limits.topicBytesMax + 1) return 'topicLevelsMax must not exceed topicBytesMax + 1';
   return null;
 }
+
+/** Timers alone are late by as much as this. */
+const OVERLOAD_DELAY_MS_MIN = 100;

@@ -247,14 +247,12 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'limits.trie_nodes_max': 'nodes of the topic trie; reserved, touched as used',
   'limits.trie_subscriptions_max': 'subscriptions of the topic trie; reserved, touched as used',
   'limits.topic_cache_entries': 'topics whose receivers are remembered',
-  'limits.client_messages_per_s':
-    'PUBLISH packets that are read from one client in a second; above it is read from no faster; 0: no bound',
+  'limits.client_messages_per_s': 'PUBLISH packets that are read from one client in a second, the rest waits; 0: no bound',
   'limits.client_bytes_per_s': 'bytes that are read from one client in a second, likewise; 0: no bound',
-  'limits.client_connects_per_minute':
-    'CONNECT packets with one client identifier in a minute, and from one address (0x9F); 0: no bound',
+  'limits.client_connects_per_minute': 'times that one client may connect in a minute (0x9F); 0: no bound',
   'limits.connections_per_user': 'connections with one user name at one time (0x97); 0: no bound',
-  'limits.overload_delay_ms': 'delay of the event loop above which new connections are refused (0x89, HTTP 503); 0: never',
-  'limits.banned_networks': 'addresses and networks that no client may come from (0x8A)',
+  'limits.overload_delay_ms': 'lateness of the event loop above which new connections are refused (0x89, HTTP 503); 0: never',
+  'limits.banned_networks': 'addresses and networks whose connections are closed before a byte is read',
   'listener.name': 'name in messages, and in --set listener.NAME.key=value',
   'listener.transport': 'tcp, tls, ws or wss',
   'listener.host': 'address to listen on',

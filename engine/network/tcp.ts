@@ -1,6 +1,7 @@
 // The listener for MQTT over TCP and over TLS. A socket passes up to three gates before it becomes a link: the handshake
 // throttle, the PROXY header, the TLS handshake.
 import { createServer, type Server, type Socket } from 'node:net';
+import type { Admission } from '../admission.ts';
 import type { Clock } from '../clock.ts';
 import { type Accept, type Listener, type Peer, TransportKind } from '../link.ts';
 import { addressList, plainAddress } from './address.ts';
@@ -16,6 +17,8 @@ import { tlsFront } from './tls.ts';
 
 export interface TcpOptions extends BindOptions {
   readonly accept: Accept;
+  /** Turns connections away before they cost anything; nobody where there is none. */
+  readonly admission?: Admission;
   readonly clock: Clock;
   /** Every connection must start with a PROXY header, and comes from one of `trusted`: addresses or networks. */
   readonly proxyProtocol?: { readonly trusted: readonly string[]; readonly timeoutMs: number };
@@ -45,7 +48,7 @@ interface Arrival {
  * @throws Error in one line that names the listener and the option that is wrong and says what to do
  */
 export async function listenTcp(options: TcpOptions): Promise<Listener> {
-  const { name, accept, clock, proxyProtocol, tls, endTimeoutMs } = options;
+  const { name, accept, admission, clock, proxyProtocol, tls, endTimeoutMs } = options;
   const transport = tls === undefined ? TransportKind.TCP : TransportKind.TLS;
   const trusted = proxyProtocol === undefined ? null : addressList(name, 'proxy_trusted', proxyProtocol.trusted);
   const throttle = new HandshakeThrottle(options.handshakes ?? defaultHandshakeLimits, clock);
@@ -98,7 +101,9 @@ export async function listenTcp(options: TcpOptions): Promise<Listener> {
   }
 
   function encrypt(socket: Socket, arrival: Arrival): void {
-    if (secure === null) open(socket, arrival, null);
+    // The handshake is what overload cannot afford: who comes without one is told by CONNACK.
+    if (admission?.refusesAddress(arrival.origin.address) || (secure !== null && admission?.refusesAll())) socket.destroy();
+    else if (secure === null) open(socket, arrival, null);
     else secure.begin(socket, arrival);
   }
 

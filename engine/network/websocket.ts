@@ -14,6 +14,7 @@ import {
   us_listen_socket_close,
   type us_socket_context_t,
 } from 'uWebSockets.js';
+import type { Admission } from '../admission.ts';
 import type { Clock } from '../clock.ts';
 import { type Accept, CloseCause, type Listener, type Peer, TransportKind } from '../link.ts';
 import { addressText } from './address.ts';
@@ -27,6 +28,8 @@ export interface WebSocketOptions extends Omit<BindOptions, 'backlog'> {
   /** Path of the endpoint, `/mqtt` unless given. */
   readonly path?: string;
   readonly accept: Accept;
+  /** Turns connections away before they cost anything; nobody where there is none. */
+  readonly admission?: Admission;
   readonly clock: Clock;
   /** Origins of web pages that may connect, as browsers send them (`https://example.org`); null for all. */
   readonly origins: readonly string[] | null;
@@ -54,7 +57,7 @@ const BACKPRESSURE_BYTES_MAX = 0x7fff_ffff;
  * @throws Error in one line that names the listener and the option that is wrong and says what to do
  */
 export async function listenWebSocket(options: WebSocketOptions): Promise<Listener> {
-  const { name, host, accept, clock, tls, endTimeoutMs } = options;
+  const { name, host, accept, admission, clock, tls, endTimeoutMs } = options;
   const path = checkedPath(name, options.path ?? DEFAULT_PATH);
   const origins = options.origins === null ? null : new Set(options.origins.map((origin) => origin.toLowerCase()));
   const compress = options.compression ?? false;
@@ -81,6 +84,9 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<Listen
     idleTimeout: 0,
     sendPingsAutomatically: false,
     upgrade(response, request, context) {
+      const { banned } = admission ?? {};
+      if (banned && admission?.refusesAddress(addressOf(response.getRemoteAddress()))) return refuse(response, Refusals.BANNED);
+      if (admission?.refusesAll()) return refuse(response, Refusals.OVERLOADED, RETRY_AFTER_S);
       if (!accepting || !throttle.take()) return refuse(response, Refusals.BUSY, RETRY_AFTER_S);
       if (!originAllowed(request.getHeader('origin'), origins)) return refuse(response, Refusals.ORIGIN);
       const subprotocol = chooseSubprotocol(request.getHeader('sec-websocket-protocol'));
@@ -104,12 +110,11 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<Listen
   );
 
   function peerOf(socket: Socket): Peer {
-    const bytes = new Uint8Array(socket.getRemoteAddress());
     // uWebSockets does not tell the port.
     return {
       transport,
       listener: name,
-      address: addressText(bytes, 0, bytes.length),
+      address: addressOf(socket.getRemoteAddress()),
       port: 0,
       secure: tls !== undefined,
       certificate: null,
@@ -140,6 +145,11 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<Listen
       app.close();
     },
   };
+}
+
+function addressOf(remote: ArrayBuffer): string {
+  const bytes = new Uint8Array(remote);
+  return addressText(bytes, 0, bytes.length);
 }
 
 function upgrade(response: HttpResponse, request: HttpRequest, context: us_socket_context_t, subprotocol: string): void {

@@ -12,6 +12,7 @@ import type { Limits } from '../../protocol/limits.ts';
 import { Properties } from '../../protocol/properties.ts';
 import { MessageView, PublishHop } from '../../protocol/publish.ts';
 import type { Store } from '../../storage/store.ts';
+import { Admission } from '../admission.ts';
 import type { Clock } from '../clock.ts';
 import type { Counters } from '../counters.ts';
 import type { Authenticator, ExchangeMethods, Rights } from '../gate.ts';
@@ -22,6 +23,7 @@ import { type MessageHandle, MessageSlab } from '../memory/messages.ts';
 import { Directory } from '../peers/directory.ts';
 import { Gauge } from '../peers/gauges.ts';
 import type { Peers } from '../peers/peers.ts';
+import { allocateTallies, Tallies } from '../peers/tallies.ts';
 import type { Random } from '../random.ts';
 import type { Connection, Replay } from '../sessions/connection.ts';
 import type { QueueOverflow, Session } from '../sessions/session.ts';
@@ -99,6 +101,7 @@ export class Shard {
   readonly log: Log;
   readonly counters: Counters;
   readonly store: Store;
+  readonly admission: Admission;
   readonly authenticator: Authenticator;
   readonly exchanges: ExchangeMethods | null;
   readonly rights: Rights | null;
@@ -179,6 +182,8 @@ export class Shard {
   arrivedBytes = new Uint8Array(0);
 
   #turnsToLearn = 0;
+  #users: Tallies | null = null;
+  #connects: Tallies | null = null;
 
   // Scratch of the packet under way; nothing keeps a reference to it.
   readonly inbound = new MessageView();
@@ -199,6 +204,7 @@ export class Shard {
     this.log = parts.log;
     this.counters = parts.counters;
     this.store = parts.store;
+    this.admission = new Admission(parts.counters);
     this.authenticator = parts.authenticator;
     this.exchanges = parts.exchanges;
     this.rights = parts.rights;
@@ -231,6 +237,22 @@ export class Shard {
         : null;
     this.retained = new RetainedIndex(parts.limits.retainedMessagesMax, undefined, drawSeed(parts.random));
     this.replayTurn = new ReplayTurn(this);
+  }
+
+  /** Connections of each user, in all shards. Memory for them is there once a limit has needed it. */
+  get users(): Tallies {
+    const { peers, limits, random } = this;
+    if (peers !== null) return peers.users;
+    this.#users ??= new Tallies(allocateTallies(limits.connectionsMax, random));
+    return this.#users;
+  }
+
+  /** Connections of each client in a minute, in all shards. */
+  get connects(): Tallies {
+    const { peers, limits, random } = this;
+    if (peers !== null) return peers.connects;
+    this.#connects ??= new Tallies(allocateTallies(limits.sessionsMax, random));
+    return this.#connects;
   }
 
   /** Shows the other shards what limits and figures of the whole need, and learns theirs when it is time to. */

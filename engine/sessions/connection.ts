@@ -85,8 +85,9 @@ export class Connection {
   /** Packets that came while CONNECT was being judged, one behind the other in [0, earlyBytes). */
   early: Uint8Array = NO_BYTES;
   earlyBytes = 0;
-  /** What came while the session was asked for, as it came; it follows `early`. */
+  /** What came while the session was asked for, or while the client had sent too much in a second, as it came: [0, unreadBytes). It follows `early`. */
   unread: Uint8Array = NO_BYTES;
+  unreadBytes = 0;
   /** Why the broker ended the connection, for the log. */
   closeReason: Reason | -1 = -1;
   /** Routes that this client may publish to, or may not: answers of the rights, by the route's number. */

@@ -8,6 +8,8 @@ const SECOND_MS = 1_000;
 export class ReadRate {
   /** Not read from now. */
   isHolding = false;
+  /** The log knows. */
+  wasTold = false;
   /** Wakes it. */
   readonly timer: Timer;
   /** What may still be taken at once; below zero: owed. */

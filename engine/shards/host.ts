@@ -3,12 +3,14 @@
 import { Reason } from '../../protocol/packet.ts';
 import { MemoryStore } from '../../storage/memory.ts';
 import type { Store } from '../../storage/store.ts';
+import type { Addresses } from '../admission.ts';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/load.ts';
 import { Counters } from '../counters.ts';
 import type { Authenticator, ExchangeMethods, Rights } from '../gate.ts';
-import type { Listener } from '../link.ts';
+import type { Link, Listener } from '../link.ts';
 import type { Log } from '../log.ts';
+import { networks } from '../network/address.ts';
 import type { ShardPlace } from '../network/bind.ts';
 import type { Peers } from '../peers/peers.ts';
 import type { Random } from '../random.ts';
@@ -22,6 +24,7 @@ import { storeListener } from '../routing/stored.ts';
 import { Timer } from '../timers.ts';
 import type { TrieMemory } from '../topics/trie.ts';
 import { listenAll } from './listen.ts';
+import { OverloadWatch } from './overload.ts';
 
 export interface HostParts {
   readonly config: Config;
@@ -34,6 +37,11 @@ export interface HostParts {
   readonly rights: Rights | null;
   readonly peers?: Peers;
   readonly trie?: TrieMemory;
+}
+
+/** The ban list of a configuration; null: nobody is on it. */
+export function bannedBy({ bannedNetworks }: Config): Addresses | null {
+  return bannedNetworks.length === 0 ? null : networks('limits.banned_networks', bannedNetworks);
 }
 
 /** The ceilings of a configuration. */
@@ -55,6 +63,7 @@ export class Host {
   readonly #config: Config;
   readonly #everySecond: Timer;
   readonly #gauges: Timer;
+  readonly #overload: OverloadWatch;
 
   constructor({ config, ...parts }: HostParts) {
     this.#config = config;
@@ -70,6 +79,8 @@ export class Host {
       overflows: new Map(config.listeners.map(({ name, queueOverflow }) => [name, queueOverflow])),
     });
     this.shard = shard;
+    this.#overload = new OverloadWatch(shard);
+    shard.admission.banned = bannedBy(config);
     shard.store.listener = storeListener(shard);
     shard.retainedStore.listener = shard.store.listener;
     this.#expire(); // sets its clock: what is stored before the first interval is over must have a time too
@@ -100,7 +111,9 @@ export class Host {
   /** Opens every listener, or none. `ports`: those of the first shard by name; absent in the first shard. */
   async open(place: ShardPlace | null, ports: ReadonlyMap<string, number> | null): Promise<void> {
     const { shard } = this;
-    this.listeners = await listenAll(this.#config, shard.clock, place, ports, (link) => acceptLink(shard, link));
+    const accept = (link: Link) => acceptLink(shard, link);
+    this.listeners = await listenAll(this.#config, shard.clock, place, ports, accept, shard.admission);
+    this.#overload.start();
     shard.timers.set(this.#everySecond, 0);
   }
 
@@ -109,6 +122,7 @@ export class Host {
     const { shard, listeners } = this;
     shard.stopping = true;
     shard.timers.cancel(this.#everySecond);
+    this.#overload.stop();
     const closed = listeners.map((listener) => listener.close());
     for (const connection of [...shard.connections]) endConnection(shard, connection, Reason.SERVER_SHUTTING_DOWN);
     await this.#emptied();

@@ -1,4 +1,5 @@
 // The listeners of a configuration.
+import type { Admission } from '../admission.ts';
 import type { Clock } from '../clock.ts';
 import type { Config, ListenerConfig } from '../config/load.ts';
 import type { Accept, Listener } from '../link.ts';
@@ -16,12 +17,13 @@ export async function listenAll(
   place: ShardPlace | null,
   ports: ReadonlyMap<string, number> | null,
   accept: Accept,
+  admission: Admission,
 ): Promise<Listener[]> {
   const open: Listener[] = [];
   try {
     for (const listener of config.listeners) {
       const port = ports?.get(listener.name) ?? listener.port;
-      open.push(await listen({ ...listener, port }, config, clock, place, accept));
+      open.push(await listen({ ...listener, port }, config, clock, place, accept, admission));
     }
     return open;
   } catch (error) {
@@ -36,6 +38,7 @@ async function listen(
   clock: Clock,
   place: ShardPlace | null,
   accept: Accept,
+  admission: Admission,
 ): Promise<Listener> {
   const { name, host, port } = listener;
   const { limits, server } = config;
@@ -45,6 +48,7 @@ async function listen(
     host,
     port,
     accept,
+    admission,
     clock,
     endTimeoutMs: server.stopTimeoutMs,
     ...(place === null ? {} : { shards: place }),
