@@ -20,9 +20,13 @@ afterEach(async () => {
 export const trusting = { gate: builtFile('test/forgetting/trusting-gate.js') };
 
 /** Starts a broker; without listeners in `toml` it has those of the default configuration, on free ports. */
-export async function brokerOf(toml: string, options: Omit<BrokerOptions, 'config' | 'set'> = trusting): Promise<RunningBroker> {
+export async function brokerOf(
+  toml: string,
+  options: Omit<BrokerOptions, 'config' | 'set'> = trusting,
+  threads = shards,
+): Promise<RunningBroker> {
   const ports = toml.includes('[[listener]]') ? [] : ['listener.tcp.port=0', 'listener.ws.port=0'];
-  const set = [`server.threads=${shards}`, 'server.sys_interval_s=0', ...ports];
+  const set = [`server.threads=${threads}`, 'server.sys_interval_s=0', ...ports];
   const broker = await createBroker({ ...options, config: loadConfig({ file: temporaryFile(toml), set }) });
   brokers.push(broker);
   return broker;
