@@ -94,18 +94,19 @@ export interface Source {
 }
 
 export class Shard {
+  /** This shard's own: a reload changes them in place. */
   readonly limits: Limits;
-  readonly offers: Offers;
+  offers: Offers;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   readonly counters: Counters;
   readonly store: Store;
   readonly admission: Admission;
-  readonly authenticator: Authenticator;
-  readonly exchanges: ExchangeMethods | null;
-  readonly rights: Rights | null;
-  readonly overflows: ReadonlyMap<string, QueueOverflow>;
+  authenticator: Authenticator;
+  exchanges: ExchangeMethods | null;
+  rights: Rights | null;
+  overflows: ReadonlyMap<string, QueueOverflow>;
   ceilings: Ceilings;
   readonly retainedStore: Store;
 
@@ -197,7 +198,7 @@ export class Shard {
   propertyScratch = new Uint8Array(65_536);
 
   constructor(parts: ShardParts) {
-    this.limits = parts.limits;
+    this.limits = { ...parts.limits };
     this.offers = parts.offers;
     this.clock = parts.clock;
     this.random = parts.random;

@@ -3,27 +3,32 @@
 import { Reason } from '../../protocol/packet.ts';
 import { MemoryStore } from '../../storage/memory.ts';
 import type { Store } from '../../storage/store.ts';
+import type { Reloadable, ReloadedShard } from '../administration/reload.ts';
 import type { Addresses } from '../admission.ts';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/load.ts';
 import { Counters } from '../counters.ts';
 import type { Authenticator, ExchangeMethods, Rights } from '../gate.ts';
-import type { Link, Listener } from '../link.ts';
+import type { Link } from '../link.ts';
 import type { Log } from '../log.ts';
 import { networks } from '../network/address.ts';
 import type { ShardPlace } from '../network/bind.ts';
+import type { PreparedListener, ReloadableListener } from '../network/reloadable.ts';
 import type { Peers } from '../peers/peers.ts';
 import type { Random } from '../random.ts';
 import { onControl } from '../routing/administer.ts';
 import { exchange, poll } from '../routing/arrive.ts';
 import { type Ceiling, Ceilings } from '../routing/ceilings.ts';
 import { endConnection } from '../routing/close.ts';
+import { applySettings, dropForbidden, endLinks } from '../routing/reload.ts';
 import { Shard } from '../routing/shard.ts';
 import { acceptLink } from '../routing/sink.ts';
 import { storeListener } from '../routing/stored.ts';
+import type { QueueOverflow } from '../sessions/session.ts';
 import { Timer } from '../timers.ts';
 import type { TrieMemory } from '../topics/trie.ts';
-import { listenAll } from './listen.ts';
+import type { Gatekeeper } from './gatekeeper.ts';
+import { changeOf, listenAll } from './listen.ts';
 import { OverloadWatch } from './overload.ts';
 
 export interface HostParts {
@@ -37,6 +42,20 @@ export interface HostParts {
   readonly rights: Rights | null;
   readonly peers?: Peers;
   readonly trie?: TrieMemory;
+  /** Builds anew what decides who may do what; absent: that stays as it is. @throws Error in one line with file and line */
+  readonly keeperOf?: (config: Config) => Gatekeeper | Promise<Gatekeeper>;
+}
+
+/** What a reload has read and found good. */
+interface Prepared {
+  readonly config: Config;
+  readonly keeper: Gatekeeper;
+  readonly banned: Addresses | null;
+  readonly listeners: readonly PreparedListener[];
+}
+
+function overflowsOf({ listeners }: Config): ReadonlyMap<string, QueueOverflow> {
+  return new Map(listeners.map(({ name, queueOverflow }) => [name, queueOverflow]));
 }
 
 /** The ban list of a configuration; null: nobody is on it. */
@@ -57,16 +76,19 @@ const EXPIRY_INTERVAL_MS = 1_000;
 const GAUGES_INTERVAL_MS = 50;
 const EMPTIED_POLL_MS = 5;
 
-export class Host {
+export class Host implements Reloadable {
   readonly shard: Shard;
-  listeners: readonly Listener[] = [];
-  readonly #config: Config;
+  listeners: readonly ReloadableListener[] = [];
+  readonly #keeperOf: HostParts['keeperOf'];
+  #config: Config;
+  #prepared: Prepared | null = null;
   readonly #everySecond: Timer;
   readonly #gauges: Timer;
   readonly #overload: OverloadWatch;
 
-  constructor({ config, ...parts }: HostParts) {
+  constructor({ config, keeperOf, ...parts }: HostParts) {
     this.#config = config;
+    this.#keeperOf = keeperOf;
     // Retained messages of which no trace may be on a disk are in a store of their own.
     const inMemory = config.retained.policy === 'memory' && !(parts.store instanceof MemoryStore);
     const shard = new Shard({
@@ -76,7 +98,7 @@ export class Host {
       limits: config.limits,
       offers: config.session,
       counters: new Counters(),
-      overflows: new Map(config.listeners.map(({ name, queueOverflow }) => [name, queueOverflow])),
+      overflows: overflowsOf(config),
     });
     this.shard = shard;
     this.#overload = new OverloadWatch(shard);
@@ -115,6 +137,41 @@ export class Host {
     this.listeners = await listenAll(this.#config, shard.clock, place, ports, accept, shard.admission);
     this.#overload.start();
     shard.timers.set(this.#everySecond, 0);
+  }
+
+  async prepare(config: Config): Promise<void> {
+    const { authenticator, rights, exchanges } = this.shard;
+    const keeper = (await this.#keeperOf?.(config)) ?? { authenticator, rights, exchanges };
+    const banned = bannedBy(config);
+    const byName = new Map(config.listeners.map((listener) => [listener.name, listener]));
+    const listeners = await Promise.all(this.listeners.map((listener) => listener.prepare(changeOf(byName.get(listener.name)!))));
+    this.#prepared = { config, keeper, banned, listeners };
+  }
+
+  async apply(): Promise<ReloadedShard> {
+    const { shard } = this;
+    const prepared = this.#prepared;
+    if (prepared === null) throw new Error('a shard has nothing prepared');
+    this.#prepared = null;
+    const { config, keeper, banned } = prepared;
+    this.#config = config;
+    applySettings(shard, {
+      ...keeper,
+      limits: config.limits,
+      offers: config.session,
+      overflows: overflowsOf(config),
+      ceilings: ceilingsOf(config),
+    });
+    shard.admission.banned = banned;
+    const unvouched = new Set(prepared.listeners.flatMap((listener) => listener.apply()));
+    const unwelcome = new Set<Link>();
+    for (const { link } of shard.connections) if (banned?.has(link.peer.address)) unwelcome.add(link);
+    const ended = endLinks(shard, unvouched, Reason.NOT_AUTHORIZED) + endLinks(shard, unwelcome, Reason.BANNED);
+    return { ended, dropped: await dropForbidden(shard) };
+  }
+
+  discard(): void {
+    this.#prepared = null;
   }
 
   /** Stops accepting, tells MQTT 5 clients (0x8B), and resolves when all connections are closed or the stop timeout has passed. */

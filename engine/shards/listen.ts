@@ -2,9 +2,10 @@
 import type { Admission } from '../admission.ts';
 import type { Clock } from '../clock.ts';
 import type { Config, ListenerConfig } from '../config/load.ts';
-import type { Accept, Listener } from '../link.ts';
+import type { Accept } from '../link.ts';
 import type { ShardPlace } from '../network/bind.ts';
 import type { TlsOptions } from '../network/certificate.ts';
+import type { ListenerChange, ReloadableListener } from '../network/reloadable.ts';
 import { listenTcp } from '../network/tcp.ts';
 
 /** A WebSocket message may carry several packets: the largest one and some small ones. */
@@ -18,8 +19,8 @@ export async function listenAll(
   ports: ReadonlyMap<string, number> | null,
   accept: Accept,
   admission: Admission,
-): Promise<Listener[]> {
-  const open: Listener[] = [];
+): Promise<ReloadableListener[]> {
+  const open: ReloadableListener[] = [];
   try {
     for (const listener of config.listeners) {
       const port = ports?.get(listener.name) ?? listener.port;
@@ -39,10 +40,9 @@ async function listen(
   place: ShardPlace | null,
   accept: Accept,
   admission: Admission,
-): Promise<Listener> {
+): Promise<ReloadableListener> {
   const { name, host, port } = listener;
   const { limits, server } = config;
-  const encrypted = listener.transport === 'tls' || listener.transport === 'wss';
   const base = {
     name,
     host,
@@ -52,7 +52,7 @@ async function listen(
     clock,
     endTimeoutMs: server.stopTimeoutMs,
     ...(place === null ? {} : { shards: place }),
-    ...(encrypted ? { tls: tlsOptions(listener) } : {}),
+    ...(isEncrypted(listener) ? { tls: tlsOptions(listener) } : {}),
   };
   if (listener.transport === 'tcp' || listener.transport === 'tls') {
     const timeoutMs = limits.connectTimeoutMs;
@@ -68,6 +68,15 @@ async function listen(
     compression: listener.compression,
     payloadBytesMax: limits.packetBytesMax + FRAME_MARGIN_BYTES,
   });
+}
+
+/** What of a listener may be different after a reload. */
+export function changeOf(listener: ListenerConfig): ListenerChange {
+  return { origins: listener.origins, ...(isEncrypted(listener) ? { tls: tlsOptions(listener) } : {}) };
+}
+
+function isEncrypted({ transport }: ListenerConfig): boolean {
+  return transport === 'tls' || transport === 'wss';
 }
 
 function tlsOptions(listener: ListenerConfig): TlsOptions {
