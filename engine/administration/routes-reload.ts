@@ -1,17 +1,17 @@
 // The route that reads configuration and files anew.
-import { ApiError, type Route } from './api.ts';
+import type { Route } from './api.ts';
 
 export const reloadRoutes: readonly Route[] = [
   {
     method: 'POST',
     path: '/v1/reload',
-    summary:
-      'Reads the configuration, passwords, rights, certificates and authorities anew; tells what has changed and what needs a restart',
-    async handle({ reload }) {
+    summary: 'Reads configuration, passwords, rights and certificates anew; tells what changed and what needs a restart',
+    handle: async ({ reload }) => {
       try {
         return { status: 200, body: await reload() };
       } catch (error) {
-        throw new ApiError(409, error instanceof Error ? error.message : String(error));
+        // For the operator, who sees the files that it names: what is wrong, and where.
+        return { status: 409, body: { error: error instanceof Error ? error.message : String(error) } };
       }
     },
   },

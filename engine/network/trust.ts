@@ -28,10 +28,15 @@ export class Trust {
       if (!isCurrent(current, wallMs)) return false;
       if (isSignedBy(current, current)) return this.#isListed(current);
       const subject: X509Certificate = current;
-      const isIssuer = (other: X509Certificate) => other.ca && isSignedBy(subject, other);
+      // A root of version 1 does not say that it is an authority: the list does.
+      const isIssuer = (other: X509Certificate) => (other.ca || this.#isRoot(other)) && isSignedBy(subject, other);
       current = this.#authorities.find(isIssuer) ?? sent.find(isIssuer);
     }
     return false;
+  }
+
+  #isRoot(certificate: X509Certificate): boolean {
+    return isSignedBy(certificate, certificate) && this.#isListed(certificate);
   }
 
   #isListed({ fingerprint256 }: X509Certificate): boolean {
