@@ -7,6 +7,7 @@ import type { Administration } from './administration/administration.ts';
 import { apiListener } from './administration/api.ts';
 import { type Inventory, sumInventory } from './administration/inventory.ts';
 import { type AnswerOf, answerQuestion, type Question } from './administration/questions.ts';
+import { type ReloadReport, Reloads } from './administration/reload.ts';
 import { publishSys } from './administration/sys.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type Config, loadConfig } from './config/load.ts';
@@ -23,6 +24,7 @@ import type { MasterKeySource } from './spool/master-key.ts';
 import type { RunningSpool } from './spool/open.ts';
 
 export type { Inventory } from './administration/inventory.ts';
+export type { ReloadReport } from './administration/reload.ts';
 export { type Config, ConfigError, type ListenerConfig, loadConfig } from './config/load.ts';
 export type { Authenticator, AuthOutcome, Credentials, Exchange, ExchangeMethods, ExchangeOutcome, Rights } from './gate.ts';
 export { createLog, type Log } from './log.ts';
@@ -45,6 +47,8 @@ export interface BrokerOptions extends Gate {
   readonly store?: Store;
   readonly clock?: Clock;
   readonly random?: Random;
+  /** Gives the configuration as it is to be after a reload; without it the one of the start, whose files are read anew. @throws ConfigError */
+  readonly reread?: () => Config;
   /** The storage thread or a shard has died: the broker cannot go on. By default it stops. */
   readonly onFatal?: (error: Error) => void;
 }
@@ -69,6 +73,11 @@ export interface Broker {
   };
   /** What is held, for whom it may concern: counts, bytes and ages by class. */
   inventory(): Promise<Inventory>;
+  /**
+   * Reads the configuration (`reread`, or the one that is given) and the files that it names anew, without losing a client.
+   * @throws Error that says what is wrong with which file; everything is as it was then
+   */
+  reload(next?: Config): Promise<ReloadReport>;
   /** What the spool tells of itself; null without a data directory. */
   readonly spool: { readonly figures: Figures; readonly hasMasterKey: boolean } | null;
   /** Stops accepting, tells MQTT 5 clients (0x8B), flushes, and resolves when all is closed or the stop timeout has passed. */
@@ -92,7 +101,9 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   if (threads > 1) refuseObjects(options);
   const log = options.log ?? silentLog;
   const time = { clock: options.clock ?? systemClock, random: options.random ?? systemRandom };
-  const gatekeeper = await loadSecurity(config, log, time, await gateOf(options));
+  const gate = await gateOf(options);
+  const keeperOf = (of: Config) => loadSecurity(of, log, time, gate);
+  const gatekeeper = await keeperOf(config);
   const spool = options.store === undefined && config.server.dataDir !== '' ? await openSpoolOf(config) : null;
   const seams = {
     config,
@@ -100,6 +111,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     log,
     store: options.store ?? spool?.store ?? new MemoryStore(config.spool.maxRetentionS * 1_000),
     ...gatekeeper,
+    keeperOf,
   };
   // Several shards are loaded only for those who have them.
   const company =
@@ -121,16 +133,28 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     throw error;
   }
   const askAll = async <Q extends Question>(question: Q): Promise<readonly AnswerOf<Q>[]> => {
-    const [own, others] = await Promise.all([answerQuestion(shard, question), crew === null ? [] : crew.ask(question)]);
+    const [own, others] = await Promise.all([answerQuestion(shard, question, host), crew === null ? [] : crew.ask(question)]);
     return [own, ...others];
   };
   const inventory = async () => sumInventory(await askAll({ kind: 'held' }), spool?.hasMasterKey ?? false);
-  const administration: Administration = { version, config, log, askAll, inventory, figures: spool?.figures ?? null };
-  spool?.answer(apiListener(administration));
   const fatal = (what: string) => (error: Error) => {
     log.error(`${what}: ${error.message}`);
     (options.onFatal ?? (() => void stopOnce()))(error);
   };
+  const reloads = new Reloads({ config, log, askAll, onFatal: fatal('a reload has failed half way, and shards may differ') });
+  const reload = (next?: Config) => reloads.reload(next === undefined ? (options.reread ?? (() => config)) : () => next);
+  const administration: Administration = {
+    version,
+    get config() {
+      return reloads.config;
+    },
+    log,
+    askAll,
+    inventory,
+    reload,
+    figures: spool?.figures ?? null,
+  };
+  spool?.answer(apiListener(administration));
   async function abandon(): Promise<boolean> {
     host.abandon();
     return crew === null || crew.abandon();
@@ -150,7 +174,6 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     if (company !== null && crew !== null) await Promise.race([company.settle(), crew.died]).catch(() => {});
     await crew?.close().catch(() => {});
     host.close();
-    gatekeeper.destroy();
     await company?.handOut?.close();
     await closeStore();
   }
@@ -175,6 +198,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
       retained: shard.retained.count,
     }),
     inventory,
+    reload,
     spool: spool === null ? null : { figures: spool.figures, hasMasterKey: spool.hasMasterKey },
     stop: stopOnce,
     abandon,

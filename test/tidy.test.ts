@@ -21,6 +21,7 @@ const LAYERS: readonly (readonly string[])[] = [
     'engine/gate.ts',
     'engine/principal.ts',
     'engine/counters.ts',
+    'engine/admission.ts',
   ],
   ['engine/topics/'],
   ['engine/sessions/'],

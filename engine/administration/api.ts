@@ -6,6 +6,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import { buffer } from 'node:stream/consumers';
 import type { Administration } from './administration.ts';
 import { heldRoutes } from './routes-held.ts';
+import { reloadRoutes } from './routes-reload.ts';
 
 export interface ApiRequest {
   /** Values of the path's parameters, decoded. */
@@ -40,7 +41,7 @@ export class ApiError extends Error {
   }
 }
 
-export const routes: readonly Route[] = [...heldRoutes];
+export const routes: readonly Route[] = [...heldRoutes, ...reloadRoutes];
 
 const BODY_BYTES_MAX = 65_536;
 
