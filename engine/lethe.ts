@@ -1,25 +1,31 @@
 // The composition root and the library's one public entry: a configuration in, a running broker out.
 import { existsSync, readFileSync } from 'node:fs';
+import { Reason } from '../protocol/packet.ts';
 import type { Figures } from '../storage/figures.ts';
 import { MemoryStore } from '../storage/memory.ts';
 import type { Store } from '../storage/store.ts';
 import type { Administration } from './administration/administration.ts';
-import { apiListener } from './administration/api.ts';
+import { type ApiAnswer, apiListener, callApi } from './administration/api.ts';
+import { ApiError } from './administration/api-error.ts';
+import { type Audit, AuditEvent } from './administration/audit.ts';
 import { type Inventory, sumInventory } from './administration/inventory.ts';
+import { AUDIT_KEY_PURPOSE, keepAudit, loginsRefused, recordRefusals, recordStart } from './administration/keep-audit.ts';
+import { pseudonymKey, pseudonymOf } from './administration/pseudonym.ts';
 import { type AnswerOf, answerQuestion, type Question } from './administration/questions.ts';
+import { standstillOf } from './administration/standstill.ts';
 import { publishSys } from './administration/sys.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type Config, loadConfig } from './config/load.ts';
-import { type Log, silentLog } from './log.ts';
+import { createLog, type Log, silentLog } from './log.ts';
 import { Gauge } from './peers/gauges.ts';
 import { type Random, systemRandom } from './random.ts';
 import { unpackSession } from './routing/record.ts';
-import { recover } from './routing/recover.ts';
+import { Ageing, recover } from './routing/recover.ts';
 import { HiddenSessions } from './routing/resume.ts';
 import type { Crew } from './shards/crew.ts';
 import { type Gate, gatekeeperOf } from './shards/gatekeeper.ts';
 import { Host } from './shards/host.ts';
-import { askOwner } from './spool/folder-lock.ts';
+import { askOwner, callOwner } from './spool/folder-lock.ts';
 import type { MasterKeySource } from './spool/master-key.ts';
 import type { RunningSpool } from './spool/open.ts';
 
@@ -93,12 +99,24 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   const log = options.log ?? silentLog;
   const gatekeeper = gatekeeperOf(config, log, await gateOf(options));
   const spool = options.store === undefined && config.server.dataDir !== '' ? await openSpoolOf(config) : null;
+  const clock = options.clock ?? systemClock;
+  const random = options.random ?? systemRandom;
+  const store = options.store ?? spool?.store ?? new MemoryStore(config.spool.maxRetentionS * 1_000);
+  const closeStore = async () => {
+    await store.close();
+    await spool?.unlock();
+  };
+  const names = await findNames(config, spool, clock, random, log).catch(async (error: unknown) => {
+    if (options.store === undefined) await closeStore();
+    throw error;
+  });
+  const { audit } = names;
   const seams = {
     config,
-    clock: options.clock ?? systemClock,
-    random: options.random ?? systemRandom,
+    clock,
+    random,
     log,
-    store: options.store ?? spool?.store ?? new MemoryStore(config.spool.maxRetentionS * 1_000),
+    store,
     ...gatekeeper,
   };
   // Several shards are loaded only for those who have them.
@@ -117,6 +135,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     if (crew !== null) await crew.close().catch(() => {});
     host.close();
     await company?.handOut?.close();
+    await audit.close();
     if (options.store === undefined) await closeStore();
     throw error;
   }
@@ -125,7 +144,20 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     return [own, ...others];
   };
   const inventory = async () => sumInventory(await askAll({ kind: 'held' }), spool?.hasMasterKey ?? false);
-  const administration: Administration = { version, config, log, askAll, inventory, figures: spool?.figures ?? null };
+  const administration: Administration = {
+    version,
+    config,
+    log,
+    clock,
+    random,
+    askAll,
+    inventory,
+    ...names,
+    whileNothingMoves: standstillOf(shard),
+    figures: spool?.figures ?? null,
+  };
+  recordStart(audit, config, version);
+  const stopRefusals = recordRefusals(audit, () => loginsRefused(shard), clock);
   spool?.answer(apiListener(administration));
   const fatal = (what: string) => (error: Error) => {
     log.error(`${what}: ${error.message}`);
@@ -151,11 +183,10 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     await crew?.close().catch(() => {});
     host.close();
     await company?.handOut?.close();
+    stopRefusals();
+    audit.record(AuditEvent.STOP);
+    await audit.close();
     await closeStore();
-  }
-  async function closeStore(): Promise<void> {
-    await seams.store.close();
-    await spool?.unlock();
   }
 
   const portOf = (transport: string) => host.listeners.find((listener) => listener.transport === transport)?.port ?? 0;
@@ -187,6 +218,19 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
 
 function portsOf({ listeners }: Host): ReadonlyMap<string, number> {
   return new Map(listeners.map(({ name, port }) => [name, port]));
+}
+
+/** Where is recorded what is done here, and how clients are named there. @throws Error in one line that names a file */
+async function findNames(
+  config: Config,
+  spool: RunningSpool | null,
+  clock: Clock,
+  random: Random,
+  log: Log,
+): Promise<Pick<Administration, 'audit' | 'pseudonym'>> {
+  const key = pseudonymKey({ file: config.admin.pseudonymKeyFile, folder: config.server.dataDir }, random);
+  const audit = keepAudit(config, (await spool?.keyFor(AUDIT_KEY_PURPOSE)) ?? null, clock, log);
+  return { audit, pseudonym: (clientId) => pseudonymOf(key, clientId) };
 }
 
 /** @throws Error that names the option which only a broker of one thread can take */
@@ -250,6 +294,71 @@ export async function inventoryOf(config: Config): Promise<Inventory> {
     return { ...stored, sessions, queued: { deliveries, bytes }, inFlight: { deliveries: 0 }, hasMasterKey: spool.hasMasterKey };
   } finally {
     await spool.store.close();
+    await spool.unlock();
+  }
+}
+
+/**
+ * A request to the admin API of a data directory: served by the broker that runs on it, or by this process when none does.
+ * @throws Error in one line
+ */
+export async function administer(config: Config, method: string, path: string, body?: unknown): Promise<ApiAnswer> {
+  const { dataDir } = config.server;
+  const answer = await callOwner(dataDir, method, path, body);
+  if (answer !== null) return answer;
+  if (!existsSync(dataDir)) throw new Error(`${dataDir}: there is no such directory`);
+  return withStopped(config, async (administration) => {
+    try {
+      return await callApi(administration, method, path, body);
+    } catch (error) {
+      if (error instanceof ApiError) return { status: error.status, body: { error: error.message } };
+      throw error;
+    }
+  });
+}
+
+/** Does something with what a data directory holds that no broker runs on: a shard without listeners, in which nothing grows older. */
+async function withStopped<T>(config: Config, act: (administration: Administration) => Promise<T>): Promise<T> {
+  const one = { ...config, server: { ...config.server, threads: 1 } };
+  const log = createLog('warn', (line) => process.stderr.write(`${line}\n`), systemClock.wallMs);
+  const spool = await openSpoolOf(one);
+  const { store } = spool;
+  let host: Host | null = null;
+  let audit: Audit | null = null;
+  try {
+    const names = await findNames(one, spool, systemClock, systemRandom, log);
+    audit = names.audit;
+    const nobody = { authenticate: () => ({ ok: false, reason: Reason.SERVER_UNAVAILABLE }) as const };
+    host = new Host({
+      config: one,
+      clock: systemClock,
+      random: systemRandom,
+      log,
+      store,
+      authenticator: nobody,
+      exchanges: null,
+      rights: null,
+    });
+    const { shard } = host;
+    await Promise.race([recover(shard, Ageing.OFF), spool.died]);
+    const askAll = async <Q extends Question>(question: Q) => [await answerQuestion(shard, question)];
+    const work = act({
+      version,
+      config: one,
+      log,
+      clock: systemClock,
+      random: systemRandom,
+      askAll,
+      inventory: async () => sumInventory(await askAll({ kind: 'held' }), spool.hasMasterKey),
+      ...names,
+      whileNothingMoves: standstillOf(shard),
+      figures: spool.figures,
+    });
+    return await Promise.race([work, spool.died]);
+  } finally {
+    host?.close();
+    await audit?.close();
+    await store.close();
     await spool.unlock();
   }
 }
