@@ -25,7 +25,7 @@ import { HiddenSessions } from './routing/resume.ts';
 import type { Crew } from './shards/crew.ts';
 import { type Gate, gatekeeperOf } from './shards/gatekeeper.ts';
 import { Host } from './shards/host.ts';
-import { askOwner, callOwner } from './spool/folder-lock.ts';
+import { askOwner, callOwner, lockFolder } from './spool/folder-lock.ts';
 import type { MasterKeySource } from './spool/master-key.ts';
 import type { RunningSpool } from './spool/open.ts';
 
@@ -367,9 +367,28 @@ async function withStopped<T>(config: Config, act: (administration: Administrati
 export async function rotateMasterKey(config: Config, next: MasterKeySource): Promise<void> {
   const { findMasterKey } = await import('./spool/master-key.ts');
   const { rotateMaster } = await import('../storage/folder.ts');
-  rotateMaster(config.server.dataDir, findMasterKey(masterKeySource(config)), findMasterKey(next), (bytes) =>
-    systemRandom.bytes(bytes),
-  );
+  const { dataDir } = config.server;
+  const master = findMasterKey(next);
+  rotateMaster(dataDir, findMasterKey(masterKeySource(config)), master, (bytes) => systemRandom.bytes(bytes));
+  if ((await callOwner(dataDir, 'POST', '/v1/audit/key-rotated')) !== null) return;
+  const lock = await lockFolder(dataDir);
+  try {
+    const { folderKey } = await import('../storage/folder.ts');
+    const audit = keepAudit(config, folderKey(dataDir, master, AUDIT_KEY_PURPOSE), systemClock, silentLog);
+    audit.record(AuditEvent.KEY_ROTATED);
+    await audit.close();
+  } finally {
+    await lock.unlock();
+  }
+}
+
+/** What the lines of an audit log are sealed with; null without a master key, or without a spool. @throws Error in one line */
+export async function auditKeyOf(config: Config): Promise<Uint8Array | null> {
+  const { findMasterKey } = await import('./spool/master-key.ts');
+  const master = findMasterKey(masterKeySource(config));
+  if (master === null) return null;
+  const { folderKey } = await import('../storage/folder.ts');
+  return folderKey(config.server.dataDir, master, AUDIT_KEY_PURPOSE);
 }
 
 function masterKeySource({ spool }: Config): MasterKeySource {

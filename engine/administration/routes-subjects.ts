@@ -2,6 +2,7 @@
 
 import type { ApiRequest, Route } from './api.ts';
 import { ApiError } from './api-error.ts';
+import { AuditEvent } from './audit.ts';
 import type { EraseTarget } from './erase-shard.ts';
 import { eraseHeld } from './erasure.ts';
 
@@ -12,6 +13,15 @@ export const subjectRoutes: readonly Route[] = [
     summary:
       'Erases what is held of {"client"}, of a {"user"}, under a {"topic"} filter, or {"retained"} under one; gives a receipt',
     handle: async (administration, { body }) => ({ status: 200, body: await eraseHeld(administration, targetOf(body)) }),
+  },
+  {
+    method: 'POST',
+    path: '/v1/audit/key-rotated',
+    summary: 'Records in the audit log that the keys were wrapped under another master key (lethe key rotate)',
+    handle: async ({ audit }) => {
+      audit.record(AuditEvent.KEY_ROTATED);
+      return { status: 200, body: {} };
+    },
   },
 ];
 
