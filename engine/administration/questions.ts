@@ -2,12 +2,24 @@
 // threads of their own.
 import type { Shard } from '../routing/shard.ts';
 import { type ErasedByShard, type EraseTarget, eraseInShard } from './erase-shard.ts';
+import { type ExportedByShard, exportInShard } from './export-shard.ts';
+import { type SessionsHeld, takeSessionsHeld } from './held-by-client.ts';
 import { type HeldByShard, takeHeld } from './inventory.ts';
 
 /** Each question with its answer. */
 export interface Questions {
   /** What the shard holds. */
   readonly held: { readonly question: { readonly kind: 'held' }; readonly answer: HeldByShard };
+  /** That it writes what it holds for a client into a file. */
+  readonly export: {
+    readonly question: { readonly kind: 'export'; readonly client: string; readonly path: string };
+    readonly answer: ExportedByShard;
+  };
+  /** What it holds for those clients of which it holds most. */
+  readonly 'sessions-held': {
+    readonly question: { readonly kind: 'sessions-held'; readonly limit: number };
+    readonly answer: SessionsHeld;
+  };
   /** That it erases something. */
   readonly erase: { readonly question: { readonly kind: 'erase'; readonly target: EraseTarget }; readonly answer: ErasedByShard };
 }
@@ -23,6 +35,8 @@ const answerers: {
 } = {
   held: takeHeld,
   erase: (shard, { target }) => eraseInShard(shard, target),
+  export: (shard, { client, path }) => exportInShard(shard, client, path),
+  'sessions-held': (shard, { limit }) => takeSessionsHeld(shard, limit),
 };
 
 /** Answers for one shard, in its thread. */

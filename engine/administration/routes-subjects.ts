@@ -5,6 +5,7 @@ import { ApiError } from './api-error.ts';
 import { AuditEvent } from './audit.ts';
 import type { EraseTarget } from './erase-shard.ts';
 import { eraseHeld } from './erasure.ts';
+import { exportHeld } from './export.ts';
 
 export const subjectRoutes: readonly Route[] = [
   {
@@ -13,6 +14,18 @@ export const subjectRoutes: readonly Route[] = [
     summary:
       'Erases what is held of {"client"}, of a {"user"}, under a {"topic"} filter, or {"retained"} under one; gives a receipt',
     handle: async (administration, { body }) => ({ status: 200, body: await eraseHeld(administration, targetOf(body)) }),
+  },
+  {
+    method: 'POST',
+    path: '/v1/export',
+    summary:
+      'Writes what is held for {"client"} into the file at {"path"}, which must be there, empty and of mode 0600; gives a receipt',
+    handle: async (administration, { body }) => {
+      const { client, path } = (body ?? {}) as { readonly client?: unknown; readonly path?: unknown };
+      if (typeof client !== 'string' || client === '' || typeof path !== 'string')
+        throw new ApiError(400, 'the body must name a client and a path');
+      return { status: 200, body: await exportHeld(administration, client, path) };
+    },
   },
   {
     method: 'POST',

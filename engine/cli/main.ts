@@ -18,6 +18,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   sub: async () => (await import('./sub.ts')).subCommand(),
   inventory: async () => (await import('./inventory.ts')).inventoryCommand(),
   erase: async () => (await import('./erase.ts')).eraseCommand(),
+  export: async () => (await import('./export.ts')).exportCommand(),
   audit: async () => (await import('./audit.ts')).auditCommand(),
   key: async () => (await import('./key.ts')).keyCommand(),
   pseudonym: async () => (await import('./pseudonym.ts')).pseudonymCommand(),
