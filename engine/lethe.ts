@@ -14,6 +14,7 @@ import { pseudonymKey, pseudonymOf } from './administration/pseudonym.ts';
 import { type AnswerOf, answerQuestion, type Question } from './administration/questions.ts';
 import { standstillOf } from './administration/standstill.ts';
 import { publishSys } from './administration/sys.ts';
+import { Traces } from './administration/traces.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type Config, loadConfig } from './config/load.ts';
 import { createLog, type Log, silentLog } from './log.ts';
@@ -144,6 +145,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     return [own, ...others];
   };
   const inventory = async () => sumInventory(await askAll({ kind: 'held' }), spool?.hasMasterKey ?? false);
+  const traces = new Traces({ askAll, clock, random, ...names });
   const administration: Administration = {
     version,
     config,
@@ -153,6 +155,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     askAll,
     inventory,
     ...names,
+    traces,
     whileNothingMoves: standstillOf(shard),
     figures: spool?.figures ?? null,
   };
@@ -178,6 +181,8 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   }
   async function stop(): Promise<void> {
     stopSys();
+    // A shard that has died answers nothing.
+    await (crew === null ? traces.close() : Promise.race([traces.close(), crew.died])).catch(() => {});
     await Promise.all([host.endConnections(), crew?.endConnections().catch(() => {})]);
     if (company !== null && crew !== null) await Promise.race([company.settle(), crew.died]).catch(() => {});
     await crew?.close().catch(() => {});
@@ -351,6 +356,7 @@ async function withStopped<T>(config: Config, act: (administration: Administrati
       askAll,
       inventory: async () => sumInventory(await askAll({ kind: 'held' }), spool.hasMasterKey),
       ...names,
+      traces: new Traces({ askAll, clock: systemClock, random: systemRandom, ...names }),
       whileNothingMoves: standstillOf(shard),
       figures: spool.figures,
     });

@@ -7,6 +7,7 @@ import type { Random } from '../random.ts';
 import type { Audit } from './audit.ts';
 import type { Inventory } from './inventory.ts';
 import type { AskAll } from './questions.ts';
+import type { Traces } from './traces.ts';
 
 export interface Administration {
   readonly version: string;
@@ -23,6 +24,8 @@ export interface Administration {
   pseudonym(clientId: string): string;
   /** Does something while no session is on its way from one shard to another; one such thing at a time. */
   whileNothingMoves<T>(act: () => Promise<T>): Promise<T>;
+  /** Traces of clients that run now. */
+  readonly traces: Traces;
   /** What the spool tells of itself; null without a data directory. */
   readonly figures: Figures | null;
 }

@@ -8,6 +8,7 @@ import type { Administration } from './administration.ts';
 import { ApiError } from './api-error.ts';
 import { heldRoutes } from './routes-held.ts';
 import { subjectRoutes } from './routes-subjects.ts';
+import { traceRoutes } from './routes-trace.ts';
 
 export interface ApiRequest {
   /** Values of the path's parameters, decoded. */
@@ -32,7 +33,7 @@ export interface Route {
   handle(administration: Administration, request: ApiRequest): Promise<ApiAnswer>;
 }
 
-export const routes: readonly Route[] = [...heldRoutes, ...subjectRoutes];
+export const routes: readonly Route[] = [...heldRoutes, ...subjectRoutes, ...traceRoutes];
 
 const BODY_BYTES_MAX = 65_536;
 

@@ -5,11 +5,22 @@ import { type ErasedByShard, type EraseTarget, eraseInShard } from './erase-shar
 import { type ExportedByShard, exportInShard } from './export-shard.ts';
 import { type SessionsHeld, takeSessionsHeld } from './held-by-client.ts';
 import { type HeldByShard, takeHeld } from './inventory.ts';
+import { beginTrace, endTrace, type TracedByShard, takeTraced } from './trace-shard.ts';
 
 /** Each question with its answer. */
 export interface Questions {
   /** What the shard holds. */
   readonly held: { readonly question: { readonly kind: 'held' }; readonly answer: HeldByShard };
+  /** That it begins, or ends, to note topics and sizes of a client's messages; and what it has noted. */
+  readonly 'trace-begin': { readonly question: { readonly kind: 'trace-begin'; readonly client: string }; readonly answer: null };
+  readonly 'trace-take': {
+    readonly question: { readonly kind: 'trace-take'; readonly client: string };
+    readonly answer: TracedByShard;
+  };
+  readonly 'trace-end': {
+    readonly question: { readonly kind: 'trace-end'; readonly client: string };
+    readonly answer: TracedByShard;
+  };
   /** That it writes what it holds for a client into a file. */
   readonly export: {
     readonly question: { readonly kind: 'export'; readonly client: string; readonly path: string };
@@ -36,6 +47,9 @@ const answerers: {
   held: takeHeld,
   erase: (shard, { target }) => eraseInShard(shard, target),
   export: (shard, { client, path }) => exportInShard(shard, client, path),
+  'trace-begin': (shard, { client }) => beginTrace(shard, client),
+  'trace-take': (shard, { client }) => takeTraced(shard, client),
+  'trace-end': (shard, { client }) => endTrace(shard, client),
   'sessions-held': (shard, { limit }) => takeSessionsHeld(shard, limit),
 };
 

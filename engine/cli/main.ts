@@ -19,6 +19,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   inventory: async () => (await import('./inventory.ts')).inventoryCommand(),
   erase: async () => (await import('./erase.ts')).eraseCommand(),
   export: async () => (await import('./export.ts')).exportCommand(),
+  trace: async () => (await import('./trace.ts')).traceCommand(),
   audit: async () => (await import('./audit.ts')).auditCommand(),
   key: async () => (await import('./key.ts')).keyCommand(),
   pseudonym: async () => (await import('./pseudonym.ts')).pseudonymCommand(),

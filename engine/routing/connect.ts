@@ -271,7 +271,8 @@ function join(shard: Shard, connection: Connection, session: Session, packet: Co
   connection.aliasesIn =
     packet.level === Level.V5 && limits.topicAliasesInMax > 0 ? new InboundAliases(limits.topicAliasesInMax) : null;
   connection.wantsProblemInformation = packet.requestProblemInformation;
-  connection.plain = aliasesOut === 0 && connection.packetBytesMax === UNLIMITED_BYTES;
+  connection.tracer = shard.tracers.get(session.clientId) ?? null;
+  connection.plain = aliasesOut === 0 && connection.packetBytesMax === UNLIMITED_BYTES && connection.tracer === null;
 
   if (session.username !== username && shard.rights !== null) shard.trie.bump(); // routes were made with the old name's rights
   session.connection = connection;
