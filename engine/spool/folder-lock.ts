@@ -115,7 +115,8 @@ export function callOwner(folder: string, method: string, path: string, body?: u
   return new Promise((resolve, reject) => {
     const headers = body === undefined ? {} : { 'content-type': 'application/json' };
     const timeout = method === 'GET' ? REQUEST_TIMEOUT_MS : ACT_TIMEOUT_MS;
-    const request = httpRequest({ socketPath: join(folder, LOCK_FILE), method, path, headers, timeout });
+    // A connection of its own: one that was kept would lead to the process that had the directory before.
+    const request = httpRequest({ socketPath: join(folder, LOCK_FILE), method, path, headers, timeout, agent: false });
     request.once('timeout', () => request.destroy(new Error(`${folder}: the broker does not answer`)));
     request.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(null);

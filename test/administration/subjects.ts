@@ -4,6 +4,9 @@ import { administer, type Broker, type Config, createBroker, loadConfig } from '
 import { Client, type ClientOptions, type Message } from '../forgetting/client.ts';
 import { Place } from '../forgetting/place.ts';
 
+export const Trust = { ALL: 'all', AS_CONFIGURED: 'as configured' } as const;
+export type Trust = (typeof Trust)[keyof typeof Trust];
+
 export class Subjects {
   readonly place = new Place();
   readonly config: Config;
@@ -15,7 +18,13 @@ export class Subjects {
     this.config = config;
   }
 
-  static async start(threads: number, set: readonly string[] = [], place = new Place()): Promise<Subjects> {
+  /** Every user name is believed, unless the configuration is to judge. */
+  static async start(
+    threads: number,
+    set: readonly string[] = [],
+    place = new Place(),
+    trust: Trust = Trust.ALL,
+  ): Promise<Subjects> {
     const config = loadConfig({
       set: [
         `server.threads=${threads}`,
@@ -26,7 +35,8 @@ export class Subjects {
         ...set,
       ],
     });
-    const broker = await createBroker({ config, gate: builtFile('test/forgetting/trusting-gate.js') });
+    const gate = trust === Trust.ALL ? { gate: builtFile('test/forgetting/trusting-gate.js') } : {};
+    const broker = await createBroker({ config, ...gate });
     return new Subjects(broker, place, config);
   }
 
