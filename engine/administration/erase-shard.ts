@@ -48,12 +48,25 @@ export function noneErased(): ErasedCounts {
   return { sessions: 0, connections: 0, subscriptions: 0, deliveries: 0, wills: 0, retained: 0 };
 }
 
+/**
+ * The two parts of an erasure, one after the other in the whole broker: a shard that still had its copy of a retained message could give it to a new subscription, and so into a queue
+ * that it has gone through.
+ */
+export const ErasePart = { RETAINED: 'retained', SESSIONS: 'sessions' } as const;
+export type ErasePart = (typeof ErasePart)[keyof typeof ErasePart];
+
 /** Erases in one shard. No session moves meanwhile: who asks sees to that (`Directory.hold`). */
-export async function eraseInShard(shard: Shard, target: EraseTarget): Promise<ErasedByShard> {
+export async function eraseInShard(shard: Shard, target: EraseTarget, part: ErasePart): Promise<ErasedByShard> {
   const counts = noneErased();
   await catchUp(shard);
-  if (target.kind === 'client' || target.kind === 'user') eraseSessions(shard, target, counts);
-  else await eraseTopics(shard, target, counts);
+  const { kind, name } = target;
+  const isOfTopics = kind === 'topic' || kind === 'retained';
+  if (part === ErasePart.SESSIONS) {
+    if (kind === 'topic') await eraseTopics(shard, name, counts);
+    else if (!isOfTopics) eraseSessions(shard, target, counts);
+  } else if (isOfTopics && (shard.peers === null || shard.peers.index === 0)) {
+    counts.retained += eraseRetained(shard, Buffer.from(name, 'utf8'));
+  }
   const isSettled = await settleTransfers(shard);
   const isErased = await shard.store.erase();
   return { ...counts, isErased: isErased && isSettled };
@@ -90,11 +103,11 @@ function takeWill(shard: Shard, session: Session): boolean {
   return true;
 }
 
-async function eraseTopics(shard: Shard, { kind, name }: EraseTarget, counts: ErasedCounts): Promise<void> {
+async function eraseTopics(shard: Shard, name: string, counts: ErasedCounts): Promise<void> {
   const filter = Buffer.from(name, 'utf8');
-  if (shard.peers === null || shard.peers.index === 0) counts.retained += eraseRetained(shard, filter);
-  if (kind === 'retained') return;
+  let looks = 0;
   for (const session of [...shard.sessions]) {
+    if (++looks % SESSIONS_AT_ONCE === 0) await shard.clock.sleep(0); // the sockets have a turn
     if (shard.sessions.at(session.handle) !== session) continue;
     const { will } = session;
     if (will !== null && covers(filter, will.topic, 0, will.topic.length) && takeWill(shard, session)) {
@@ -220,5 +233,6 @@ async function settleTransfers(shard: Shard): Promise<boolean> {
 }
 
 const READ_AT_ONCE = 1_024;
+const SESSIONS_AT_ONCE = 1_024;
 const LOOK_MS = 2;
 const TRANSFERS_WAIT_MS = 10_000;

@@ -4,7 +4,7 @@ import type { Administration } from './administration.ts';
 import { ApiError } from './api-error.ts';
 import { AuditEvent } from './audit.ts';
 import type { ErasedCounts, EraseTarget } from './erase-shard.ts';
-import { noneErased } from './erase-shard.ts';
+import { ErasePart, noneErased } from './erase-shard.ts';
 import { base32 } from './pseudonym.ts';
 
 /** What the one who asked can show. No name and no content stand in it. */
@@ -35,7 +35,10 @@ export async function eraseHeld(administration: Administration, target: EraseTar
   const subject = subjectOf(administration, target);
   const receipt = base32(random.bytes(RECEIPT_BYTES));
   const startedMs = clock.monotonicMs();
-  const answers = await whileNothingMoves(() => askAll({ kind: 'erase', target }));
+  const answers = await whileNothingMoves(async () => [
+    ...(await askAll({ kind: 'erase', target, part: ErasePart.RETAINED })),
+    ...(await askAll({ kind: 'erase', target, part: ErasePart.SESSIONS })),
+  ]);
   const erased = noneErased();
   for (const answer of answers) for (const name of Object.keys(erased) as (keyof ErasedCounts)[]) erased[name] += answer[name];
   const isComplete = answers.every(({ isErased }) => isErased);

@@ -1,7 +1,7 @@
 // What the administration asks of every shard, and how a shard answers: one line here for each question. Questions and answers are plain data, because all shards but the first are
 // threads of their own.
 import type { Shard } from '../routing/shard.ts';
-import { type ErasedByShard, type EraseTarget, eraseInShard } from './erase-shard.ts';
+import { type ErasedByShard, type ErasePart, type EraseTarget, eraseInShard } from './erase-shard.ts';
 import { type ExportedByShard, exportInShard } from './export-shard.ts';
 import { type SessionsHeld, takeSessionsHeld } from './held-by-client.ts';
 import { type HeldByShard, takeHeld } from './inventory.ts';
@@ -32,7 +32,10 @@ export interface Questions {
     readonly answer: SessionsHeld;
   };
   /** That it erases something. */
-  readonly erase: { readonly question: { readonly kind: 'erase'; readonly target: EraseTarget }; readonly answer: ErasedByShard };
+  readonly erase: {
+    readonly question: { readonly kind: 'erase'; readonly target: EraseTarget; readonly part: ErasePart };
+    readonly answer: ErasedByShard;
+  };
 }
 
 export type Question = Questions[keyof Questions]['question'];
@@ -45,7 +48,7 @@ const answerers: {
   readonly [Kind in keyof Questions]: (shard: Shard, question: Questions[Kind]['question']) => Promise<Questions[Kind]['answer']>;
 } = {
   held: takeHeld,
-  erase: (shard, { target }) => eraseInShard(shard, target),
+  erase: (shard, { target, part }) => eraseInShard(shard, target, part),
   export: (shard, { client, path }) => exportInShard(shard, client, path),
   'trace-begin': (shard, { client }) => beginTrace(shard, client),
   'trace-take': (shard, { client }) => takeTraced(shard, client),
