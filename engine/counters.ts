@@ -27,6 +27,8 @@ export class Counters {
   socketsTotal = 0;
   connectReceived = 0;
   connectRefused = 0;
+  /** Those of them whose client was not let in: wrong or missing credentials, or none that are accepted. */
+  loginsRefused = 0;
   connectionsTotal = 0;
   connectionsMaximum = 0;
   takeovers = 0;
@@ -107,6 +109,7 @@ const names = [
   'socketsTotal',
   'connectReceived',
   'connectRefused',
+  'loginsRefused',
   'connectionsTotal',
   'connectionsMaximum',
   'takeovers',

@@ -22,6 +22,7 @@ const LAYERS: readonly (readonly string[])[] = [
     'engine/principal.ts',
     'engine/counters.ts',
     'engine/admission.ts',
+    'engine/version.ts',
   ],
   ['engine/topics/'],
   ['engine/sessions/'],

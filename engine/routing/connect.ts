@@ -143,10 +143,19 @@ function settle<T>(shard: Shard, connection: Connection, value: Promise<T> | T, 
   );
 }
 
+/** Reasons that a client is not let in for who it is, or does not show that it is. */
+const LOGIN_REASONS: ReadonlySet<Reason> = new Set([
+  Reason.NOT_AUTHORIZED,
+  Reason.BAD_USER_NAME_OR_PASSWORD,
+  Reason.BAD_AUTHENTICATION_METHOD,
+  Reason.BANNED,
+]);
+
 /** Answers CONNECT with a CONNACK that refuses, and closes. */
 export function refuse(shard: Shard, connection: Connection, level: Level, reason: Reason): void {
   if (connection.state === ConnectionState.CLOSED) return;
   shard.counters.connectRefused++;
+  if (LOGIN_REASONS.has(reason)) shard.counters.loginsRefused++;
   const bytes = connackRefusal(level, reason);
   connection.outbox.append(bytes, 0, bytes.length);
   connection.closeReason = reason;
@@ -335,7 +344,8 @@ function join(shard: Shard, connection: Connection, session: Session, packet: Co
   connection.aliasesIn =
     packet.level === Level.V5 && limits.topicAliasesInMax > 0 ? new InboundAliases(limits.topicAliasesInMax) : null;
   connection.wantsProblemInformation = packet.requestProblemInformation;
-  connection.plain = aliasesOut === 0 && connection.packetBytesMax === UNLIMITED_BYTES;
+  connection.tracer = shard.tracers.get(session.clientId) ?? null;
+  connection.plain = aliasesOut === 0 && connection.packetBytesMax === UNLIMITED_BYTES && connection.tracer === null;
 
   session.connection = connection;
   identify(shard, connection, session, identity);

@@ -28,6 +28,7 @@ import type { Random } from '../random.ts';
 import type { Connection, Replay } from '../sessions/connection.ts';
 import type { QueueOverflow, Session } from '../sessions/session.ts';
 import { SessionTable } from '../sessions/table.ts';
+import type { Tracer } from '../sessions/tracer.ts';
 import { Turn } from '../sessions/turn.ts';
 import { TimerWheel } from '../timers.ts';
 import { RetainedIndex } from '../topics/retained.ts';
@@ -132,6 +133,8 @@ export class Shard {
   readonly awaitingDurable = new Set<Session>();
   /** Connections whose client has come in. */
   openConnections = 0;
+  /** Clients whose messages are traced, by client identifier. */
+  readonly tracers = new Map<string, Tracer>();
   stopping = false;
   nextStored = 1;
   /** Sessions that the store keeps, by their number there. */

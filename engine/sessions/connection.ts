@@ -12,6 +12,7 @@ import type { GatedAnswers } from './gated.ts';
 import type { Outbox } from './outbox.ts';
 import type { ReadRate } from './read-rate.ts';
 import type { Session } from './session.ts';
+import type { Tracer } from './tracer.ts';
 
 export const ConnectionState = {
   /** Nothing but CONNECT is allowed. */
@@ -51,7 +52,7 @@ export class Connection {
   aliasesOut: OutboundAliases | null = null;
   /** Request Problem Information (MQTT 5.0 §3.1.2.11.7). */
   wantsProblemInformation = true;
-  /** Whether a QoS 0 packet can be copied to it as it came: no aliases, no Maximum Packet Size. */
+  /** Whether a QoS 0 packet can be copied to it as it came: no aliases, no Maximum Packet Size, no tracer. */
   plain = true;
   /** Ceilings of the listener and the user; Infinity for none. */
   sessionExpiryMaxS = Infinity;
@@ -60,6 +61,8 @@ export class Connection {
   rate: ReadRate | null = null;
   /** Under what the user's connections are counted (peers/tallies.ts); null where they are not. */
   userTally: bigint | null = null;
+  /** Notes its messages for an operator; null: nobody looks. */
+  tracer: Tracer | null = null;
   /** Over its mark for longer than the grace: QoS 0 to it is dropped until it has drained. */
   slow = false;
   /** Publishers that wait for this receiver to drain; null until the first. */
