@@ -38,6 +38,9 @@ export class Counters {
   refusedQuota = 0;
   /** Publishes that a client had no right to make. */
   refusedRights = 0;
+  /** CONNECTs refused, and connections that the broker has ended, by reason code (MQTT 5.0 §2.4). Each shard's own: not in the rows that others read. */
+  readonly refusedBy = new Map<number, number>();
+  readonly endedBy = new Map<number, number>();
   readonly dropped: Record<DropReason, number> = {
     [DropReason.SLOW_RECEIVER]: 0,
     [DropReason.QUEUE_FULL]: 0,
@@ -52,7 +55,7 @@ export class Counters {
   /** Writes all counters into [at, …) of a row that other shards read, for `from`. */
   copyTo(row: Float64Array, at: number): void {
     let to = at;
-    for (let i = 0; i < names.length; i++) row[to++] = this[names[i]!];
+    for (let i = 0; i < counterNames.length; i++) row[to++] = this[counterNames[i]!];
     for (let i = 0; i < reasons.length; i++) row[to++] = this.dropped[reasons[i]!];
   }
 
@@ -60,14 +63,14 @@ export class Counters {
   static from(row: Float64Array, at: number): Counters {
     const counters = new Counters();
     let from = at;
-    for (const name of names) counters[name] = row[from++]!;
+    for (const name of counterNames) counters[name] = row[from++]!;
     for (const reason of reasons) counters.dropped[reason] = row[from++]!;
     return counters;
   }
 
   /** Place of a counter in a row, from where the counters begin. */
-  static indexOf(name: (typeof names)[number]): number {
-    return names.indexOf(name);
+  static indexOf(name: CounterName): number {
+    return counterNames.indexOf(name);
   }
 
   get droppedTotal(): number {
@@ -77,7 +80,13 @@ export class Counters {
   }
 }
 
-const names = [
+/** Counts one under a reason code. Not for what happens with each message. */
+export function countReason(counts: Map<number, number>, reason: number): void {
+  counts.set(reason, (counts.get(reason) ?? 0) + 1);
+}
+
+/** Counters that are one number each. */
+export const counterNames = [
   'bytesReceived',
   'bytesSent',
   'packetsReceived',
@@ -98,4 +107,5 @@ const names = [
   'refusedQuota',
   'refusedRights',
 ] as const;
+export type CounterName = (typeof counterNames)[number];
 const reasons = Object.values(DropReason);

@@ -20,6 +20,7 @@ const LAYERS: readonly (readonly string[])[] = [
     'engine/timers.ts',
     'engine/gate.ts',
     'engine/counters.ts',
+    'engine/latency.ts',
   ],
   ['engine/topics/'],
   ['engine/sessions/'],

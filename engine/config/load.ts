@@ -4,13 +4,14 @@
 // LETHE_LISTENER__TCP__PORT=1884. Flags: --set section.key=value, --set listener.NAME.key=value. Values are read as
 // TOML where they are TOML (numbers, true, lists) and as plain text otherwise.
 import { readFileSync } from 'node:fs';
-import { isIP } from 'node:net';
 import { parse, TomlError } from 'smol-toml';
 import { type BaseIssue, safeParse } from 'valibot';
 import { type Limits, limitRanges, limitsConflict } from '../../protocol/limits.ts';
 import type { LogLevel } from '../log.ts';
 import { QueueOverflow } from '../sessions/session.ts';
+import { judgeAdmin } from './judge-admin.ts';
 import { locateKeys } from './locate.ts';
+import { isLoopback } from './loopback.ts';
 import { isTable, optionNames, type RawConfig, type RawListener, schema, snakeCase, type Table } from './schema.ts';
 
 export interface ListenerConfig {
@@ -33,6 +34,19 @@ export interface ListenerConfig {
   readonly proxyTrusted: readonly string[];
   readonly useCertificateNameAsUser: boolean;
   readonly queueOverflow: QueueOverflow;
+}
+
+/** Where the admin API is served, besides the socket in the data directory. */
+export interface AdminConfig {
+  /** Null: no port. */
+  readonly port: number | null;
+  readonly host: string;
+  readonly certFile: string;
+  readonly keyFile: string;
+  readonly tokenFile: string;
+  /** Whether loopback needs no token. */
+  readonly open: boolean;
+  readonly socket: string;
 }
 
 export interface Config {
@@ -63,6 +77,7 @@ export interface Config {
     readonly keyCommand: readonly string[];
   };
   readonly auth: { readonly passwordFile: string; readonly aclFile: string };
+  readonly admin: AdminConfig;
   readonly limits: Limits;
   readonly listeners: readonly ListenerConfig[];
 }
@@ -260,6 +275,15 @@ function resolve(raw: RawConfig): Config {
       keyCommand: raw.spool.key_command,
     },
     auth: { passwordFile: raw.auth.password_file, aclFile: raw.auth.acl_file },
+    admin: {
+      port: raw.admin.port ?? null,
+      host: raw.admin.host,
+      certFile: raw.admin.cert_file,
+      keyFile: raw.admin.key_file,
+      tokenFile: raw.admin.token_file,
+      open: raw.admin.open,
+      socket: raw.admin.socket,
+    },
     // Nothing is kept longer than the retention, whatever a session asks for.
     limits: { ...limits, sessionExpiryMaxS: Math.min(limits.sessionExpiryMaxS, raw.spool.max_retention_s) },
     listeners: raw.listener.map((listener) => resolveListener(listener, raw.auth.password_file !== '')),
@@ -289,11 +313,6 @@ function resolveListener(raw: RawListener, hasPasswords: boolean): ListenerConfi
   };
 }
 
-export function isLoopback(host: string): boolean {
-  if (host === 'localhost' || host === '::1') return true;
-  return isIP(host) === 4 && host.startsWith('127.');
-}
-
 /** What no single option shows: options that do not go together, and settings that would open a door unsaid. */
 function judge(raw: RawConfig, config: Config, origins: Origins, fallback: string): ConfigProblem[] {
   const problems: ConfigProblem[] = [];
@@ -314,6 +333,7 @@ function judge(raw: RawConfig, config: Config, origins: Origins, fallback: strin
       message: `spool.${key} needs server.data_dir: without one nothing is stored`,
     });
   }
+  judgeAdmin(raw, (key, message) => problems.push({ where: whereIs(['admin', key], origins, fallback), message }));
   const seen = new Map<string, string>();
   raw.listener.forEach((own, index) => {
     const at = (key: string) => whereIs(['listener', String(index), key], origins, fallback);

@@ -20,16 +20,19 @@ function withUnit(key: string, value: unknown): unknown {
   return /_s(_|$)/.test(key) ? ms / 1_000 : value;
 }
 
-function integer(key: string, min: number, max: number, preset: number) {
+function wholeNumber(key: string, min: number, max: number) {
   const message = `must be a whole number from ${min} to ${max}`;
   const isInRange = (value: number) => Number.isSafeInteger(value) && value >= min && value <= max;
-  const read = v.pipe(
+  return v.pipe(
     v.unknown(),
     v.transform((value) => withUnit(key, value)),
     v.number(message),
     v.check(isInRange, message),
   );
-  return v.optional(read, preset);
+}
+
+function integer(key: string, min: number, max: number, preset: number) {
+  return v.optional(wholeNumber(key, min, max), preset);
 }
 
 function oneOf<const T extends readonly string[]>(values: T) {
@@ -93,6 +96,15 @@ const sections = {
     key_command: v.optional(texts(), []),
   },
   auth: { password_file: text(''), acl_file: text('') },
+  admin: {
+    port: v.optional(wholeNumber('port', 0, 65_535)),
+    host: text('127.0.0.1'),
+    cert_file: text(''),
+    key_file: text(''),
+    token_file: text(''),
+    open: flag(false),
+    socket: text(''),
+  },
   limits: Object.fromEntries(
     (Object.keys(limitRanges) as (keyof Limits)[]).map((name) => {
       const key = snakeCase(name);
@@ -133,6 +145,7 @@ export const schema = v.object({
   session: v.optional(table(sections.session), {}),
   spool: v.optional(table(sections.spool), {}),
   auth: v.optional(table(sections.auth), {}),
+  admin: v.optional(table(sections.admin), {}),
   limits: v.optional(table(sections.limits), {}),
   listener: v.optional(v.array(table(sections.listener), 'must be written as [[listener]] tables'), []),
 });
@@ -170,6 +183,14 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'spool.key_command': 'program and arguments whose output is the master key; empty: none',
   'auth.password_file': "password file in Mosquitto's format; empty: none",
   'auth.acl_file': "ACL file in Mosquitto's format; empty: everything is allowed",
+  'admin.port': 'port of the admin API, the metrics and the live page; 0 takes a free one; unset: none',
+  'admin.host': 'address of the admin port; beyond loopback it needs a certificate and a token',
+  'admin.cert_file': 'certificate chain of the admin port, PEM; empty: no TLS, which only loopback may do without',
+  'admin.key_file': 'private key of the admin port, PEM',
+  'admin.token_file': 'file of mode 0600 with the bearer token of the admin port, 32 characters at least',
+  'admin.open': 'allows an admin port on loopback without a token: whoever has an account on this machine may then use it',
+  'admin.socket':
+    'path of a UNIX socket (mode 0600) for the admin API of a broker without a data directory; with one it stands there',
   'limits.connections_max': 'connections at one time',
   'limits.sessions_max': 'sessions held, connected or not',
   'limits.packet_bytes_max': 'largest packet accepted from a client',

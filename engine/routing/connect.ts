@@ -3,6 +3,7 @@ import { connackRefusal } from '../../protocol/answers.ts';
 import { type ConnectPacket, decodeConnect, encodeConnack } from '../../protocol/connect.ts';
 import { decodeAuth, encodeAuth } from '../../protocol/disconnect.ts';
 import { fault, Level, Reason, reasonOf } from '../../protocol/packet.ts';
+import { countReason } from '../counters.ts';
 import type { AuthOutcome, Credentials, ExchangeOutcome } from '../gate.ts';
 import { Gauge } from '../peers/gauges.ts';
 import { SessionFlag } from '../peers/roster.ts';
@@ -135,6 +136,7 @@ function settle<T>(shard: Shard, connection: Connection, value: Promise<T> | T, 
 export function refuse(shard: Shard, connection: Connection, level: Level, reason: Reason): void {
   if (connection.state === ConnectionState.CLOSED) return;
   shard.counters.connectRefused++;
+  countReason(shard.counters.refusedBy, reason);
   const bytes = connackRefusal(level, reason);
   connection.outbox.append(bytes, 0, bytes.length);
   connection.closeReason = reason;
@@ -241,6 +243,7 @@ function seatClient(
   join(shard, connection, session, packet, username);
   connection.state = ConnectionState.OPEN;
   shard.openConnections++;
+  connection.openedAtS = Math.floor(shard.clock.monotonicMs() / 1_000);
   shard.counters.connectionsTotal++;
   const now = shard.connections.size + shard.elsewhere[Gauge.CONNECTIONS]!;
   shard.counters.connectionsMaximum = Math.max(shard.counters.connectionsMaximum, now);

@@ -116,6 +116,8 @@ export class Shard {
   readonly awaitingDurable = new Set<Session>();
   /** Connections whose client has come in. */
   openConnections = 0;
+  /** Connections that are marked slow. */
+  slowConnections = 0;
   stopping = false;
   nextStored = 1;
   /** Sessions that the store keeps, by their number there. */
