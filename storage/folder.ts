@@ -83,7 +83,9 @@ function makeFolder(folder: string): void {
   let isShared = false;
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    isShared = (statSync(folder).mode & 0o077) !== 0 && readdirSync(folder).some((name) => !/^(spool\.|lethe\.sock)/.test(name));
+    isShared =
+      (statSync(folder).mode & 0o077) !== 0 &&
+      readdirSync(folder).some((name) => !/^(spool\.|lethe\.sock|pseudonym\.key|audit\.log)/.test(name));
     if (!isShared) chmodSync(folder, 0o700);
   } catch (error) {
     throw new FolderError(

@@ -16,6 +16,7 @@ export interface TrafficSample {
   /** Of deliveries, from sent (open loop: due) to received; null when there were none. */
   readonly latencyMs: LatencySummary | null;
   /** Over the whole run, all receivers together; `corrupt` also what was not theirs. */
+  readonly received: number;
   readonly lost: number;
   readonly duplicated: number;
   readonly outOfOrder: number;
@@ -53,6 +54,7 @@ export async function sampleTraffic(pid: number | null, plan: Plan, giveUp?: Abo
     bytesPerSecond: receivedBytes / seconds,
     sentPerSecond: sent / seconds,
     latencyMs: stage.deliveries.summary,
+    received: account.received,
     lost: account.lost,
     duplicated: account.duplicated,
     outOfOrder: account.outOfOrder,

@@ -47,7 +47,8 @@ export function trafficCell(
       const traffic = await sampleTraffic(broker.pid, plan, stand.giveUp);
       const ended = broker.ended();
       if (ended !== null) throw new Failure(ended);
-      if (traffic.deliveries === 0) throw new Failure('accepts it all and delivers nothing');
+      if (traffic.received === 0) throw new Failure('accepts it all and delivers nothing');
+      if (traffic.deliveries === 0) throw new Failure(`delivers nothing within ${stand.times.measureS} s`);
       return sampleOf(traffic, own.figures, wanted);
     },
   };

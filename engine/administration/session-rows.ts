@@ -65,7 +65,10 @@ const PROTOCOLS: Readonly<Record<Level, string>> = { [Level.V31]: '3.1', [Level.
 /** Pseudonyms that are computed between two looks at the sockets: about a millisecond. */
 const STEP = 512;
 
-export async function listSessions(shard: Shard, { which, key, shard: wanted, from, limit }: SessionsAsked): Promise<SessionPage | null> {
+export async function listSessions(
+  shard: Shard,
+  { which, key, shard: wanted, from, limit }: SessionsAsked,
+): Promise<SessionPage | null> {
   if (indexOf(shard) !== wanted) return null;
   const rows: SessionRow[] = [];
   let place = from;

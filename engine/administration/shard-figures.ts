@@ -99,7 +99,9 @@ export function sumFigures(shards: readonly ShardFigures[]): BrokerFigures {
     endedBy: sumMaps(shards.map(({ endedBy }) => endedBy)),
     gauges: sumRecords(shards.map(({ gauges }) => ({ ...gauges }))),
     latency: {
-      counts: Array.from({ length: LATENCY_BOUNDS_MS.length + 1 }, (_, at) => sumOf(shards.map(({ latency }) => latency.counts[at]!))),
+      counts: Array.from({ length: LATENCY_BOUNDS_MS.length + 1 }, (_, at) =>
+        sumOf(shards.map(({ latency }) => latency.counts[at]!)),
+      ),
       sumMs: sumOf(shards.map(({ latency }) => latency.sumMs)),
     },
     loops: shards.map(({ loop }) => loop),

@@ -18,6 +18,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   sub: async () => (await import('./sub.ts')).subCommand(),
   inventory: async () => (await import('./inventory.ts')).inventoryCommand(),
   key: async () => (await import('./key.ts')).keyCommand(),
+  pseudonym: async () => (await import('./pseudonym.ts')).pseudonymCommand(),
   // Imports point down only; this one, made when the command is used, is the one seam by which the program below reaches the load above it.
   bench: async () => (await import('../../bench/bench.ts')).benchCommand(),
   passwd: async () => (await import('./passwd.ts')).passwdCommand(),

@@ -47,6 +47,7 @@ export interface AdminConfig {
   /** Whether loopback needs no token. */
   readonly open: boolean;
   readonly socket: string;
+  readonly pseudonymKeyFile: string;
 }
 
 export interface Config {
@@ -78,6 +79,7 @@ export interface Config {
   };
   readonly auth: { readonly passwordFile: string; readonly aclFile: string };
   readonly admin: AdminConfig;
+  readonly audit: { readonly file: string; readonly rotateBytes: number; readonly keepFiles: number };
   readonly limits: Limits;
   readonly listeners: readonly ListenerConfig[];
 }
@@ -283,7 +285,9 @@ function resolve(raw: RawConfig): Config {
       tokenFile: raw.admin.token_file,
       open: raw.admin.open,
       socket: raw.admin.socket,
+      pseudonymKeyFile: raw.admin.pseudonym_key_file,
     },
+    audit: { file: raw.audit.file, rotateBytes: raw.audit.rotate_bytes, keepFiles: raw.audit.keep_files },
     // Nothing is kept longer than the retention, whatever a session asks for.
     limits: { ...limits, sessionExpiryMaxS: Math.min(limits.sessionExpiryMaxS, raw.spool.max_retention_s) },
     listeners: raw.listener.map((listener) => resolveListener(listener, raw.auth.password_file !== '')),

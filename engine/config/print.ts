@@ -6,7 +6,7 @@ import { optionHelp, snakeCase } from './schema.ts';
 
 /** A complete TOML file; loading it gives the same configuration. */
 export function printConfig(config: Config): string {
-  const sections = (['server', 'session', 'spool', 'auth', 'admin', 'limits'] as const).map((name) =>
+  const sections = (['server', 'session', 'spool', 'auth', 'admin', 'audit', 'limits'] as const).map((name) =>
     name === 'admin' ? printAdmin(config.admin) : printTable(name, { ...config[name] }),
   );
   const listeners = config.listeners.map((listener) => printListener(listener));

@@ -104,6 +104,12 @@ const sections = {
     token_file: text(''),
     open: flag(false),
     socket: text(''),
+    pseudonym_key_file: text(''),
+  },
+  audit: {
+    file: text(''),
+    rotate_bytes: integer('rotate_bytes', 4_096, Number.MAX_SAFE_INTEGER, 16_777_216),
+    keep_files: integer('keep_files', 1, 10_000, 10),
   },
   limits: Object.fromEntries(
     (Object.keys(limitRanges) as (keyof Limits)[]).map((name) => {
@@ -146,6 +152,7 @@ export const schema = v.object({
   spool: v.optional(table(sections.spool), {}),
   auth: v.optional(table(sections.auth), {}),
   admin: v.optional(table(sections.admin), {}),
+  audit: v.optional(table(sections.audit), {}),
   limits: v.optional(table(sections.limits), {}),
   listener: v.optional(v.array(table(sections.listener), 'must be written as [[listener]] tables'), []),
 });
@@ -191,6 +198,11 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'admin.open': 'allows an admin port on loopback without a token: whoever has an account on this machine may then use it',
   'admin.socket':
     'path of a UNIX socket (mode 0600) for the admin API of a broker without a data directory; with one it stands there',
+  'admin.pseudonym_key_file':
+    'file with the key of pseudonyms, 32 bytes or 64 hex digits; empty: pseudonym.key in the data directory',
+  'audit.file': 'audit log; empty: audit.log in the data directory, and none without one',
+  'audit.rotate_bytes': 'size at which a file of the audit log is put aside and the next one begun',
+  'audit.keep_files': 'files of the audit log that are kept, the one being written included',
   'limits.connections_max': 'connections at one time',
   'limits.sessions_max': 'sessions held, connected or not',
   'limits.packet_bytes_max': 'largest packet accepted from a client',
