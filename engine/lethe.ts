@@ -3,10 +3,14 @@ import { existsSync, readFileSync } from 'node:fs';
 import type { Figures } from '../storage/figures.ts';
 import { MemoryStore } from '../storage/memory.ts';
 import type { Store } from '../storage/store.ts';
+import type { AdminPort } from './administration/admin-port.ts';
 import type { Administration } from './administration/administration.ts';
 import { apiListener } from './administration/api.ts';
+import { HeldAges } from './administration/held-ages.ts';
 import { type Inventory, sumInventory } from './administration/inventory.ts';
+import { pseudonymKey } from './administration/pseudonym.ts';
 import { type AnswerOf, answerQuestion, type Question } from './administration/questions.ts';
+import { routes } from './administration/routes.ts';
 import { publishSys } from './administration/sys.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type Config, loadConfig } from './config/load.ts';
@@ -57,6 +61,8 @@ export interface Broker {
   readonly ws: number;
   readonly tls: number;
   readonly wss: number;
+  /** The admin port, 0 when there is none. */
+  readonly admin: number;
   /** Listeners that carry what should be encrypted, by name: to be told at every start. */
   readonly insecure: readonly string[];
   /** Sessions and connections now, for those who embed it. */
@@ -107,11 +113,33 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   const host = company?.host ?? new Host(seams);
   const { shard } = host;
   let crew: Crew | null = null;
+  let admin: AdminPort | null = null;
+  let stopped: Promise<void> | null = null;
+  const askAll = async <Q extends Question>(question: Q): Promise<readonly AnswerOf<Q>[]> => {
+    const [own, others] = await Promise.all([answerQuestion(shard, question), crew === null ? [] : crew.ask(question)]);
+    return [own, ...others];
+  };
+  const inventory = async () => sumInventory(await askAll({ kind: 'held' }), spool?.hasMasterKey ?? false);
   try {
     await (spool === null ? recover(shard) : Promise.race([recover(shard), spool.died]));
     crew = company === null ? null : await company.hire();
     await host.open(company?.place ?? null, null);
     await crew?.open(portsOf(host), shard.nextStored);
+    const administration: Administration = {
+      version,
+      config,
+      log,
+      clock: seams.clock,
+      startedMs: seams.clock.wallMs(),
+      askAll,
+      inventory,
+      heldAges: new HeldAges(inventory, seams.clock),
+      figures: spool?.figures ?? null,
+      pseudonymKey: pseudonymKeyOf(config, spool, seams.random),
+      isStopping: () => stopped !== null,
+    };
+    spool?.answer(apiListener(administration, routes));
+    admin = await openAdminOf(administration);
   } catch (error) {
     await host.endConnections();
     if (crew !== null) await crew.close().catch(() => {});
@@ -120,13 +148,6 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     if (options.store === undefined) await closeStore();
     throw error;
   }
-  const askAll = async <Q extends Question>(question: Q): Promise<readonly AnswerOf<Q>[]> => {
-    const [own, others] = await Promise.all([answerQuestion(shard, question), crew === null ? [] : crew.ask(question)]);
-    return [own, ...others];
-  };
-  const inventory = async () => sumInventory(await askAll({ kind: 'held' }), spool?.hasMasterKey ?? false);
-  const administration: Administration = { version, config, log, askAll, inventory, figures: spool?.figures ?? null };
-  spool?.answer(apiListener(administration));
   const fatal = (what: string) => (error: Error) => {
     log.error(`${what}: ${error.message}`);
     (options.onFatal ?? (() => void stopOnce()))(error);
@@ -139,7 +160,6 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   crew?.died.catch(fatal('the broker cannot go on without all of its shards'));
   const stopSys = config.server.sysIntervalS === 0 ? () => {} : publishSys(shard, version, config.server.sysIntervalS);
 
-  let stopped: Promise<void> | null = null;
   function stopOnce(): Promise<void> {
     stopped ??= stop();
     return stopped;
@@ -148,6 +168,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     stopSys();
     await Promise.all([host.endConnections(), crew?.endConnections().catch(() => {})]);
     if (company !== null && crew !== null) await Promise.race([company.settle(), crew.died]).catch(() => {});
+    await admin?.close();
     await crew?.close().catch(() => {});
     host.close();
     await company?.handOut?.close();
@@ -165,6 +186,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     ws: portOf('ws'),
     tls: portOf('tls'),
     wss: portOf('wss'),
+    admin: admin?.port ?? 0,
     insecure: config.listeners.filter(({ insecure }) => insecure).map(({ name }) => name),
     counts: () => ({
       connections: shard.connections.size + elsewhere(Gauge.CONNECTIONS),
@@ -198,6 +220,19 @@ function refuseObjects(options: BrokerOptions): void {
   throw new Error(
     `${given.join(', ')}: an object belongs to one thread; set server.threads to 1, or name a module by "gate" that exports authenticator, rights or exchanges`,
   );
+}
+
+/** The admin port is loaded only for those who have one. */
+async function openAdminOf(administration: Administration): Promise<AdminPort | null> {
+  const { port, socket } = administration.config.admin;
+  if (port === null && socket === '') return null;
+  const { openAdmin } = await import('./administration/admin-port.ts');
+  return openAdmin(administration);
+}
+
+/** The key stands in the data directory if there is one. */
+function pseudonymKeyOf({ admin, server }: Config, spool: RunningSpool | null, random: Random): Uint8Array {
+  return pseudonymKey({ file: admin.pseudonymKeyFile, folder: spool === null ? '' : server.dataDir }, random);
 }
 
 async function gateOf(options: BrokerOptions): Promise<Gate> {
