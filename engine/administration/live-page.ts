@@ -51,7 +51,7 @@ ${plot('throughput', 'Throughput', 'messages a second')}
 ${plot('clients', 'Connections', 'clients that are connected, and those that do not keep up')}
 ${plot('held', 'Held messages', 'held for sessions, and deliveries that wait to be sent')}
 ${plot('age', 'Oldest message held', 'its age')}
-${plot('erasure', 'Erasure lag', 'age of the oldest consumed message whose key still lives, below its bound')}
+${plot('erasure', 'Erasure lag', 'how old the oldest consumed message was when its key was destroyed, and the bound')}
 ${plot('latency', 'Publish to deliver', 'inside of the broker, over the last 10 seconds')}
 ${plot('loop', 'Event loop delay', '99th percentile of the last 10 to 20 seconds, of the slowest shard')}
 ${plot('memory', 'Memory', 'of the process')}

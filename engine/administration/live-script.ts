@@ -14,7 +14,7 @@ export const liveScript = `
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim();
 
   const count = (value) => value == null ? '–' : Math.abs(value) >= 1e9 ? (value / 1e9).toFixed(2) + ' G' : Math.abs(value) >= 1e6 ? (value / 1e6).toFixed(2) + ' M'
-    : Math.abs(value) >= 1e4 ? (value / 1e3).toFixed(1) + ' k' : String(Math.round(value));
+    : Math.abs(value) >= 1e4 ? +(value / 1e3).toFixed(1) + ' k' : String(Math.round(value));
   const short = (value) => value == null ? '' : value >= 1e9 ? +(value / 1e9).toPrecision(3) + 'G' : value >= 1e6 ? +(value / 1e6).toPrecision(3) + 'M'
     : value >= 1e3 ? +(value / 1e3).toPrecision(3) + 'k' : String(+value.toPrecision(3));
   const bytes = (value) => value == null ? '–' : value >= 1073741824 ? (value / 1073741824).toFixed(1) + ' GiB' : value >= 1048576 ? (value / 1048576).toFixed(1) + ' MiB'
@@ -36,30 +36,32 @@ export const liveScript = `
   const axis = (options) => Object.assign({ stroke: colour('quiet'), font: '12px system-ui', grid: { stroke: colour('line'), width: 1 },
     ticks: { stroke: colour('line'), width: 1, size: 4 }, gap: 4 }, options);
   const PLOTS = [
-    { id: 'throughput', show: count, tick: short, rows: [['received', 'received', 'three'], ['delivered', 'sent', 'one'], ['dropped', 'dropped', 'two']] },
+    { id: 'throughput', show: count, tick: short, whole: true, rows: [['received', 'received', 'three'], ['delivered', 'sent', 'one'], ['dropped', 'dropped', 'two']] },
     { id: 'clients', show: count, tick: short, whole: true, rows: [['connected', 'clients', 'one'], ['slow', 'slow', 'two']] },
     { id: 'held', show: count, tick: short, whole: true, rows: [['held', 'held', 'one'], ['waiting', 'queued', 'three']] },
     { id: 'age', show: span, tick: span, rows: [['age', 'age', 'one']] },
     { id: 'erasure', show: span, tick: span, spool: true, rows: [['lag', 'lag', 'one'], ['bound', 'bound', 'two', { dash: [6, 4] }]] },
     { id: 'latency', show: span, tick: span, rows: [['p50', 'p50', 'one'], ['p99', 'p99', 'two']] },
     { id: 'loop', show: span, tick: span, rows: [['p99', 'loop', 'one']] },
-    { id: 'memory', show: bytes, tick: bytes, rows: [['resident', 'resident', 'one'], ['heap', 'heap', 'three']] },
+    { id: 'memory', show: bytes, tick: bytes, incrs: Array.from({ length: 24 }, (_, at) => 1048576 * 2 ** at), rows: [['resident', 'resident', 'one'], ['heap', 'heap', 'three']] },
   ];
 
+  /** Seconds: a minute at first, then all five. */
+  const shown = () => time.length > 60 ? POINTS : 60;
   const widthOf = (area) => Math.max(200, area.clientWidth);
   const drawn = [];
   const draw = () => {
     for (const { plot } of drawn.splice(0)) plot.destroy();
     for (const own of PLOTS) {
       const area = find(own.id).querySelector('.area');
-      const incrs = own.whole ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6, 1e7] : undefined;
+      const incrs = own.whole ? [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6, 1e7] : own.incrs;
       const plot = new uPlot({
         width: widthOf(area), height: HEIGHT, padding: [10, 14, 0, 0],
-        scales: { x: { time: false, range: () => [-POINTS, 0] }, y: { range: (_, min, max) => [0, max > 0 ? max * 1.1 : 1] } },
-        axes: [axis({ size: 30, incrs: [30, 60, 120], values: (_, splits) => splits.map((v) => v === 0 ? 'now' : v % 60 === 0 ? v / 60 + ' min' : '') }),
-          axis(Object.assign({ size: 62, values: (_, splits) => splits.map(own.tick) }, incrs ? { incrs } : {}))],
-        series: [{ label: 'before', value: (_, v) => v == null ? '–' : Math.round(-v) + ' s' }].concat(own.rows.map(([label, , name, extra]) => series(label, name, own.show, extra))),
-        cursor: { drag: { x: false, y: false } },
+        scales: { x: { time: false, range: () => [-shown(), 0] }, y: { range: (_, min, max) => [0, max > 0 ? max * 1.1 : 1] } },
+        axes: [axis({ size: 30, incrs: [10, 60], values: (_, splits) => splits.map((v) => v === 0 ? 'now' : v % 60 === 0 ? v / 60 + ' min' : v + ' s') }),
+          axis(Object.assign({ size: 66, values: (_, splits) => splits.map(own.tick) }, incrs ? { incrs } : {}))],
+        series: [{ label: 'at', value: (_, v) => v == null || v === 0 ? 'now' : Math.round(v) + ' s' }].concat(own.rows.map(([label, , name, extra]) => series(label, name, own.show, extra))),
+        cursor: { drag: { x: false, y: false } }, hooks: { setCursor: [(u) => { if (u.cursor.idx == null && u.data[0].length > 0) u.setLegend({ idx: u.data[0].length - 1 }, false); }] },
       }, [[], ...own.rows.map(() => [])], area);
       drawn.push({ plot, own, area });
     }
@@ -68,7 +70,10 @@ export const liveScript = `
   const refresh = () => {
     const last = time.length === 0 ? 0 : time[time.length - 1];
     const ago = time.map((at) => (at - last) / 1000);
-    for (const { plot, own } of drawn) plot.setData([ago].concat(own.rows.map((row) => rows[row[1]])));
+    for (const { plot, own } of drawn) {
+      plot.setData([ago].concat(own.rows.map((row) => rows[row[1]])));
+      if (plot.cursor.idx == null && ago.length > 0) plot.setLegend({ idx: ago.length - 1 }, false);
+    }
   };
 
   const total = (record) => Object.values(record).reduce((sum, value) => sum + value, 0);

@@ -178,9 +178,14 @@ export const metricTable: readonly MetricRow[] = [
       ]),
   ),
 
-  spoolGauge('erasure_lag_seconds', 'erasure_lag_ms', 'Age of the oldest consumed message whose key still lives', 1_000),
+  spoolGauge(
+    'erasure_lag_seconds',
+    'erasure_lag_ms',
+    'Age of the oldest consumed message when the last erasure destroyed its key, or failed to',
+    1_000,
+  ),
   spoolGauge('erasure_lag_maximum_seconds', 'erasure_lag_max_ms', 'The largest such age since the start', 1_000),
-  gauge('erasure_bound_seconds', 'spool.erase_within_ms: what that age stays below', ({ spool, limits }) =>
+  gauge('erasure_bound_seconds', 'spool.erase_within_ms: what the erasure lag stays below', ({ spool, limits }) =>
     spool === null ? null : limits.eraseWithinMs / 1_000,
   ),
   spoolCounter('spool_keys_destroyed_total', 'keys_destroyed', 'Keys destroyed, each with all that it had sealed'),

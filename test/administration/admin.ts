@@ -26,7 +26,11 @@ export interface Ask {
 }
 
 /** One request, on a connection of its own. */
-export function ask(port: number, path: string, { method = 'GET', headers = {}, body, ca, socketPath }: Ask = {}): Promise<Answer> {
+export function ask(
+  port: number,
+  path: string,
+  { method = 'GET', headers = {}, body, ca, socketPath }: Ask = {},
+): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const where = socketPath === undefined ? { host: '127.0.0.1', port } : { socketPath };
     const options = { ...where, path, method, headers, agent: false } as const;

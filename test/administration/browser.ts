@@ -37,8 +37,19 @@ export class Browser {
   static async start(program: string): Promise<Browser> {
     const folder = mkdtempSync(join(tmpdir(), 'lethe-chromium-'));
     const root = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
-    const flags = ['--headless=new', '--remote-debugging-port=0', `--user-data-dir=${folder}`, '--disable-gpu', '--disable-dev-shm-usage'];
-    const quiet = ['--disable-background-networking', '--disable-component-update', '--no-first-run', '--ignore-certificate-errors'];
+    const flags = [
+      '--headless=new',
+      '--remote-debugging-port=0',
+      `--user-data-dir=${folder}`,
+      '--disable-gpu',
+      '--disable-dev-shm-usage',
+    ];
+    const quiet = [
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--no-first-run',
+      '--ignore-certificate-errors',
+    ];
     const child = spawn(program, [...flags, ...quiet, ...root, 'about:blank'], { stdio: ['ignore', 'ignore', 'pipe'] });
     const address = await new Promise<string>((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error('Chromium did not start')), START_MS_MAX);
@@ -89,7 +100,8 @@ export class Browser {
       const look = () => { if (${expression}) resolve(true); else if (performance.now() > end) resolve(false); else setTimeout(look, 20); };
       look();
     })`);
-    if (!holds) throw new Error(`waited in vain until ${expression}; the page shows: ${await this.value('document.body.innerText')}`);
+    if (!holds)
+      throw new Error(`waited in vain until ${expression}; the page shows: ${await this.value('document.body.innerText')}`);
   }
 
   /** A PNG of the whole page. */
@@ -112,9 +124,13 @@ export class Browser {
   }
 
   async #attach(): Promise<void> {
-    const { targetInfos } = (await this.#call('Target.getTargets')) as unknown as { targetInfos: { type: string; targetId: string }[] };
+    const { targetInfos } = (await this.#call('Target.getTargets')) as unknown as {
+      targetInfos: { type: string; targetId: string }[];
+    };
     const { targetId } = targetInfos.find(({ type }) => type === 'page')!;
-    const { sessionId } = (await this.#call('Target.attachToTarget', { targetId, flatten: true })) as unknown as { sessionId: string };
+    const { sessionId } = (await this.#call('Target.attachToTarget', { targetId, flatten: true })) as unknown as {
+      sessionId: string;
+    };
     this.#session = sessionId;
     for (const domain of ['Page', 'Runtime', 'Network', 'Log']) await this.#call(`${domain}.enable`);
   }
