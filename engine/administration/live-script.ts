@@ -58,7 +58,7 @@ export const liveScript = `
       const plot = new uPlot({
         width: widthOf(area), height: HEIGHT, padding: [10, 14, 0, 0],
         scales: { x: { time: false, range: () => [-shown(), 0] }, y: { range: (_, min, max) => [0, max > 0 ? max * 1.1 : 1] } },
-        axes: [axis({ size: 30, incrs: [10, 60], values: (_, splits) => splits.map((v) => v === 0 ? 'now' : v % 60 === 0 ? v / 60 + ' min' : v + ' s') }),
+        axes: [axis({ size: 30, incrs: [10, 20, 30, 60], values: (_, splits) => splits.map((v) => v === 0 ? 'now' : v % 60 === 0 ? v / 60 + ' min' : v + ' s') }),
           axis(Object.assign({ size: 66, values: (_, splits) => splits.map(own.tick) }, incrs ? { incrs } : {}))],
         series: [{ label: 'at', value: (_, v) => v == null || v === 0 ? 'now' : Math.round(v) + ' s' }].concat(own.rows.map(([label, , name, extra]) => series(label, name, own.show, extra))),
         cursor: { drag: { x: false, y: false } }, hooks: { setCursor: [(u) => { if (u.cursor.idx == null && u.data[0].length > 0) u.setLegend({ idx: u.data[0].length - 1 }, false); }] },
