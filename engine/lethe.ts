@@ -5,12 +5,9 @@ import { MemoryStore } from '../storage/memory.ts';
 import type { Store } from '../storage/store.ts';
 import type { AdminPort } from './administration/admin-port.ts';
 import type { Administration } from './administration/administration.ts';
-import { apiListener } from './administration/api.ts';
-import { HeldAges } from './administration/held-ages.ts';
 import { type Inventory, sumInventory } from './administration/inventory.ts';
 import { pseudonymKey } from './administration/pseudonym.ts';
 import { type AnswerOf, answerQuestion, type Question } from './administration/questions.ts';
-import { routes } from './administration/routes.ts';
 import { publishSys } from './administration/sys.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type Config, loadConfig } from './config/load.ts';
@@ -23,7 +20,6 @@ import { HiddenSessions } from './routing/resume.ts';
 import type { Crew } from './shards/crew.ts';
 import { type Gate, gatekeeperOf } from './shards/gatekeeper.ts';
 import { Host } from './shards/host.ts';
-import { askOwner } from './spool/folder-lock.ts';
 import type { MasterKeySource } from './spool/master-key.ts';
 import type { RunningSpool } from './spool/open.ts';
 
@@ -125,21 +121,22 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     crew = company === null ? null : await company.hire();
     await host.open(company?.place ?? null, null);
     await crew?.open(portsOf(host), shard.nextStored);
-    const administration: Administration = {
-      version,
-      config,
-      log,
-      clock: seams.clock,
-      startedMs: seams.clock.wallMs(),
-      askAll,
-      inventory,
-      heldAges: new HeldAges(inventory, seams.clock),
-      figures: spool?.figures ?? null,
-      pseudonymKey: pseudonymKeyOf(config, spool, seams.random),
-      isStopping: () => stopped !== null,
-    };
-    spool?.answer(apiListener(administration, routes));
-    admin = await openAdminOf(administration);
+    const { clock, random } = seams;
+    admin = await openAdmin(
+      {
+        version,
+        config,
+        log,
+        clock,
+        startedMs: clock.wallMs(),
+        askAll,
+        inventory,
+        figures: spool?.figures ?? null,
+        pseudonymKey: pseudonymKeyOf(config, spool, random),
+        isStopping: () => stopped !== null,
+      },
+      spool,
+    );
   } catch (error) {
     await host.endConnections();
     if (crew !== null) await crew.close().catch(() => {});
@@ -222,12 +219,19 @@ function refuseObjects(options: BrokerOptions): void {
   );
 }
 
-/** The admin port is loaded only for those who have one. */
-async function openAdminOf(administration: Administration): Promise<AdminPort | null> {
+/** What serves HTTP is loaded only for those who have a data directory, an admin port or an admin socket. */
+async function openAdmin(administration: Administration, spool: RunningSpool | null): Promise<AdminPort | null> {
   const { port, socket } = administration.config.admin;
+  if (spool !== null) {
+    const [{ apiListener }, { routes }] = await Promise.all([
+      import('./administration/api.ts'),
+      import('./administration/routes.ts'),
+    ]);
+    spool.answer(apiListener(administration, routes));
+  }
   if (port === null && socket === '') return null;
-  const { openAdmin } = await import('./administration/admin-port.ts');
-  return openAdmin(administration);
+  const { openAdminPort } = await import('./administration/admin-port.ts');
+  return openAdminPort(administration);
 }
 
 /** The key stands in the data directory if there is one. */
@@ -259,6 +263,7 @@ async function openSpoolOf(config: Config): Promise<RunningSpool> {
 
 /** What the data directory of a configuration holds: asked of the broker that runs on it, or read from it. @throws Error in one line */
 export async function inventoryOf(config: Config): Promise<Inventory> {
+  const { askOwner } = await import('./spool/folder-lock.ts');
   const answer = await askOwner(config.server.dataDir, 'inventory');
   if (answer !== null) return answer as Inventory;
   if (!existsSync(config.server.dataDir)) throw new Error(`${config.server.dataDir}: there is no such directory`);

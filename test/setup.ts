@@ -13,6 +13,8 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   openssl: 'openssl',
   curl: 'curl',
   promtool: 'prometheus',
+  'systemd-notify': 'systemd',
+  socat: 'socat',
 };
 
 /** Any of these will do, and where none can be had the live page is not tested, which its test says. */

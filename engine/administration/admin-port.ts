@@ -4,7 +4,6 @@
 // itself: no other site may have one send a request here, by whatever name it has found the port.
 import { chmodSync, existsSync, lstatSync, readFileSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
-import { createServer as createSecureServer } from 'node:https';
 import { type AddressInfo, connect, isIP } from 'node:net';
 import { isMainThread } from 'node:worker_threads';
 import type { AdminConfig } from '../config/load.ts';
@@ -28,7 +27,7 @@ const TIMES = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout
  * Opens what the configuration names; null when it names nothing.
  * @throws BindError, or Error in one line that names the file and says what to do
  */
-export async function openAdmin(administration: Administration): Promise<AdminPort | null> {
+export async function openAdminPort(administration: Administration): Promise<AdminPort | null> {
   const { admin } = administration.config;
   if (admin.port === null && admin.socket === '') return null;
   const servers: Server[] = [];
@@ -37,13 +36,13 @@ export async function openAdmin(administration: Administration): Promise<AdminPo
   };
   try {
     if (admin.socket !== '') {
-      const server = makeServer(admin, false, apiListener(administration, routes));
+      const server = await makeServer(admin, false, apiListener(administration, routes));
       await listenOnSocket(server, admin.socket);
       servers.push(server);
     }
     if (admin.port === null) return { port: 0, close };
     const token = admin.tokenFile === '' ? null : readToken(admin.tokenFile);
-    const server = makeServer(admin, admin.certFile !== '', apiListener(administration, routes, admitter(token)));
+    const server = await makeServer(admin, admin.certFile !== '', apiListener(administration, routes, admitter(token)));
     const port = await listenOnPort(server, admin.host, admin.port);
     servers.push(server);
     return { port, close };
@@ -80,23 +79,31 @@ function refuseOtherNames({ headers }: IncomingMessage): void {
   if (!isLoopback(name) && isIP(name) === 0) throw new ApiError(403, 'without a token the port answers to its address only');
 }
 
-function makeServer({ certFile, keyFile }: AdminConfig, isSecure: boolean, listener: RequestListener): Server {
-  const server = isSecure
-    ? createSecureServer({ ...TIMES, ...certificate(certFile, keyFile) }, listener)
-    : createServer(TIMES, listener);
+async function makeServer({ certFile, keyFile }: AdminConfig, isSecure: boolean, listener: RequestListener): Promise<Server> {
+  const server = isSecure ? await makeSecureServer(certFile, keyFile, listener) : createServer(TIMES, listener);
   server.maxConnections = CONNECTIONS_MAX;
   return server;
 }
 
-function certificate(certFile: string, keyFile: string) {
-  const read = (path: string, option: string): Buffer => {
-    try {
-      return readFileSync(path);
-    } catch (error) {
-      throw new Error(`${path}: cannot be read (${(error as NodeJS.ErrnoException).code}); correct admin.${option}`);
-    }
-  };
-  return { cert: read(certFile, 'cert_file'), key: read(keyFile, 'key_file'), minVersion: 'TLSv1.2' } as const;
+async function makeSecureServer(certFile: string, keyFile: string, listener: RequestListener): Promise<Server> {
+  const { createServer: createSecureServer } = await import('node:https');
+  const material = { cert: readPem(certFile, 'cert_file'), key: readPem(keyFile, 'key_file'), minVersion: 'TLSv1.2' } as const;
+  try {
+    return createSecureServer({ ...TIMES, ...material }, listener);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new Error(
+      `${certFile}, ${keyFile}: are no certificate and private key that go together (${code}); correct admin.cert_file and admin.key_file`,
+    );
+  }
+}
+
+function readPem(path: string, option: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new Error(`${path}: cannot be read (${(error as NodeJS.ErrnoException).code}); correct admin.${option}`);
+  }
 }
 
 function listenOnPort(server: Server, host: string, port: number): Promise<number> {

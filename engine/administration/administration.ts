@@ -3,7 +3,6 @@ import type { Figures } from '../../storage/figures.ts';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/load.ts';
 import type { Log } from '../log.ts';
-import type { HeldAges } from './held-ages.ts';
 import type { Inventory } from './inventory.ts';
 import type { AskAll } from './questions.ts';
 
@@ -17,7 +16,6 @@ export interface Administration {
   /** Asks every shard. */
   readonly askAll: AskAll;
   inventory(): Promise<Inventory>;
-  readonly heldAges: HeldAges;
   /** What the spool tells of itself; null without a data directory. */
   readonly figures: Figures | null;
   /** Of client identifiers (pseudonym.ts). */

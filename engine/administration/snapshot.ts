@@ -1,6 +1,6 @@
 // Everything that is counted, at one moment, of all shards together: what the metrics and the live page are made of.
 import type { Administration } from './administration.ts';
-import type { Oldest } from './held-ages.ts';
+import { type Oldest, oldestHeld } from './held-ages.ts';
 import { type BrokerFigures, sumFigures } from './shard-figures.ts';
 
 export interface Snapshot extends BrokerFigures {
@@ -27,10 +27,10 @@ export interface Snapshot extends BrokerFigures {
 }
 
 export async function takeSnapshot(administration: Administration): Promise<Snapshot> {
-  const { version, config, clock, startedMs, askAll, heldAges, figures } = administration;
+  const { version, config, clock, startedMs, askAll, figures } = administration;
   const [shards, oldest, isReady] = await Promise.all([
     askAll({ kind: 'figures' }),
-    heldAges.oldest(),
+    oldestHeld(administration),
     takesMessages(administration),
   ]);
   const { user, system } = process.cpuUsage();

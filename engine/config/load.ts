@@ -57,6 +57,7 @@ export interface Config {
     readonly stopTimeoutMs: number;
     readonly logLevel: LogLevel;
     readonly threads: number;
+    readonly coreDumps: boolean;
   };
   readonly session: {
     readonly v3ExpiryS: number;
@@ -256,6 +257,7 @@ function resolve(raw: RawConfig): Config {
       stopTimeoutMs: raw.server.stop_timeout_ms,
       logLevel: raw.server.log_level,
       threads: raw.server.threads,
+      coreDumps: raw.server.core_dumps,
     },
     session: {
       v3ExpiryS: raw.session.v3_expiry_s,

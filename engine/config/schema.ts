@@ -75,6 +75,7 @@ const sections = {
     stop_timeout_ms: integer('stop_timeout_ms', 0, 600_000, 5_000),
     log_level: choice(Object.keys(LogLevel) as (keyof typeof LogLevel)[], 'info'),
     threads: integer('threads', 1, 64, 1),
+    core_dumps: flag(false),
   },
   session: {
     v3_expiry_s: integer('v3_expiry_s', 0, 4_294_967_295, 31 * 86_400),
@@ -172,6 +173,8 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'server.sys_interval_s': 'seconds between two rounds of $SYS topics; 0: none',
   'server.stop_timeout_ms': 'longest time that a graceful stop may take',
   'server.log_level': 'error, warn, info or debug',
+  'server.core_dumps':
+    'whether a core dump may hold the memory of the broker, messages in clear included, and SIGUSR1 start a debugger',
   'server.threads': 'shards, each with a thread and every port: as many as there are cores to use',
   'session.v3_expiry_s': 'how long an MQTT 3 session without Clean Session outlives its connection',
   'session.maximum_qos': 'highest QoS granted and accepted',

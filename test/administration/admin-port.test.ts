@@ -126,7 +126,7 @@ describe('where it listens', () => {
   });
 
   test('with TLS', async () => {
-    const { serverCert, serverKey, ca } = makeCertificates(directory);
+    const { serverCert, serverKey, clientKey, ca } = makeCertificates(directory);
     const { admin } = await start([
       'admin.port=0',
       'admin.host=0.0.0.0',
@@ -140,6 +140,13 @@ describe('where it listens', () => {
     });
     expect(answer.status).toBe(200);
     await expect(ask(admin, '/healthz')).rejects.toThrow();
+    const wrong = [
+      `admin.cert_file=${serverCert}`,
+      `admin.key_file=${clientKey}`,
+      'admin.port=0',
+      `admin.token_file=${temporaryFile(TOKEN)}`,
+    ];
+    await expect(start(wrong)).rejects.toThrow(/that go together .*correct admin\.cert_file and admin\.key_file/);
   });
 
   test('on a UNIX socket of mode 0600, for those who may open it, one broker at a time', async () => {

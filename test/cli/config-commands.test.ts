@@ -35,6 +35,12 @@ key_command = ['cat', '/run/key "1"']
 [auth]
 password_file = '/etc/lethe/pass words'
 acl_file = '/etc/lethe/acl'
+[admin]
+port = 9083
+host = '0.0.0.0'
+cert_file = 'admin.pem'
+key_file = 'admin.key'
+token_file = '/etc/lethe/admin.token'
 [limits]
 packet_bytes_max = '1MiB'
 keep_alive_max_s = '1h'
@@ -153,7 +159,7 @@ describe('check-config', () => {
   const mistakes: readonly (readonly [toml: string, line: number, message: string])[] = [
     ['[server]\nlog_level = "loud"\n', 2, 'server.log_level must be one of: error, warn, info, debug'],
     ['\n\n[server]\n\nsys_interval = 3\n', 5, "unknown option 'server.sys_interval'; allowed here: data_dir, sys_interval_s, "],
-    ['[sever]\n', 1, "unknown option 'sever'; allowed here: server, session, spool, auth, limits, listener"],
+    ['[sever]\n', 1, "unknown option 'sever'; allowed here: server, session, spool, "],
     ['[limits]\npacket_bytes_max = "16XB"\n', 2, 'limits.packet_bytes_max must be a whole number from 64 to 268435460'],
     ['[limits]\n# no message\ninflight_max = 0\n', 3, 'limits.inflight_max must be a whole number from 1 to 65535'],
     ['[limits]\ninflight_max = 1.5\n', 2, 'limits.inflight_max must be a whole number from 1 to 65535'],
