@@ -223,11 +223,8 @@ function refuseObjects(options: BrokerOptions): void {
 async function openAdmin(administration: Administration, spool: RunningSpool | null): Promise<AdminPort | null> {
   const { port, socket } = administration.config.admin;
   if (spool !== null) {
-    const [{ apiListener }, { routes }] = await Promise.all([
-      import('./administration/api.ts'),
-      import('./administration/routes.ts'),
-    ]);
-    spool.answer(apiListener(administration, routes));
+    const { apiListener } = await import('./administration/api.ts');
+    spool.answer(apiListener(administration));
   }
   if (port === null && socket === '') return null;
   const { openAdminPort } = await import('./administration/admin-port.ts');

@@ -10,8 +10,8 @@ import type { AdminConfig } from '../config/load.ts';
 import { isLoopback } from '../config/loopback.ts';
 import { BindError, bindFailure } from '../network/bind.ts';
 import type { Administration } from './administration.ts';
-import { type Admit, ApiError, apiListener } from './api.ts';
-import { routes } from './routes.ts';
+import { type Admit, apiListener } from './api.ts';
+import { ApiError } from './api-error.ts';
 import { hasToken, readToken } from './token.ts';
 
 export interface AdminPort {
@@ -36,13 +36,13 @@ export async function openAdminPort(administration: Administration): Promise<Adm
   };
   try {
     if (admin.socket !== '') {
-      const server = await makeServer(admin, false, apiListener(administration, routes));
+      const server = await makeServer(admin, false, apiListener(administration));
       await listenOnSocket(server, admin.socket);
       servers.push(server);
     }
     if (admin.port === null) return { port: 0, close };
     const token = admin.tokenFile === '' ? null : readToken(admin.tokenFile);
-    const server = await makeServer(admin, admin.certFile !== '', apiListener(administration, routes, admitter(token)));
+    const server = await makeServer(admin, admin.certFile !== '', apiListener(administration, admitter(token)));
     const port = await listenOnPort(server, admin.host, admin.port);
     servers.push(server);
     return { port, close };

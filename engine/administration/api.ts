@@ -1,10 +1,17 @@
 // The admin API: HTTP and JSON, on the socket in the data directory and on the admin port (admin-port.ts). A route is a line of data with a handler; each file named `routes-…` has
-// those of one subject, and routes.ts joins them. No route can read a payload or a topic.
+// those of one subject, and `routes` joins them. No route can read a payload or a topic.
 //
 // A path names its parameters in braces (`/v1/clients/{client}`), as OpenAPI does; openapi.ts describes the API from the routes.
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { buffer } from 'node:stream/consumers';
 import type { Administration } from './administration.ts';
+import { ApiError } from './api-error.ts';
+import { describeApi } from './openapi.ts';
+import { healthRoutes } from './routes-health.ts';
+import { heldRoutes } from './routes-held.ts';
+import { liveRoutes } from './routes-live.ts';
+import { logRoutes } from './routes-log.ts';
+import { sessionRoutes } from './routes-sessions.ts';
 
 export interface ApiRequest {
   /** Values of the path's parameters, decoded. */
@@ -50,25 +57,31 @@ export interface Route {
   handle(administration: Administration, request: ApiRequest): Promise<ApiAnswer>;
 }
 
-/** A request that cannot be served; the message is the answer, without personal data. */
-export class ApiError extends Error {
-  readonly status: number;
-
-  constructor(status: number, message: string) {
-    super(message);
-    this.status = status;
-  }
-}
-
 /** Lets a request pass. @throws ApiError when it may not */
 export type Admit = (request: IncomingMessage, route: Route) => void;
 
+const description: Route = {
+  method: 'GET',
+  path: '/v1/openapi.json',
+  summary: 'This description, as OpenAPI 3.1',
+  handle: async ({ version }) => ({ status: 200, body: describeApi(routes, version) }),
+};
+
+export const routes: readonly Route[] = [
+  ...healthRoutes,
+  ...heldRoutes,
+  ...liveRoutes,
+  ...logRoutes,
+  ...sessionRoutes,
+  description,
+];
+
 const BODY_BYTES_MAX = 65_536;
 
-/** Answers requests by the routes that are given. @param admit who may ask; absent: whoever can reach it */
-export function apiListener(administration: Administration, routes: readonly Route[], admit: Admit = () => {}): RequestListener {
+/** @param admit who may ask; absent: whoever can reach it */
+export function apiListener(administration: Administration, admit: Admit = () => {}): RequestListener {
   return (request, response) => {
-    answer(administration, routes, request, admit).then(
+    answer(administration, request, admit).then(
       (found) => send(response, found),
       (error: unknown) => {
         if (!(error instanceof ApiError)) administration.log.error('an admin request failed unexpectedly');
@@ -80,30 +93,41 @@ export function apiListener(administration: Administration, routes: readonly Rou
   };
 }
 
-async function answer(
+function answer(administration: Administration, request: IncomingMessage, admit: Admit): Promise<ApiAnswer> {
+  // A HEAD is answered by Node as a GET without its body.
+  const method = request.method === 'HEAD' ? 'GET' : (request.method ?? '');
+  return serve(
+    administration,
+    method,
+    request.url ?? '/',
+    () => bodyOf(request),
+    (route) => admit(request, route),
+  );
+}
+
+async function serve(
   administration: Administration,
-  routes: readonly Route[],
-  request: IncomingMessage,
-  admit: Admit,
+  method: string,
+  url: string,
+  readBody: () => Promise<unknown>,
+  admit: (route: Route) => void,
 ): Promise<ApiAnswer> {
-  const { pathname, searchParams } = urlOf(request);
-  // As Node answers it: the same without a body.
-  const method = request.method === 'HEAD' ? 'GET' : request.method;
+  const { pathname, searchParams } = parseUrl(url);
   let isKnown = false;
   for (const route of routes) {
     const parameters = match(route.path, pathname);
     if (parameters === null) continue;
-    admit(request, route);
+    admit(route);
     isKnown = true;
     if (route.method !== method) continue;
-    return route.handle(administration, { parameters, query: searchParams, body: await bodyOf(request) });
+    return route.handle(administration, { parameters, query: searchParams, body: await readBody() });
   }
   throw isKnown ? new ApiError(405, 'this path has no such method') : new ApiError(404, 'there is no such path');
 }
 
-function urlOf(request: IncomingMessage): URL {
+function parseUrl(url: string): URL {
   try {
-    return new URL(request.url ?? '/', 'http://localhost');
+    return new URL(url, 'http://localhost');
   } catch {
     throw new ApiError(400, 'the request has no valid path');
   }

@@ -1,10 +1,7 @@
 // Whether the broker lives and takes messages, and its metrics: for those who watch it.
-import type { Administration } from './administration.ts';
 import type { ApiAnswer, Route } from './api.ts';
-import { takeSnapshot, takesMessages } from './snapshot.ts';
-
-/** A shard that has not answered by then is stuck. */
-const ALIVE_WITHIN_MS = 5_000;
+import { Readiness, readinessOf } from './readiness.ts';
+import { takeSnapshot } from './snapshot.ts';
 
 export const healthRoutes: readonly Route[] = [
   {
@@ -13,7 +10,7 @@ export const healthRoutes: readonly Route[] = [
     summary: 'Whether every shard answers: 200, or 503 when one is stuck',
     isPublic: true,
     answerType: 'text/plain',
-    handle: async (administration) => plain(await answersInTime(administration), 'alive', 'stuck'),
+    handle: async (administration) => plain((await readinessOf(administration)) !== Readiness.STUCK, 'alive', 'stuck'),
   },
   {
     method: 'GET',
@@ -21,7 +18,7 @@ export const healthRoutes: readonly Route[] = [
     summary: 'Whether clients are let in and the store takes messages: 200, else 503',
     isPublic: true,
     answerType: 'text/plain',
-    handle: async (administration) => plain(await takesMessages(administration), 'ready', 'not ready'),
+    handle: async (administration) => plain((await readinessOf(administration)) === Readiness.READY, 'ready', 'not ready'),
   },
   {
     method: 'GET',
@@ -38,18 +35,4 @@ export const healthRoutes: readonly Route[] = [
 
 function plain(holds: boolean, yes: string, no: string): ApiAnswer {
   return { status: holds ? 200 : 503, type: 'text/plain', body: `${holds ? yes : no}\n` };
-}
-
-async function answersInTime({ askAll, clock }: Administration): Promise<boolean> {
-  return new Promise((resolve) => {
-    const cancel = clock.after(ALIVE_WITHIN_MS, () => resolve(false));
-    const settle = (isAlive: boolean) => {
-      cancel();
-      resolve(isAlive);
-    };
-    askAll({ kind: 'readiness' }).then(
-      () => settle(true),
-      () => settle(false),
-    );
-  });
 }

@@ -1,7 +1,8 @@
 // The level of the log while the broker runs. Every shard's lines go through the log of the first, so that what is set there holds for all.
 import { LogLevel } from '../log.ts';
 import type { Administration } from './administration.ts';
-import { ApiError, type Route, type Schema } from './api.ts';
+import type { Route, Schema } from './api.ts';
+import { ApiError } from './api-error.ts';
 
 const LEVELS = Object.keys(LogLevel) as LogLevel[];
 const schema: Schema = {

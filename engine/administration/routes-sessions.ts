@@ -1,6 +1,7 @@
 // Routes about clients and their sessions: pseudonyms, counts, sizes and times.
 import type { Administration } from './administration.ts';
-import { type ApiAnswer, ApiError, type ApiRequest, type QueryParameter, type Route, type Schema } from './api.ts';
+import type { ApiAnswer, ApiRequest, QueryParameter, Route, Schema } from './api.ts';
+import { ApiError } from './api-error.ts';
 import type { SessionRow, SessionsAsked } from './session-rows.ts';
 
 const LIMIT_DEFAULT = 100;

@@ -1,6 +1,7 @@
 // Everything that is counted, at one moment, of all shards together: what the metrics and the live page are made of.
 import type { Administration } from './administration.ts';
 import { type Oldest, oldestHeld } from './held-ages.ts';
+import { Readiness, readinessOf } from './readiness.ts';
 import { type BrokerFigures, sumFigures } from './shard-figures.ts';
 
 export interface Snapshot extends BrokerFigures {
@@ -28,10 +29,10 @@ export interface Snapshot extends BrokerFigures {
 
 export async function takeSnapshot(administration: Administration): Promise<Snapshot> {
   const { version, config, clock, startedMs, askAll, figures } = administration;
-  const [shards, oldest, isReady] = await Promise.all([
+  const [shards, oldest, readiness] = await Promise.all([
     askAll({ kind: 'figures' }),
     oldestHeld(administration),
-    takesMessages(administration),
+    readinessOf(administration),
   ]);
   const { user, system } = process.cpuUsage();
   const { rss, heapUsed } = process.memoryUsage();
@@ -41,7 +42,7 @@ export async function takeSnapshot(administration: Administration): Promise<Snap
     version,
     nowMs: clock.wallMs(),
     startedMs,
-    isReady,
+    isReady: readiness === Readiness.READY,
     oldest,
     spool: figures?.named() ?? null,
     process: { residentBytes: rss, heapUsedBytes: heapUsed, cpuS: (user + system) / 1e6, uptimeS: process.uptime() },
@@ -53,10 +54,4 @@ export async function takeSnapshot(administration: Administration): Promise<Snap
       eraseWithinMs: config.spool.eraseWithinMs,
     },
   };
-}
-
-/** Whether clients are let in and the store of every shard takes messages. */
-export async function takesMessages({ askAll, isStopping }: Administration): Promise<boolean> {
-  if (isStopping()) return false;
-  return (await askAll({ kind: 'readiness' })).every(({ isRefusing }) => !isRefusing);
 }

@@ -3,7 +3,7 @@ import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
-import { routes } from '../../engine/administration/routes.ts';
+import { routes } from '../../engine/administration/api.ts';
 import { hasToken } from '../../engine/administration/token.ts';
 import { ConfigError, loadConfig } from '../../engine/config/load.ts';
 import { MemoryStore } from '../../storage/memory.ts';

@@ -1,8 +1,8 @@
 // Clients and sessions in the admin API: pseudonyms, pages over all shards, the end of a connection; the log's level; and that no answer holds what clients have chosen.
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import { routes } from '../../engine/administration/api.ts';
 import { pseudonymOf } from '../../engine/administration/pseudonym.ts';
-import { routes } from '../../engine/administration/routes.ts';
 import type { SessionRow } from '../../engine/administration/session-rows.ts';
 import { createLog } from '../../engine/log.ts';
 import { mqttJs } from '../end-to-end/mqttjs.ts';

@@ -1,7 +1,7 @@
 // The description of the admin API: of the shape that OpenAPI 3.1 asks for, of every route, and true of what the routes answer.
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { expect, test } from 'vitest';
-import { routes } from '../../engine/administration/routes.ts';
+import { routes } from '../../engine/administration/api.ts';
 import { mqttJs } from '../end-to-end/mqttjs.ts';
 import { useAdmin } from './admin.ts';
 
