@@ -4,6 +4,7 @@
 // itself: no other site may have one send a request here, by whatever name it has found the port.
 import { chmodSync, existsSync, lstatSync, readFileSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
+import type { Server as SecureServer } from 'node:https';
 import { type AddressInfo, connect, isIP } from 'node:net';
 import { isMainThread } from 'node:worker_threads';
 import type { AdminConfig } from '../config/load.ts';
@@ -17,6 +18,11 @@ import { hasToken, readToken } from './token.ts';
 export interface AdminPort {
   /** 0: only a UNIX socket. */
   readonly port: number;
+  /**
+   * Reads the token and the certificate anew, from the files that were named at the start; what comes back puts them in force, for connections and requests from then on.
+   * @throws Error in one line that names the file and says what to do; everything is as it was then
+   */
+  prepare(): Promise<() => void>;
   close(): Promise<void>;
 }
 
@@ -40,23 +46,45 @@ export async function openAdminPort(administration: Administration): Promise<Adm
       await listenOnSocket(server, admin.socket);
       servers.push(server);
     }
-    if (admin.port === null) return { port: 0, close };
-    const token = admin.tokenFile === '' ? null : readToken(admin.tokenFile);
-    const server = await makeServer(admin, admin.certFile !== '', apiListener(administration, admitter(token)));
+    if (admin.port === null) return { port: 0, prepare: async () => () => {}, close };
+    const files = admin;
+    let token = findToken(files);
+    const server = await makeServer(
+      files,
+      files.certFile !== '',
+      apiListener(
+        administration,
+        admitter(() => token),
+      ),
+    );
     const port = await listenOnPort(server, admin.host, admin.port);
     servers.push(server);
-    return { port, close };
+    const prepare = async () => {
+      const next = findToken(files);
+      const renewCertificate = files.certFile === '' ? () => {} : await prepareCertificate(server as SecureServer, files);
+      return () => {
+        token = next;
+        renewCertificate();
+      };
+    };
+    return { port, prepare, close };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
-/** @param token null: none is wanted */
-function admitter(token: string | null): Admit {
+/** Null: none is wanted. */
+function findToken({ tokenFile }: AdminConfig): string | null {
+  return tokenFile === '' ? null : readToken(tokenFile);
+}
+
+/** @param tokenNow null: none is wanted */
+function admitter(tokenNow: () => string | null): Admit {
   return (request, route) => {
     refuseOtherSites(request);
     if (route.isPublic === true) return;
+    const token = tokenNow();
     if (token === null) refuseOtherNames(request);
     else if (!hasToken(request.headers.authorization, token))
       throw new ApiError(401, 'give the token of admin.token_file: Authorization: Bearer …');
@@ -79,17 +107,33 @@ function refuseOtherNames({ headers }: IncomingMessage): void {
   if (!isLoopback(name) && isIP(name) === 0) throw new ApiError(403, 'without a token the port answers to its address only');
 }
 
-async function makeServer({ certFile, keyFile }: AdminConfig, isSecure: boolean, listener: RequestListener): Promise<Server> {
-  const server = isSecure ? await makeSecureServer(certFile, keyFile, listener) : createServer(TIMES, listener);
+async function makeServer(config: AdminConfig, isSecure: boolean, listener: RequestListener): Promise<Server> {
+  const server = isSecure ? await makeSecureServer(config, listener) : createServer(TIMES, listener);
   server.maxConnections = CONNECTIONS_MAX;
   return server;
 }
 
-async function makeSecureServer(certFile: string, keyFile: string, listener: RequestListener): Promise<Server> {
+async function makeSecureServer(config: AdminConfig, listener: RequestListener): Promise<Server> {
   const { createServer: createSecureServer } = await import('node:https');
-  const material = { cert: readPem(certFile, 'cert_file'), key: readPem(keyFile, 'key_file'), minVersion: 'TLSv1.2' } as const;
+  const material = readMaterial(config);
+  return fitting(config, () => createSecureServer({ ...TIMES, ...material }, listener));
+}
+
+async function prepareCertificate(server: SecureServer, config: AdminConfig): Promise<() => void> {
+  const { createSecureContext } = await import('node:tls');
+  const material = readMaterial(config);
+  fitting(config, () => createSecureContext(material));
+  return () => server.setSecureContext(material);
+}
+
+function readMaterial({ certFile, keyFile }: AdminConfig) {
+  return { cert: readPem(certFile, 'cert_file'), key: readPem(keyFile, 'key_file'), minVersion: 'TLSv1.2' } as const;
+}
+
+/** What `make` makes of certificate and key. @throws Error in one line when they are none, or not of each other */
+function fitting<T>({ certFile, keyFile }: AdminConfig, make: () => T): T {
   try {
-    return createSecureServer({ ...TIMES, ...material }, listener);
+    return make();
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     throw new Error(

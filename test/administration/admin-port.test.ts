@@ -1,11 +1,14 @@
 // The admin port: who is let in, what is refused at the start, and how it answers what it does not know.
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
+import { type AdminPort, openAdminPort } from '../../engine/administration/admin-port.ts';
+import type { Administration } from '../../engine/administration/administration.ts';
 import { routes } from '../../engine/administration/api.ts';
 import { hasToken } from '../../engine/administration/token.ts';
-import { ConfigError, loadConfig } from '../../engine/config/load.ts';
+import { type AdminConfig, ConfigError, loadConfig } from '../../engine/config/load.ts';
+import { silentLog } from '../../engine/log.ts';
 import { MemoryStore } from '../../storage/memory.ts';
 import { ONE_SHARD, type RunningBroker, startBroker } from '../broker.ts';
 import { makeCertificates } from '../certificates.ts';
@@ -206,6 +209,55 @@ describe('options that do not go together', () => {
     ['the address of a listener', ['admin.port=1883', token], /has the address of listener 'tcp'/],
   ])('%s', (_, set, says) => {
     expect(problems(...set)).toMatch(says);
+  });
+});
+
+describe('token and certificate anew', () => {
+  /** An admin port by itself, so that what is prepared can be put in force, or not. */
+  async function open(config: Partial<AdminConfig>): Promise<AdminPort> {
+    const administration = { config: { admin: { ...loadConfig().admin, port: 0, ...config } }, log: silentLog, version: '0' };
+    const port = await openAdminPort(administration as unknown as Administration);
+    opened.push(port!);
+    return port!;
+  }
+  const opened: AdminPort[] = [];
+  afterEach(async () => {
+    for (const port of opened.splice(0)) await port.close();
+  });
+  const statusOf = async (port: number, token: string, ca?: string) => {
+    const headers = { authorization: `Bearer ${token}` };
+    return (await ask(port, '/v1/openapi.json', { headers, ...(ca === undefined ? {} : { ca }) })).status;
+  };
+
+  test('the new token counts from then on, and a file that is wrong leaves the old one', async () => {
+    const tokenFile = temporaryFile(TOKEN);
+    const { port, prepare } = await open({ tokenFile });
+    const next = TOKEN.toUpperCase();
+    writeFileSync(tokenFile, 'short');
+    await expect(prepare()).rejects.toThrow(/is no token/);
+    writeFileSync(tokenFile, next);
+    const apply = await prepare();
+    expect([await statusOf(port, TOKEN), await statusOf(port, next)]).toEqual([200, 401]);
+    apply();
+    expect([await statusOf(port, TOKEN), await statusOf(port, next)]).toEqual([401, 200]);
+  });
+
+  test('the new certificate counts from then on, and a key of another one leaves the old', async () => {
+    const [old, next] = ['old', 'next'].map((name) => {
+      mkdirSync(join(directory, name));
+      return makeCertificates(join(directory, name));
+    });
+    const certFile = temporaryFile(readFileSync(old!.serverCert));
+    const keyFile = temporaryFile(readFileSync(old!.serverKey));
+    const { port, prepare } = await open({ certFile, keyFile, tokenFile: temporaryFile(TOKEN) });
+    writeFileSync(certFile, readFileSync(next!.serverCert));
+    await expect(prepare()).rejects.toThrow(/that go together/);
+    writeFileSync(keyFile, readFileSync(next!.serverKey));
+    const apply = await prepare();
+    expect(await statusOf(port, TOKEN, readFileSync(old!.ca, 'utf8'))).toBe(200);
+    apply();
+    expect(await statusOf(port, TOKEN, readFileSync(next!.ca, 'utf8'))).toBe(200);
+    await expect(statusOf(port, TOKEN, readFileSync(old!.ca, 'utf8'))).rejects.toThrow();
   });
 });
 
