@@ -27,6 +27,8 @@ export class Counters {
   socketsTotal = 0;
   connectReceived = 0;
   connectRefused = 0;
+  /** Those of them whose client was not let in: wrong or missing credentials, or none that are accepted. */
+  loginsRefused = 0;
   connectionsTotal = 0;
   connectionsMaximum = 0;
   takeovers = 0;
@@ -36,11 +38,29 @@ export class Counters {
   pauses = 0;
   /** Publishes refused by a reason code because a receiver's queue was full. */
   refusedQuota = 0;
+  /** Clients that were not let in, by why: what they offered was wrong, nothing let them in, too much was asked at once, what had to be asked gave no answer, their address is blocked. */
+  authRefusedCredentials = 0;
+  authRefusedNotAuthorized = 0;
+  authRefusedBusy = 0;
+  authRefusedUnavailable = 0;
+  authRefusedBlocked = 0;
+  authRefusedOther = 0;
+  /** Connections ended because what let them in had run out. */
+  authExpired = 0;
   /** Publishes that a client had no right to make. */
   refusedRights = 0;
   /** CONNECTs refused, and connections that the broker has ended, by reason code (MQTT 5.0 §2.4). Each shard's own: not in the rows that others read. */
   readonly refusedBy = new Map<number, number>();
   readonly endedBy = new Map<number, number>();
+  /** Times that a client was read from no further because it had sent as much as it may in a second. */
+  rateHolds = 0;
+  /** Clients turned away: too many connections of the client in a minute, or of its user; a banned address; overload. */
+  refusedConnectRate = 0;
+  refusedUserQuota = 0;
+  refusedBanned = 0;
+  refusedOverload = 0;
+  /** Times that a shard was overloaded. */
+  overloads = 0;
   readonly dropped: Record<DropReason, number> = {
     [DropReason.SLOW_RECEIVER]: 0,
     [DropReason.QUEUE_FULL]: 0,
@@ -98,6 +118,7 @@ export const counterNames = [
   'socketsTotal',
   'connectReceived',
   'connectRefused',
+  'loginsRefused',
   'connectionsTotal',
   'connectionsMaximum',
   'takeovers',
@@ -106,6 +127,19 @@ export const counterNames = [
   'pauses',
   'refusedQuota',
   'refusedRights',
+  'authRefusedCredentials',
+  'authRefusedNotAuthorized',
+  'authRefusedBusy',
+  'authRefusedUnavailable',
+  'authRefusedBlocked',
+  'authRefusedOther',
+  'authExpired',
+  'rateHolds',
+  'refusedConnectRate',
+  'refusedUserQuota',
+  'refusedBanned',
+  'refusedOverload',
+  'overloads',
 ] as const;
 export type CounterName = (typeof counterNames)[number];
 const reasons = Object.values(DropReason);

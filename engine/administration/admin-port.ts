@@ -7,8 +7,8 @@ import { createServer, type IncomingMessage, type RequestListener, type Server }
 import type { Server as SecureServer } from 'node:https';
 import { type AddressInfo, connect, isIP } from 'node:net';
 import { isMainThread } from 'node:worker_threads';
+import { isLoopback } from '../config/auth.ts';
 import type { AdminConfig } from '../config/load.ts';
-import { isLoopback } from '../config/loopback.ts';
 import { BindError, bindFailure } from '../network/bind.ts';
 import type { Administration } from './administration.ts';
 import { type Admit, apiListener } from './api.ts';

@@ -11,7 +11,10 @@ import { healthRoutes } from './routes-health.ts';
 import { heldRoutes } from './routes-held.ts';
 import { liveRoutes } from './routes-live.ts';
 import { logRoutes } from './routes-log.ts';
+import { reloadRoutes } from './routes-reload.ts';
 import { sessionRoutes } from './routes-sessions.ts';
+import { subjectRoutes } from './routes-subjects.ts';
+import { traceRoutes } from './routes-trace.ts';
 
 export interface ApiRequest {
   /** Values of the path's parameters, decoded. */
@@ -73,6 +76,9 @@ export const routes: readonly Route[] = [
   ...liveRoutes,
   ...logRoutes,
   ...sessionRoutes,
+  ...subjectRoutes,
+  ...traceRoutes,
+  ...reloadRoutes,
   description,
 ];
 
@@ -102,6 +108,17 @@ function answer(administration: Administration, request: IncomingMessage, admit:
     request.url ?? '/',
     () => bodyOf(request),
     (route) => admit(request, route),
+  );
+}
+
+/** Serves a request of the program itself, as one that came over the socket. @throws ApiError when it cannot be served */
+export function callApi(administration: Administration, method: string, path: string, body: unknown): Promise<ApiAnswer> {
+  return serve(
+    administration,
+    method,
+    path,
+    async () => body ?? null,
+    () => {},
   );
 }
 

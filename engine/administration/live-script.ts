@@ -166,8 +166,10 @@ export const liveScript = `
       card('memory', bytes(found.resident)),
     );
     const refused = { 'quota exceeded': now.counters.refusedQuota, 'not authorized': now.counters.refusedRights };
+    const away = { 'connects in a minute': now.counters.refusedConnectRate, 'connections of a user': now.counters.refusedUserQuota, 'banned address': now.counters.refusedBanned,
+      overload: now.counters.refusedOverload, 'failed logins of an address': now.counters.authRefusedBlocked };
     find('reasons').replaceChildren(reasonTable('Messages dropped', now.dropped), reasonTable('Messages refused', refused),
-      reasonTable('Connections refused', now.refusedBy), reasonTable('Connections ended by the broker', now.endedBy));
+      reasonTable('Connections refused', now.refusedBy), reasonTable('Turned away by a limit', away), reasonTable('Connections ended by the broker', now.endedBy));
     find('version').textContent = now.version;
     find('about').textContent = 'up ' + span(now.nowMs - now.startedMs) + (now.spool === null ? ', in memory only' : '');
     find('erasure').hidden = now.spool === null;

@@ -110,6 +110,27 @@ export const metricTable: readonly MetricRow[] = [
     'Connections that the broker has ended, by reason code',
     ({ endedBy }) => byReason(endedBy),
   ),
+  labelled('counter', 'logins_refused_total', 'cause', 'Clients that showed no right to come in, by cause', ({ counters }) => [
+    ['credentials', counters.authRefusedCredentials],
+    ['not_authorized', counters.authRefusedNotAuthorized],
+    ['busy', counters.authRefusedBusy],
+    ['unavailable', counters.authRefusedUnavailable],
+    ['blocked', counters.authRefusedBlocked],
+    ['other', counters.authRefusedOther],
+  ]),
+  counter(
+    'logins_expired_total',
+    'Connections ended because what let them in had run out',
+    ({ counters }) => counters.authExpired,
+  ),
+  labelled('counter', 'clients_turned_away_total', 'cause', 'Clients turned away by a limit, by cause', ({ counters }) => [
+    ['connect_rate', counters.refusedConnectRate],
+    ['user_quota', counters.refusedUserQuota],
+    ['banned', counters.refusedBanned],
+    ['overload', counters.refusedOverload],
+  ]),
+  gauge('shards_overloaded', 'Shards that take no new connections because they are late', ({ gauges }) => gauges.overloaded),
+  counter('overloads_total', 'Times that a shard was overloaded', ({ counters }) => counters.overloads),
   counter(
     'session_takeovers_total',
     'Sessions taken over by a newer connection of the same client',
@@ -145,6 +166,11 @@ export const metricTable: readonly MetricRow[] = [
     'publishers_paused_total',
     'Times that a publisher was not read from because a receiver was behind',
     ({ counters }) => counters.pauses,
+  ),
+  counter(
+    'publishers_rate_limited_total',
+    'Times that a publisher was not read from because it had sent as much as it may in a second',
+    ({ counters }) => counters.rateHolds,
   ),
   gauge(
     'publishers_waiting_for_store',

@@ -3,6 +3,7 @@ import { LogLevel } from '../log.ts';
 import type { Administration } from './administration.ts';
 import type { Route, Schema } from './api.ts';
 import { ApiError } from './api-error.ts';
+import { AuditEvent } from './audit.ts';
 
 const LEVELS = Object.keys(LogLevel) as LogLevel[];
 const schema: Schema = {
@@ -31,6 +32,7 @@ export const logRoutes: readonly Route[] = [
       const level = LEVELS.find((name) => name === (body as { level?: unknown } | null)?.level);
       if (level === undefined) throw new ApiError(400, `give {"level": …} with one of ${LEVELS.join(', ')}`);
       administration.log.level = level;
+      administration.audit.record(AuditEvent.LOG_LEVEL, { level });
       return { status: 200, body: { level } };
     },
   },

@@ -2,6 +2,7 @@
 import type { Administration } from './administration.ts';
 import type { ApiAnswer, ApiRequest, QueryParameter, Route, Schema } from './api.ts';
 import { ApiError } from './api-error.ts';
+import { AuditEvent } from './audit.ts';
 import type { SessionRow, SessionsAsked } from './session-rows.ts';
 
 const LIMIT_DEFAULT = 100;
@@ -85,10 +86,12 @@ export const sessionRoutes: readonly Route[] = [
     path: '/v1/clients/{client}/kick',
     summary: 'Ends the connection of a client (DISCONNECT 0x98); a session that outlives it stays',
     answer: object({ kicked: { const: true } }),
-    async handle({ askAll, pseudonymKey: key }, { parameters }) {
-      const found = (await askAll({ kind: 'kick', key, client: parameters['client']! })).find((own) => own !== null);
+    async handle({ askAll, audit, pseudonymKey: key }, { parameters }) {
+      const client = parameters['client']!;
+      const found = (await askAll({ kind: 'kick', key, client })).find((own) => own !== null);
       if (found === undefined) throw new ApiError(404, 'there is no session of that pseudonym');
       if (!found) throw new ApiError(409, 'the client is not connected');
+      audit.record(AuditEvent.KICK, { client });
       return { status: 200, body: { kicked: true } };
     },
   },

@@ -21,6 +21,8 @@ export interface Gauges {
   readonly heldBytes: number;
   readonly sessionBytes: number;
   readonly slowConnections: number;
+  /** Shards that take no new connections because they are late. */
+  readonly overloaded: number;
   /** Publishers that are not read from because the store is behind. */
   readonly waitingForStore: number;
   readonly cacheHits: number;
@@ -83,6 +85,7 @@ function gaugesOf(shard: Shard): Gauges {
     heldBytes: held.messageBytes,
     sessionBytes: shard.sessionBytes,
     slowConnections: shard.slowConnections,
+    overloaded: shard.admission.isOverloaded ? 1 : 0,
     waitingForStore: shard.waitingForStore.size,
     cacheHits: routes.cache.hits,
     cacheMisses: routes.cache.misses,

@@ -1,5 +1,5 @@
 // Whether the options of the admin port go together: nobody may reach it who was not meant to, unless the configuration says so in so many words.
-import { isLoopback } from './loopback.ts';
+import { isLoopback } from './auth.ts';
 import type { RawConfig } from './schema.ts';
 
 export function judgeAdmin({ admin, server, listener }: RawConfig, say: (key: string, message: string) => void): void {

@@ -12,24 +12,21 @@ function page(): string {
   let section = '';
   let help = '';
   for (const line of printConfig(loadConfig()).split('\n')) {
-    const header = /^\[\[?([a-z]+)\]\]?$/.exec(line);
-    const option = /^(# )?([a-z0-9_]+) = (.*)$/.exec(line);
+    const header = /^(?:# )?\[\[?([a-z]+)\]\]?$/.exec(line);
+    const option = /^(?:# )?([a-z0-9_]+) = (.*)$/.exec(line);
     if (header !== null) {
       // The second listener has the same options.
       if (section === 'listener') break;
       section = header[1]!;
       rows.push(
         '',
-        `## ${section === 'listener' ? '[[listener]], one table for each' : `[${section}]`}`,
+        `## ${line.includes('[[') ? `[[${section}]], one table for each` : `[${section}]`}`,
         '',
         '| option | default | |',
         '|---|---|---|',
       );
-    } else if (option !== null) {
-      // What is unset by default stands there as a comment.
-      const preset = option[1] === undefined ? `\`${option[3]}\`` : 'unset';
-      rows.push(`| \`${section}.${option[2]}\` | ${preset} | ${help} |`);
-    } else if (line.startsWith('# ')) help = line.slice(2).replaceAll('|', '\\|');
+    } else if (option !== null) rows.push(`| \`${section}.${option[1]}\` | \`${option[2]}\` | ${help} |`);
+    else if (line.startsWith('# ')) help = line.slice(2).replaceAll('|', '\\|');
   }
   return `# Configuration
 
