@@ -49,6 +49,9 @@ export class Counters {
   authExpired = 0;
   /** Publishes that a client had no right to make. */
   refusedRights = 0;
+  /** CONNECTs refused, and connections that the broker has ended, by reason code (MQTT 5.0 §2.4). Each shard's own: not in the rows that others read. */
+  readonly refusedBy = new Map<number, number>();
+  readonly endedBy = new Map<number, number>();
   /** Times that a client was read from no further because it had sent as much as it may in a second. */
   rateHolds = 0;
   /** Clients turned away: too many connections of the client in a minute, or of its user; a banned address; overload. */
@@ -72,7 +75,7 @@ export class Counters {
   /** Writes all counters into [at, …) of a row that other shards read, for `from`. */
   copyTo(row: Float64Array, at: number): void {
     let to = at;
-    for (let i = 0; i < names.length; i++) row[to++] = this[names[i]!];
+    for (let i = 0; i < counterNames.length; i++) row[to++] = this[counterNames[i]!];
     for (let i = 0; i < reasons.length; i++) row[to++] = this.dropped[reasons[i]!];
   }
 
@@ -80,14 +83,14 @@ export class Counters {
   static from(row: Float64Array, at: number): Counters {
     const counters = new Counters();
     let from = at;
-    for (const name of names) counters[name] = row[from++]!;
+    for (const name of counterNames) counters[name] = row[from++]!;
     for (const reason of reasons) counters.dropped[reason] = row[from++]!;
     return counters;
   }
 
   /** Place of a counter in a row, from where the counters begin. */
-  static indexOf(name: (typeof names)[number]): number {
-    return names.indexOf(name);
+  static indexOf(name: CounterName): number {
+    return counterNames.indexOf(name);
   }
 
   get droppedTotal(): number {
@@ -97,7 +100,13 @@ export class Counters {
   }
 }
 
-const names = [
+/** Counts one under a reason code. Not for what happens with each message. */
+export function countReason(counts: Map<number, number>, reason: number): void {
+  counts.set(reason, (counts.get(reason) ?? 0) + 1);
+}
+
+/** Counters that are one number each. */
+export const counterNames = [
   'bytesReceived',
   'bytesSent',
   'packetsReceived',
@@ -132,4 +141,5 @@ const names = [
   'refusedOverload',
   'overloads',
 ] as const;
+export type CounterName = (typeof counterNames)[number];
 const reasons = Object.values(DropReason);

@@ -2,8 +2,8 @@
 import type { Figures } from '../storage/figures.ts';
 import { MemoryStore } from '../storage/memory.ts';
 import type { Store } from '../storage/store.ts';
+import type { AdminPort } from './administration/admin-port.ts';
 import type { Administration } from './administration/administration.ts';
-import { apiListener } from './administration/api.ts';
 import { AuditEvent } from './administration/audit.ts';
 import { type Inventory, sumInventory } from './administration/inventory.ts';
 import { loginsRefused, recordRefusals, recordStart } from './administration/keep-audit.ts';
@@ -23,6 +23,7 @@ import type { Crew } from './shards/crew.ts';
 import { type Gate, loadSecurity } from './shards/gatekeeper.ts';
 import { Host } from './shards/host.ts';
 import { openSpoolOf } from './spool/configured.ts';
+import type { RunningSpool } from './spool/open.ts';
 import { version } from './version.ts';
 
 export type { Inventory } from './administration/inventory.ts';
@@ -64,6 +65,8 @@ export interface Broker {
   readonly ws: number;
   readonly tls: number;
   readonly wss: number;
+  /** The admin port, 0 when there is none. */
+  readonly admin: number;
   /** Listeners that carry what should be encrypted, by name: to be told at every start. */
   readonly insecure: readonly string[];
   /** Sessions and connections now, for those who embed it. */
@@ -131,20 +134,8 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   const host = company?.host ?? new Host(seams);
   const { shard } = host;
   let crew: Crew | null = null;
-  try {
-    await (spool === null ? recover(shard) : Promise.race([recover(shard), spool.died]));
-    crew = company === null ? null : await company.hire();
-    await host.open(company?.place ?? null, null);
-    await crew?.open(portsOf(host), shard.nextStored);
-  } catch (error) {
-    await host.endConnections();
-    if (crew !== null) await crew.close().catch(() => {});
-    host.close();
-    await company?.handOut?.close();
-    await audit.close();
-    if (options.store === undefined) await closeStore();
-    throw error;
-  }
+  let admin: AdminPort | null = null;
+  let stopped: Promise<void> | null = null;
   const askAll = async <Q extends Question>(question: Q): Promise<readonly AnswerOf<Q>[]> => {
     const [own, others] = await Promise.all([answerQuestion(shard, question, host), crew === null ? [] : crew.ask(question)]);
     return [own, ...others];
@@ -154,7 +145,13 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     log.error(`${what}: ${error.message}`);
     (options.onFatal ?? (() => void stopOnce()))(error);
   };
-  const reloads = new Reloads({ config, log, askAll, onFatal: fatal('a reload has failed half way, and shards may differ') });
+  const reloads = new Reloads({
+    config,
+    log,
+    askAll,
+    prepareAdmin: async () => (admin === null ? () => {} : admin.prepare()),
+    onFatal: fatal('a reload has failed half way, and shards may differ'),
+  });
   const reload = (next?: Config) => reloads.reload(next === undefined ? (options.reread ?? (() => config)) : () => next);
   const traces = new Traces({ askAll, clock, random, ...names });
   const administration: Administration = {
@@ -165,6 +162,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     log,
     clock,
     random,
+    startedMs: clock.wallMs(),
     askAll,
     inventory,
     reload,
@@ -172,10 +170,25 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     traces,
     whileNothingMoves: standstillOf(shard),
     figures: spool?.figures ?? null,
+    isStopping: () => stopped !== null,
   };
+  try {
+    await (spool === null ? recover(shard) : Promise.race([recover(shard), spool.died]));
+    crew = company === null ? null : await company.hire();
+    await host.open(company?.place ?? null, null);
+    await crew?.open(portsOf(host), shard.nextStored);
+    admin = await openAdmin(administration, spool);
+  } catch (error) {
+    await host.endConnections();
+    if (crew !== null) await crew.close().catch(() => {});
+    host.close();
+    await company?.handOut?.close();
+    await audit.close();
+    if (options.store === undefined) await closeStore();
+    throw error;
+  }
   recordStart(audit, config, version);
   const stopRefusals = recordRefusals(audit, () => loginsRefused(shard), clock);
-  spool?.answer(apiListener(administration));
   async function abandon(): Promise<boolean> {
     host.abandon();
     return crew === null || crew.abandon();
@@ -184,7 +197,6 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   crew?.died.catch(fatal('the broker cannot go on without all of its shards'));
   const stopSys = config.server.sysIntervalS === 0 ? () => {} : publishSys(shard, version, config.server.sysIntervalS);
 
-  let stopped: Promise<void> | null = null;
   function stopOnce(): Promise<void> {
     stopped ??= stop();
     return stopped;
@@ -195,6 +207,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     await (crew === null ? traces.close() : Promise.race([traces.close(), crew.died])).catch(() => {});
     await Promise.all([host.endConnections(), crew?.endConnections().catch(() => {})]);
     if (company !== null && crew !== null) await Promise.race([company.settle(), crew.died]).catch(() => {});
+    await admin?.close();
     await crew?.close().catch(() => {});
     host.close();
     await company?.handOut?.close();
@@ -211,6 +224,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     ws: portOf('ws'),
     tls: portOf('tls'),
     wss: portOf('wss'),
+    admin: admin?.port ?? 0,
     insecure: config.listeners.filter(({ insecure }) => insecure).map(({ name }) => name),
     counts: () => ({
       connections: shard.connections.size + elsewhere(Gauge.CONNECTIONS),
@@ -245,6 +259,18 @@ function refuseObjects(options: BrokerOptions): void {
   throw new Error(
     `${given.join(', ')}: an object belongs to one thread; set server.threads to 1, or name a module by "gate" that exports authenticator, rights or exchanges`,
   );
+}
+
+/** What serves HTTP is loaded only for those who have a data directory, an admin port or an admin socket. */
+async function openAdmin(administration: Administration, spool: RunningSpool | null): Promise<AdminPort | null> {
+  const { port, socket } = administration.config.admin;
+  if (spool !== null) {
+    const { apiListener } = await import('./administration/api.ts');
+    spool.answer(apiListener(administration));
+  }
+  if (port === null && socket === '') return null;
+  const { openAdminPort } = await import('./administration/admin-port.ts');
+  return openAdminPort(administration);
 }
 
 async function gateOf(options: BrokerOptions): Promise<Gate> {

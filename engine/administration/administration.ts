@@ -15,6 +15,8 @@ export interface Administration {
   readonly config: Config;
   readonly log: Log;
   readonly clock: Clock;
+  /** When the broker came up, in wall-clock ms. */
+  readonly startedMs: number;
   readonly random: Random;
   /** Asks every shard. */
   readonly askAll: AskAll;
@@ -23,12 +25,15 @@ export interface Administration {
   reload(): Promise<ReloadReport>;
   /** Where everything that somebody does here is recorded: `audit.record(AuditEvent.KICK, { client: pseudonym(clientId) })`. */
   readonly audit: Audit;
-  /** The name of a client outside of the broker. */
+  /** The name of a client outside of the broker, and what it is made with (pseudonym.ts). */
   pseudonym(clientId: string): string;
+  readonly pseudonymKey: Uint8Array;
   /** Does something while no session is on its way from one shard to another; one such thing at a time. */
   whileNothingMoves<T>(act: () => Promise<T>): Promise<T>;
   /** Traces of clients that run now. */
   readonly traces: Traces;
   /** What the spool tells of itself; null without a data directory. */
   readonly figures: Figures | null;
+  /** Whether the broker is on its way down. */
+  isStopping(): boolean;
 }

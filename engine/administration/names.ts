@@ -15,8 +15,8 @@ export async function findNames(
   clock: Clock,
   random: Random,
   log: Log,
-): Promise<Pick<Administration, 'audit' | 'pseudonym'>> {
+): Promise<Pick<Administration, 'audit' | 'pseudonym' | 'pseudonymKey'>> {
   const key = pseudonymKey({ file: config.admin.pseudonymKeyFile, folder: config.server.dataDir }, random);
   const audit = keepAudit(config, (await spool?.keyFor(AUDIT_KEY_PURPOSE)) ?? null, clock, log);
-  return { audit, pseudonym: (clientId) => pseudonymOf(key, clientId) };
+  return { audit, pseudonym: (clientId) => pseudonymOf(key, clientId), pseudonymKey: key };
 }

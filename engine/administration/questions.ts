@@ -7,12 +7,24 @@ import { type ExportedByShard, exportInShard } from './export-shard.ts';
 import { type SessionsHeld, takeSessionsHeld } from './held-by-client.ts';
 import { type HeldByShard, takeHeld } from './inventory.ts';
 import type { Reloadable, ReloadedShard } from './reload.ts';
+import { endClient, findSession, listSessions, type SessionPage, type SessionRow, type SessionsAsked } from './session-rows.ts';
+import { type ShardFigures, takeFigures } from './shard-figures.ts';
 import { beginTrace, endTrace, type TracedByShard, takeTraced } from './trace-shard.ts';
 
 /** Each question with its answer. */
 export interface Questions {
   /** What the shard holds. */
   readonly held: { readonly question: { readonly kind: 'held' }; readonly answer: HeldByShard };
+  /** What the shard counts. */
+  readonly figures: { readonly question: { readonly kind: 'figures' }; readonly answer: ShardFigures };
+  /** Whether the shard takes messages. */
+  readonly readiness: { readonly question: { readonly kind: 'readiness' }; readonly answer: { readonly isRefusing: boolean } };
+  /** Some of one shard's sessions; null from the others. */
+  readonly sessions: { readonly question: { readonly kind: 'sessions' } & SessionsAsked; readonly answer: SessionPage | null };
+  /** The session of a pseudonym; null when it is not here. */
+  readonly session: { readonly question: { readonly kind: 'session' } & Named; readonly answer: SessionRow | null };
+  /** Ends the connection of a pseudonym. Null: there is no such session here; false: it has no connection. */
+  readonly kick: { readonly question: { readonly kind: 'kick' } & Named; readonly answer: boolean | null };
   /** The steps of a reload (reload.ts). */
   readonly prepare: { readonly question: { readonly kind: 'prepare'; readonly config: Config }; readonly answer: null };
   readonly apply: { readonly question: { readonly kind: 'apply' }; readonly answer: ReloadedShard };
@@ -44,6 +56,12 @@ export interface Questions {
   };
 }
 
+/** A client by its pseudonym under a key. */
+interface Named {
+  readonly key: Uint8Array;
+  readonly client: string;
+}
+
 export type Question = Questions[keyof Questions]['question'];
 export type AnswerOf<Q extends Question> = Questions[Q['kind']]['answer'];
 
@@ -58,6 +76,11 @@ const answerers: {
   ) => Promise<Questions[Kind]['answer']>;
 } = {
   held: takeHeld,
+  figures: takeFigures,
+  readiness: async ({ store }) => ({ isRefusing: store.isRefusing }),
+  sessions: listSessions,
+  session: (shard, { key, client }) => findSession(shard, key, client),
+  kick: (shard, { key, client }) => endClient(shard, key, client),
   prepare: async (_shard, { config }, host) => {
     await host.prepare(config);
     return null;

@@ -33,6 +33,8 @@ export interface ReloadParts {
   readonly config: Config;
   readonly log: Log;
   readonly askAll: AskAll;
+  /** Reads the token and the certificate of the admin port; what comes back puts them in force. @throws Error in one line */
+  readonly prepareAdmin: () => Promise<() => void>;
   /** Something went wrong half way: shards may differ. */
   readonly onFatal: (error: Error) => void;
 }
@@ -59,10 +61,12 @@ export class Reloads {
   }
 
   async #run(read: () => Config): Promise<ReloadReport> {
-    const { log, askAll, onFatal } = this.#parts;
+    const { log, askAll, prepareAdmin, onFatal } = this.#parts;
     let plan: ReturnType<typeof planReload>;
+    let applyAdmin: () => void;
     try {
       plan = planReload(this.config, read());
+      applyAdmin = await prepareAdmin();
       await askAll({ kind: 'prepare', config: plan.config });
     } catch (error) {
       await askAll({ kind: 'discard' });
@@ -74,6 +78,7 @@ export class Reloads {
     let shards: readonly ReloadedShard[];
     try {
       shards = await askAll({ kind: 'apply' });
+      applyAdmin();
     } catch (error) {
       onFatal(error instanceof Error ? error : new Error(String(error)));
       throw error;

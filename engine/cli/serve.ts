@@ -104,7 +104,8 @@ function load(flags: ServeFlags): Config {
 }
 
 function readyLine(broker: Broker): string {
-  const ports = { tcp: broker.tcp, ws: broker.ws, tls: broker.tls, wss: broker.wss };
+  const { tcp, ws, tls, wss, admin } = broker;
+  const ports = { tcp, ws, tls, wss, admin };
   const open = Object.fromEntries(Object.entries(ports).filter(([, port]) => port !== 0));
   return JSON.stringify({ ready: true, pid: process.pid, ...open });
 }
@@ -114,6 +115,11 @@ function announce(config: Config, broker: Broker): void {
     const shown = host.includes(':') ? `[${host}]` : host;
     const suffix = transport === 'ws' || transport === 'wss' ? path : '';
     process.stdout.write(`lethe ${version} listens: ${transport}://${shown}:${broker.ports.get(name)}${suffix}\n`);
+  }
+  const { host, certFile } = config.admin;
+  if (broker.admin !== 0) {
+    const shown = host.includes(':') ? `[${host}]` : host;
+    process.stdout.write(`Live page and admin API: ${certFile === '' ? 'http' : 'https'}://${shown}:${broker.admin}/\n`);
   }
   const { dataDir } = config.server;
   const where = dataDir === '' ? 'in memory only (--data DIR keeps them on disk)' : `in ${dataDir}, encrypted${keyNote(broker)}`;

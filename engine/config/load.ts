@@ -12,6 +12,7 @@ import type { LogLevel } from '../log.ts';
 import type { RoleConfig } from '../security/rights.ts';
 import { QueueOverflow } from '../sessions/session.ts';
 import { type AuthConfig, asksForCredentials, isLoopback, judgeAuth, resolveAuth } from './auth.ts';
+import { judgeAdmin } from './judge-admin.ts';
 import { judgeRetention } from './judge-retention.ts';
 import { locateKeys } from './locate.ts';
 import {
@@ -58,6 +59,20 @@ export interface RetentionConfig {
   readonly messageExpiryMaxS: number | null;
 }
 
+/** Where the admin API is served, besides the socket in the data directory. */
+export interface AdminConfig {
+  /** Null: no port. */
+  readonly port: number | null;
+  readonly host: string;
+  readonly certFile: string;
+  readonly keyFile: string;
+  readonly tokenFile: string;
+  /** Whether loopback needs no token. */
+  readonly open: boolean;
+  readonly socket: string;
+  readonly pseudonymKeyFile: string;
+}
+
 export interface Config {
   readonly server: {
     readonly dataDir: string;
@@ -97,7 +112,7 @@ export interface Config {
   };
   readonly auth: AuthConfig;
   readonly roles: readonly RoleConfig[];
-  readonly admin: { readonly pseudonymKeyFile: string };
+  readonly admin: AdminConfig;
   readonly audit: { readonly file: string; readonly rotateBytes: number; readonly keepFiles: number };
   readonly limits: Limits;
   readonly bannedNetworks: readonly string[];
@@ -318,7 +333,16 @@ function resolve(raw: RawConfig): Config {
     },
     auth,
     roles: raw.role,
-    admin: { pseudonymKeyFile: raw.admin.pseudonym_key_file },
+    admin: {
+      port: raw.admin.port ?? null,
+      host: raw.admin.host,
+      certFile: raw.admin.cert_file,
+      keyFile: raw.admin.key_file,
+      tokenFile: raw.admin.token_file,
+      open: raw.admin.open,
+      socket: raw.admin.socket,
+      pseudonymKeyFile: raw.admin.pseudonym_key_file,
+    },
     audit: { file: raw.audit.file, rotateBytes: raw.audit.rotate_bytes, keepFiles: raw.audit.keep_files },
     // Nothing is kept longer than the retention, whatever a session asks for.
     limits: { ...limits, sessionExpiryMaxS: Math.min(limits.sessionExpiryMaxS, raw.spool.max_retention_s) },
@@ -374,6 +398,7 @@ function judge(raw: RawConfig, config: Config, origins: Origins, fallback: strin
       message: `spool.${key} needs server.data_dir: without one nothing is stored`,
     });
   }
+  judgeAdmin(raw, (key, message) => problems.push({ where: whereIs(['admin', key], origins, fallback), message }));
   judgeAuth(raw, (path, message) => problems.push({ where: whereIs(path, origins, fallback), message }));
   judgeRetention(config, (path, message) => problems.push({ where: whereIs(path, origins, fallback), message }));
   const seen = new Map<string, string>();

@@ -150,7 +150,16 @@ const sections = {
     deny: list(),
     users: list(),
   },
-  admin: { pseudonym_key_file: text('') },
+  admin: {
+    port: v.optional(number('port', 0, 65_535)),
+    host: text('127.0.0.1'),
+    cert_file: text(''),
+    key_file: text(''),
+    token_file: text(''),
+    open: flag(false),
+    socket: text(''),
+    pseudonym_key_file: text(''),
+  },
   audit: {
     file: text(''),
     rotate_bytes: integer('rotate_bytes', 4_096, Number.MAX_SAFE_INTEGER, 16_777_216),
@@ -289,6 +298,14 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'role.subscribe': 'topic filters that it may receive from, likewise',
   'role.deny': 'topic filters that it may do neither with, whatever else allows it',
   'role.users': 'user names that have the role',
+  'admin.port': 'port of the admin API, the metrics and the live page; 0 takes a free one; unset: none',
+  'admin.host': 'address of the admin port; beyond loopback it needs a certificate and a token',
+  'admin.cert_file': 'certificate chain of the admin port, PEM; empty: no TLS, which only loopback may do without',
+  'admin.key_file': 'private key of the admin port, PEM',
+  'admin.token_file': 'file of mode 0600 with the bearer token of the admin port, 32 characters at least',
+  'admin.open': 'allows an admin port on loopback without a token: whoever has an account on this machine may then use it',
+  'admin.socket':
+    'path of a UNIX socket (mode 0600) for the admin API of a broker without a data directory; with one it stands there',
   'admin.pseudonym_key_file':
     'file with the key of pseudonyms, 32 bytes or 64 hex digits; empty: pseudonym.key in the data directory',
   'audit.file': 'audit log; empty: audit.log in the data directory, and none without one',

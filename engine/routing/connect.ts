@@ -3,6 +3,7 @@ import { connackRefusal } from '../../protocol/answers.ts';
 import { type ConnectPacket, decodeConnect, encodeConnack } from '../../protocol/connect.ts';
 import { decodeAuth, encodeAuth } from '../../protocol/disconnect.ts';
 import { fault, Level, Reason, reasonOf } from '../../protocol/packet.ts';
+import { countReason } from '../counters.ts';
 import type { AuthOutcome, Credentials, ExchangeOutcome } from '../gate.ts';
 import { Gauge } from '../peers/gauges.ts';
 import { SessionFlag } from '../peers/roster.ts';
@@ -155,6 +156,7 @@ const LOGIN_REASONS: ReadonlySet<Reason> = new Set([
 export function refuse(shard: Shard, connection: Connection, level: Level, reason: Reason): void {
   if (connection.state === ConnectionState.CLOSED) return;
   shard.counters.connectRefused++;
+  countReason(shard.counters.refusedBy, reason);
   if (LOGIN_REASONS.has(reason)) shard.counters.loginsRefused++;
   const bytes = connackRefusal(level, reason);
   connection.outbox.append(bytes, 0, bytes.length);
@@ -322,6 +324,7 @@ function seatClient(
   join(shard, connection, session, packet, identity);
   connection.state = ConnectionState.OPEN;
   shard.openConnections++;
+  connection.openedAtS = Math.floor(shard.clock.monotonicMs() / 1_000);
   shard.counters.connectionsTotal++;
   const now = shard.connections.size + shard.elsewhere[Gauge.CONNECTIONS]!;
   shard.counters.connectionsMaximum = Math.max(shard.counters.connectionsMaximum, now);

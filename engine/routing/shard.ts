@@ -133,6 +133,8 @@ export class Shard {
   readonly awaitingDurable = new Set<Session>();
   /** Connections whose client has come in. */
   openConnections = 0;
+  /** Connections that are marked slow. */
+  slowConnections = 0;
   /** Clients whose messages are traced, by client identifier. */
   readonly tracers = new Map<string, Tracer>();
   stopping = false;

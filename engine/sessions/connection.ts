@@ -38,6 +38,9 @@ export class Connection {
   state: ConnectionState = ConnectionState.AWAIT_CONNECT;
   level: Level = 4;
   session: Session | null = null;
+  /** Monotonic s, whole ones, when the client came in. */
+  openedAtS = 0;
+  bytesReceived = 0;
   /** Monotonic ms of the last bytes from the client. */
   lastReceivedMs = 0;
   /** One and a half times the keep alive in ms, 0 for none. */

@@ -117,6 +117,8 @@ async function withStopped<T>(config: Config, act: (administration: Administrati
       traces: new Traces({ askAll, clock: systemClock, random: systemRandom, ...names }),
       whileNothingMoves: standstillOf(shard),
       figures: spool.figures,
+      startedMs: systemClock.wallMs(),
+      isStopping: () => false,
     });
     return await Promise.race([work, spool.died]);
   } finally {

@@ -35,6 +35,12 @@ key_command = ['cat', '/run/key "1"']
 [auth]
 password_file = '/etc/lethe/pass words'
 acl_file = '/etc/lethe/acl'
+[admin]
+port = 9083
+host = '0.0.0.0'
+cert_file = 'admin.pem'
+key_file = 'admin.key'
+token_file = '/etc/lethe/admin.token'
 [limits]
 packet_bytes_max = '1MiB'
 keep_alive_max_s = '1h'
