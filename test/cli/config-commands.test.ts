@@ -95,12 +95,12 @@ describe('print-config', () => {
 
   test('variables are seen, and win over the file', async () => {
     const file = temporaryFile('[limits]\ninflight_max = 3\nreceive_maximum = 4\n');
-    const env = { LETHE_LIMITS__INFLIGHT_MAX: '16', LETHE_LISTENER__TCP__PORT: '1999', LETHE_PASSWORD: 'secret' };
+    const env = { LETHE_LIMITS__INFLIGHT_MAX: '16', LETHE_LISTENER__TCP__PORT: '1999', LETHE_PASSWORD: 'canary' };
     const { stdout } = await succeed(['print-config', '--config', file], { env });
     expect(stdout).toMatch(/^inflight_max = 16$/m);
     expect(stdout).toMatch(/^receive_maximum = 4$/m);
     expect(stdout).toMatch(/^port = 1999$/m);
-    expect(stdout).not.toContain('secret');
+    expect(stdout).not.toContain('canary');
   });
 
   test('any configuration that loads is printed so that it loads again', () => {
@@ -153,7 +153,7 @@ describe('check-config', () => {
   const mistakes: readonly (readonly [toml: string, line: number, message: string])[] = [
     ['[server]\nlog_level = "loud"\n', 2, 'server.log_level must be one of: error, warn, info, debug'],
     ['\n\n[server]\n\nsys_interval = 3\n', 5, "unknown option 'server.sys_interval'; allowed here: data_dir, sys_interval_s, "],
-    ['[sever]\n', 1, "unknown option 'sever'; allowed here: server, session, spool, auth, limits, listener"],
+    ['[sever]\n', 1, "unknown option 'sever'; allowed here: server, session, spool, auth, "],
     ['[limits]\npacket_bytes_max = "16XB"\n', 2, 'limits.packet_bytes_max must be a whole number from 64 to 268435460'],
     ['[limits]\n# no message\ninflight_max = 0\n', 3, 'limits.inflight_max must be a whole number from 1 to 65535'],
     ['[limits]\ninflight_max = 1.5\n', 2, 'limits.inflight_max must be a whole number from 1 to 65535'],
