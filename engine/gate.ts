@@ -30,7 +30,7 @@ export type ExchangeOutcome =
   | (Identity & { readonly kind: 'success'; readonly data: Uint8Array | null })
   | { readonly kind: 'failure'; readonly reason: Reason };
 
-/** State of one exchange, made for one connection and dropped with it. */
+/** State of one exchange, made for one connection and dropped with it. A client that authenticates again must be who it was, else its connection ends. */
 export interface Exchange {
   step(data: Uint8Array | null): Promise<ExchangeOutcome> | ExchangeOutcome;
 }

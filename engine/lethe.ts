@@ -19,7 +19,6 @@ import { HiddenSessions } from './routing/resume.ts';
 import type { Crew } from './shards/crew.ts';
 import { type Gate, loadSecurity } from './shards/gatekeeper.ts';
 import { Host } from './shards/host.ts';
-import { askOwner } from './spool/folder-lock.ts';
 import type { MasterKeySource } from './spool/master-key.ts';
 import type { RunningSpool } from './spool/open.ts';
 
@@ -226,6 +225,7 @@ async function openSpoolOf(config: Config): Promise<RunningSpool> {
 
 /** What the data directory of a configuration holds: asked of the broker that runs on it, or read from it. @throws Error in one line */
 export async function inventoryOf(config: Config): Promise<Inventory> {
+  const { askOwner } = await import('./spool/folder-lock.ts');
   const answer = await askOwner(config.server.dataDir, 'inventory');
   if (answer !== null) return answer as Inventory;
   if (!existsSync(config.server.dataDir)) throw new Error(`${config.server.dataDir}: there is no such directory`);

@@ -11,6 +11,8 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   mosquitto: 'mosquitto',
   mosquitto_passwd: 'mosquitto',
   openssl: 'openssl',
+  'systemd-notify': 'systemd',
+  socat: 'socat',
 };
 
 export default function setup(): void {

@@ -2,9 +2,12 @@
 import { Command } from 'commander';
 import { systemClock } from '../clock.ts';
 import { type Broker, type Config, ConfigError, createBroker, createLog, loadConfig, version } from '../lethe.ts';
+import type { Log } from '../log.ts';
 import { BindError } from '../network/bind.ts';
-import { FolderBusyError } from '../spool/folder-lock.ts';
+import { FolderBusyError } from '../spool/folder-busy.ts';
 import { ExitCode, exitCodesHelp } from './exit-code.ts';
+import { guardMemory } from './memory-guard.ts';
+import { tellServiceManager } from './service-manager.ts';
 
 interface ServeFlags {
   readonly host?: string;
@@ -45,6 +48,7 @@ async function serve(flags: ServeFlags): Promise<void> {
   const config = configure(flags);
   if (config === null) return;
   const log = createLog(config.server.logLevel, (line) => process.stderr.write(`${line}\n`), systemClock.wallMs);
+  if (!config.server.coreDumps) guardMemory(log);
   let broker: Broker | null = null;
   try {
     broker = await createBroker({ config, log, onFatal: () => exitNow(broker, ExitCode.FAILURE) });
@@ -54,7 +58,8 @@ async function serve(flags: ServeFlags): Promise<void> {
     process.exitCode = error instanceof BindError || error instanceof FolderBusyError ? ExitCode.FAILURE : ExitCode.USAGE;
     return;
   }
-  stopOnSignals(broker);
+  stopOnSignals(broker, log);
+  void tellServiceManager('READY=1', log);
   if (flags.readyJson === true) process.stdout.write(`${readyLine(broker)}\n`);
   else announce(config, broker);
   for (const name of broker.insecure)
@@ -121,13 +126,14 @@ function exitNow(broker: Broker | null, code: number): void {
 }
 
 /** The first signal stops in order, a second one at once. */
-function stopOnSignals(broker: Broker): void {
+function stopOnSignals(broker: Broker, log: Log): void {
   const signals = { SIGTERM: 143, SIGINT: 130 } as const;
   let stopping = false;
   for (const [signal, code] of Object.entries(signals)) {
     process.on(signal, () => {
       if (stopping) return exitNow(broker, code);
       stopping = true;
+      void tellServiceManager('STOPPING=1', log);
       broker.stop().then(
         () => process.exit(ExitCode.OK),
         (error: unknown) => {

@@ -54,6 +54,7 @@ export interface Config {
     readonly stopTimeoutMs: number;
     readonly logLevel: LogLevel;
     readonly threads: number;
+    readonly coreDumps: boolean;
   };
   readonly session: {
     readonly v3ExpiryS: number;
@@ -61,6 +62,7 @@ export interface Config {
     readonly retainAvailable: boolean;
     readonly wildcardSubscriptions: boolean;
     readonly sharedSubscriptions: boolean;
+    readonly takeover: 'same_user' | 'any_user';
     readonly responseInformation: string;
     readonly serverReference: string;
   };
@@ -262,6 +264,7 @@ function resolve(raw: RawConfig): Config {
       stopTimeoutMs: raw.server.stop_timeout_ms,
       logLevel: raw.server.log_level,
       threads: raw.server.threads,
+      coreDumps: raw.server.core_dumps,
     },
     session: {
       v3ExpiryS: raw.session.v3_expiry_s,
@@ -269,6 +272,7 @@ function resolve(raw: RawConfig): Config {
       retainAvailable: raw.session.retain_available,
       wildcardSubscriptions: raw.session.wildcard_subscriptions,
       sharedSubscriptions: raw.session.shared_subscriptions,
+      takeover: raw.session.takeover,
       responseInformation: raw.session.response_information,
       serverReference: raw.session.server_reference,
     },

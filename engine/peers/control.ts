@@ -37,6 +37,8 @@ export interface Claim {
   readonly shard: number;
   readonly request: number;
   readonly clientId: string;
+  /** Who the client is, null for an anonymous one. */
+  readonly username: string | null;
   /** Clean Start: an existing session is not wanted. */
   readonly clean: boolean;
 }
@@ -52,6 +54,9 @@ export type Control =
   | { readonly kind: 'full'; readonly request: number }
   /** To the host: give the session to another shard, or end it. */
   | { readonly kind: 'release'; readonly handle: number; readonly claim: Claim }
+  /** From the host to the directory, which tells the one who asked: the session is another user's, and stays. */
+  | { readonly kind: 'kept'; readonly handle: number; readonly host: number }
+  | { readonly kind: 'denied'; readonly request: number }
   /** To the directory: the session has ended. */
   | { readonly kind: 'ended'; readonly handle: number; readonly shard: number }
   /** From the host before to the next one; then come its messages, where stores are not shared, and the end of the move. */

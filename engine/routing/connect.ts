@@ -11,7 +11,7 @@ import { InboundAliases, OutboundAliases } from '../sessions/aliases.ts';
 import { type Connection, ConnectionState, UNLIMITED_BYTES } from '../sessions/connection.ts';
 import { QueueOverflow, type Session } from '../sessions/session.ts';
 import { Timer } from '../timers.ts';
-import { claimSession } from './claim.ts';
+import { claimSession, mayTakeOver } from './claim.ts';
 import { closeOrderly, endConnection } from './close.ts';
 import { identify, refuseIdentity } from './identity.ts';
 import { endSession, setWill, storeSession, willBytes } from './lifecycle.ts';
@@ -88,10 +88,12 @@ export function onAuth(
   const { exchange } = connection;
   if (exchange === null) return fault(Reason.PROTOCOL_ERROR);
   if (packet.method !== connection.authenticationMethod) return fault(Reason.PROTOCOL_ERROR); // [MQTT-4.12.0-5] [MQTT-4.12.1-1]
-  const expected = connection.isOpen ? Reason.REAUTHENTICATE : Reason.CONTINUE_AUTHENTICATION;
-  if (packet.reason !== expected && packet.reason !== Reason.CONTINUE_AUTHENTICATION) return fault(Reason.PROTOCOL_ERROR);
+  const begins = connection.isOpen && !connection.reauthenticating;
+  const expected = begins ? Reason.REAUTHENTICATE : Reason.CONTINUE_AUTHENTICATION;
+  if (packet.reason !== expected) return fault(Reason.PROTOCOL_ERROR);
   const { data } = packet;
   if (connection.isOpen) {
+    connection.reauthenticating = true;
     settle(shard, connection, exchange.step(data), (outcome) => reauthenticated(shard, connection, outcome));
   } else {
     connection.continueExchange?.(data);
@@ -180,13 +182,18 @@ function beginExchange(shard: Shard, connection: Connection, arrival: Arrival, m
 }
 
 function reauthenticated(shard: Shard, connection: Connection, outcome: ExchangeOutcome): void {
-  if (outcome.kind === 'continue') sendAuth(connection, Reason.CONTINUE_AUTHENTICATION, outcome.data);
-  else if (outcome.kind === 'failure') endReauthentication(shard, connection, outcome.reason);
-  // The session is its user's: nobody else takes it over on the way.
-  else if (outcome.username !== connection.session!.username) endReauthentication(shard, connection, Reason.NOT_AUTHORIZED);
+  if (outcome.kind === 'continue') {
+    sendAuth(connection, Reason.CONTINUE_AUTHENTICATION, outcome.data);
+    return;
+  }
+  connection.reauthenticating = false;
+  const session = connection.session!;
+  if (outcome.kind === 'failure') endReauthentication(shard, connection, outcome.reason);
+  // Subscriptions and everything that is queued are the right of who it was.
+  else if (outcome.username !== session.username) endReauthentication(shard, connection, Reason.NOT_AUTHORIZED);
   else {
-    identify(shard, connection, connection.session!, outcome);
-    if (connection.session!.stored !== 0) storeSession(shard, connection.session!);
+    identify(shard, connection, session, outcome);
+    if (session.stored !== 0) storeSession(shard, session);
     sendAuth(connection, Reason.SUCCESS, outcome.data);
   }
 }
@@ -220,16 +227,25 @@ function admit(
     // The session may be another shard's: nothing is read until it is known whose.
     connection.link.pause();
     connection.state = ConnectionState.CLAIMING;
-    const seat = (session: Session | null, present: boolean) => {
+    const seat = (session: Session, present: boolean) => {
       if (connection.state === ConnectionState.CLOSED) return false;
       resumeIfFree(shard, connection);
       seatClient(shard, connection, arrival, session, present, outcome, authenticationData);
-      return session !== null;
+      return true;
     };
-    claimSession(shard, { clientId, clean: packet.clean, seat });
+    const { username } = outcome;
+    const refused = (reason: Reason) => {
+      if (connection.state !== ConnectionState.CLOSED) resumeIfFree(shard, connection);
+      refuse(shard, connection, packet.level, reason);
+    };
+    claimSession(shard, { clientId, username, clean: packet.clean, seat, refuse: refused });
     return;
   }
   let session = shard.sessions.find(clientId);
+  if (session !== null && !mayTakeOver(shard, session, outcome.username)) {
+    refuse(shard, connection, packet.level, Reason.NOT_AUTHORIZED);
+    return;
+  }
   if (session?.connection) {
     shard.counters.takeovers++;
     endConnection(shard, session.connection, Reason.SESSION_TAKEN_OVER); // [MQTT-3.1.4-3]
@@ -241,24 +257,24 @@ function admit(
   }
   const present = session !== null;
   session ??= shard.sessions.create(clientId);
+  if (session === null) {
+    refuse(shard, connection, packet.level, Reason.QUOTA_EXCEEDED);
+    return;
+  }
   seatClient(shard, connection, arrival, session, present, outcome, authenticationData);
 }
 
-/** Opens the connection on its session; null: there is no room for one. */
+/** Opens the connection on its session. */
 function seatClient(
   shard: Shard,
   connection: Connection,
   arrival: Arrival,
-  session: Session | null,
+  session: Session,
   present: boolean,
   identity: Identity,
   authenticationData: Uint8Array | null,
 ): void {
   const { packet } = arrival;
-  if (session === null) {
-    refuse(shard, connection, packet.level, Reason.QUOTA_EXCEEDED);
-    return;
-  }
   join(shard, connection, session, packet, identity);
   connection.state = ConnectionState.OPEN;
   shard.openConnections++;

@@ -46,6 +46,8 @@ export interface Offers {
   readonly retainAvailable: boolean;
   readonly wildcardSubscriptions: boolean;
   readonly sharedSubscriptions: boolean;
+  /** Who may take over the session of a user. */
+  readonly takeover: 'same_user' | 'any_user';
   /** Prefix of the Response Information; empty for none. */
   readonly responseInformation: string;
   /** Server Reference sent when the broker stops; empty for none. */

@@ -7,10 +7,13 @@ import { byPasswordFile } from './by-password.ts';
 import type { HttpClient } from './http-client.ts';
 import type { Method } from './method.ts';
 import { loadPasswordFile } from './password-file.ts';
+import type { ScramUsers } from './scram-users.ts';
 
 export interface Methods {
   /** In the order in which they are asked. */
   readonly methods: readonly Method[];
+  /** Users of the password file who can come by SCRAM; null: none. */
+  readonly scram: ScramUsers | null;
   /** Lets the connections go that are kept open to those who are asked, once nothing is asked on them. */
   close(): void;
   /** Ends them at once. */
@@ -20,6 +23,7 @@ export interface Methods {
 /** @throws Error in one line with file and line */
 export async function findMethods(auth: AuthConfig, log: Log, clock: Clock): Promise<Methods> {
   const clients: HttpClient[] = [];
+  let scram: ScramUsers | null = null;
   const warn = (warnings: readonly string[]) => {
     for (const warning of warnings) log.warn(warning);
   };
@@ -28,6 +32,7 @@ export async function findMethods(auth: AuthConfig, log: Log, clock: Clock): Pro
     password_file() {
       const passwordFile = loadPasswordFile(auth.passwordFile);
       warn(passwordFile.warnings);
+      scram = passwordFile.scram;
       return byPasswordFile(passwordFile);
     },
     async jwt() {
@@ -77,6 +82,7 @@ export async function findMethods(auth: AuthConfig, log: Log, clock: Clock): Pro
   for (const name of auth.methods) methods.push(await makers[name]());
   return {
     methods,
+    scram,
     close() {
       for (const client of clients) client.close();
     },

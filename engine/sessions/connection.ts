@@ -74,6 +74,8 @@ export class Connection {
   /** Set by enhanced authentication, for re-authentication. */
   exchange: Exchange | null = null;
   authenticationMethod: string | null = null;
+  /** An open connection authenticates again, and has not finished. */
+  reauthenticating = false;
   /** Takes the client's next AUTH while it connects. */
   continueExchange: ((data: Uint8Array | null) => void) | null = null;
   /** Packets that came while CONNECT was being judged, one behind the other in [0, earlyBytes). */

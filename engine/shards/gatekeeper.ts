@@ -7,9 +7,11 @@ import type { Log } from '../log.ts';
 import { type Random, systemRandom } from '../random.ts';
 import { loadAclFile } from '../security/acl.ts';
 import { createAuthenticator } from '../security/authenticator.ts';
+import { exposedFiles } from '../security/exposed-files.ts';
 import { findMethods } from '../security/find-methods.ts';
 import { createLoginGuard } from '../security/login-guard.ts';
 import { createRights } from '../security/rights.ts';
+import { createScram } from '../security/scram.ts';
 
 /** What an embedding program may replace. */
 export interface Gate {
@@ -17,7 +19,7 @@ export interface Gate {
   readonly authenticator?: Authenticator;
   /** Replaces the ACL file and the roles of the configuration. */
   readonly rights?: Rights;
-  /** Methods of enhanced authentication (MQTT 5.0 §4.12). */
+  /** Methods of enhanced authentication (MQTT 5.0 §4.12); those of the broker itself are asked after them. */
   readonly exchanges?: ExchangeMethods;
 }
 
@@ -52,8 +54,10 @@ export async function loadSecurity(
   seams: SecuritySeams = SYSTEM,
   gate: Gate = {},
 ): Promise<Gatekeeper> {
-  const { auth, roles, listeners } = config;
-  const { methods, close, destroy } = await findMethods(auth, log, seams.clock);
+  const { auth, roles } = config;
+  for (const warning of exposedFiles(config)) log.warn(warning);
+  const { methods, scram: users, close, destroy } = await findMethods(auth, log, seams.clock);
+  const listeners = new Map(config.listeners.map((listener) => [listener.name, listener]));
   const acl = auth.aclFile === '' ? null : loadAclFile(auth.aclFile);
   // Roles and grants may come with a client.
   const isGiven = gate.authenticator !== undefined || gate.exchanges !== undefined;
@@ -62,16 +66,20 @@ export async function loadSecurity(
   const { defaultRoles, anonymousRoles } = auth;
   const blockMs = auth.failuresBlockS * 1_000;
   return {
-    authenticator:
-      gate.authenticator ??
-      createAuthenticator({ methods, listeners: new Map(listeners.map((listener) => [listener.name, listener])) }),
+    authenticator: gate.authenticator ?? createAuthenticator({ methods, listeners }),
     rights: gate.rights ?? (isJudged ? createRights({ acl, roles, defaultRoles, anonymousRoles }) : null),
-    exchanges: gate.exchanges ?? null,
+    exchanges: inTurn(gate.exchanges ?? null, users === null ? null : createScram({ users, random: seams.random, listeners })),
     guard:
       auth.failuresPerMinute === 0 ? null : createLoginGuard({ ...seams, failuresPerMinute: auth.failuresPerMinute, blockMs }),
     close,
     destroy,
   };
+}
+
+/** The methods of both; the first is asked first. */
+function inTurn(first: ExchangeMethods | null, second: ExchangeMethods | null): ExchangeMethods | null {
+  if (first === null || second === null) return first ?? second;
+  return { begin: (method, credentials) => first.begin(method, credentials) ?? second.begin(method, credentials) };
 }
 
 /** Loads a module that exports a Gate's parts by their names. @throws Error in one line when it cannot be loaded */

@@ -255,7 +255,8 @@ const notice = fc
   );
 const control = fc.string({ maxLength: 3_000, size: 'max' }).map(
   (clientId): Written => ({
-    write: ({ shard }) => sendControl(shard, 0, { kind: 'claim', claim: { shard: 1, request: 2, clientId, clean: true } }),
+    write: ({ shard }) =>
+      sendControl(shard, 0, { kind: 'claim', claim: { shard: 1, request: 2, clientId, username: null, clean: true } }),
     expected: () => ({ kind: Letter.CONTROL, payload: clientId }),
   }),
 );

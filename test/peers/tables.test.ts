@@ -179,7 +179,8 @@ describe('control messages', () => {
       expiryS: fc.integer({ min: -1 }),
     }),
   );
-  const claim = fc.record({ shard: fc.nat(255), request: number, clientId: text, clean: fc.boolean() });
+  const username = fc.option(text);
+  const claim = fc.record({ shard: fc.nat(255), request: number, clientId: text, username, clean: fc.boolean() });
   const subscription = fc.record({
     filter: fc.uint8Array({ minLength: 1, maxLength: 60 }),
     options: fc.nat(63),
@@ -212,7 +213,8 @@ describe('control messages', () => {
   const control: fc.Arbitrary<Control> = fc.oneof(
     fc.record({ kind: fc.constant('claim' as const), claim }),
     fc.record({ kind: fc.constantFrom('fresh' as const, 'yours' as const), request: number, handle: number }),
-    fc.record({ kind: fc.constant('full' as const), request: number }),
+    fc.record({ kind: fc.constantFrom('full' as const, 'denied' as const), request: number }),
+    fc.record({ kind: fc.constant('kept' as const), handle: number, host: fc.nat(255) }),
     fc.record({ kind: fc.constant('release' as const), handle: number, claim }),
     fc.record({ kind: fc.constant('ended' as const), handle: number, shard: fc.nat(255) }),
     fc.record({ kind: fc.constant('moved' as const), session }),

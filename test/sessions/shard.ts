@@ -42,6 +42,7 @@ export function shardOver({ limits = roomy, clock, random, store, v3ExpiryS = 0 
       retainAvailable: true,
       wildcardSubscriptions: true,
       sharedSubscriptions: true,
+      takeover: 'same_user',
       responseInformation: '',
       serverReference: '',
       v3ExpiryS,
