@@ -27,6 +27,8 @@ export class Counters {
   socketsTotal = 0;
   connectReceived = 0;
   connectRefused = 0;
+  /** Those of them whose client was not let in: wrong or missing credentials, or none that are accepted. */
+  loginsRefused = 0;
   connectionsTotal = 0;
   connectionsMaximum = 0;
   takeovers = 0;
@@ -47,6 +49,15 @@ export class Counters {
   authExpired = 0;
   /** Publishes that a client had no right to make. */
   refusedRights = 0;
+  /** Times that a client was read from no further because it had sent as much as it may in a second. */
+  rateHolds = 0;
+  /** Clients turned away: too many connections of the client in a minute, or of its user; a banned address; overload. */
+  refusedConnectRate = 0;
+  refusedUserQuota = 0;
+  refusedBanned = 0;
+  refusedOverload = 0;
+  /** Times that a shard was overloaded. */
+  overloads = 0;
   readonly dropped: Record<DropReason, number> = {
     [DropReason.SLOW_RECEIVER]: 0,
     [DropReason.QUEUE_FULL]: 0,
@@ -98,6 +109,7 @@ const names = [
   'socketsTotal',
   'connectReceived',
   'connectRefused',
+  'loginsRefused',
   'connectionsTotal',
   'connectionsMaximum',
   'takeovers',
@@ -113,5 +125,11 @@ const names = [
   'authRefusedBlocked',
   'authRefusedOther',
   'authExpired',
+  'rateHolds',
+  'refusedConnectRate',
+  'refusedUserQuota',
+  'refusedBanned',
+  'refusedOverload',
+  'overloads',
 ] as const;
 const reasons = Object.values(DropReason);

@@ -54,6 +54,11 @@ export class Eraser {
     this.consumed();
   }
 
+  /** Whether everything that was consumed by the last run is erased. */
+  get isClean(): boolean {
+    return this.#sinceMs === Infinity;
+  }
+
   /** Time in ms until the next run, Infinity when there is nothing to erase or to expire, or no disk to do it on. */
   dueInMs(): number {
     const isIdle = this.#sinceMs === Infinity && !this.#mayExpire;

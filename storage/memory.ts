@@ -239,6 +239,11 @@ export class MemoryStore implements Store {
     };
   }
 
+  /** What was let go is gone. */
+  async erase(): Promise<boolean> {
+    return true;
+  }
+
   async inventory(): Promise<StoreInventory> {
     const held = this.held();
     const sessions = [...this.#sessions.values()];

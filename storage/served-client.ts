@@ -79,6 +79,8 @@ export class ServedClient {
   /** What found no room, in order. */
   readonly #overdue: Saying[] = [];
   #toldDurable = 0;
+  /** Requests to erase what was let go by now. */
+  #erasures = 0;
 
   constructor(number: number, link: ServerLink, turn: Turn, desk: ServerDesk) {
     this.number = number;
@@ -89,6 +91,15 @@ export class ServedClient {
 
   get hasIntents(): boolean {
     return this.#link.intents.hasRecords;
+  }
+
+  get wantsErasure(): boolean {
+    return this.#erasures > 0;
+  }
+
+  /** Answers what was asked by now. */
+  erased(isErased: boolean): void {
+    for (; this.#erasures > 0; this.#erasures--) this.say(Report.ERASED, 0, isErased ? 1 : 0, 0, 0);
   }
 
   get hasReads(): boolean {
@@ -194,6 +205,9 @@ export class ServedClient {
       case Intent.INVENTORY:
         spool.settle();
         this.sayBytes(Report.INVENTORY, Buffer.from(JSON.stringify(takeInventory(spool))));
+        break;
+      case Intent.ERASE:
+        this.#erasures++;
         break;
       case Intent.CLOSE:
         this.isLeaving = true;

@@ -127,6 +127,8 @@ export interface Store {
   recover(visitor: RecoveryVisitor): Promise<void>;
   held(): Held;
   inventory(): Promise<StoreInventory>;
+  /** Erases at once what this client has let go by now. Resolves when it is beyond recovery; to false when the disk does not let it. */
+  erase(): Promise<boolean>;
   /** Lets go of what expires by `wallMs`; called about once a second. A store with a clock of its own need not listen. */
   expire(wallMs: number): void;
   /**

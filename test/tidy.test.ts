@@ -21,6 +21,8 @@ const LAYERS: readonly (readonly string[])[] = [
     'engine/gate.ts',
     'engine/principal.ts',
     'engine/counters.ts',
+    'engine/admission.ts',
+    'engine/version.ts',
   ],
   ['engine/topics/'],
   ['engine/sessions/'],

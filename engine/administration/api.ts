@@ -5,7 +5,11 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { buffer } from 'node:stream/consumers';
 import type { Administration } from './administration.ts';
+import { ApiError } from './api-error.ts';
 import { heldRoutes } from './routes-held.ts';
+import { reloadRoutes } from './routes-reload.ts';
+import { subjectRoutes } from './routes-subjects.ts';
+import { traceRoutes } from './routes-trace.ts';
 
 export interface ApiRequest {
   /** Values of the path's parameters, decoded. */
@@ -30,17 +34,7 @@ export interface Route {
   handle(administration: Administration, request: ApiRequest): Promise<ApiAnswer>;
 }
 
-/** A request that cannot be served; the message is the answer, without personal data. */
-export class ApiError extends Error {
-  readonly status: number;
-
-  constructor(status: number, message: string) {
-    super(message);
-    this.status = status;
-  }
-}
-
-export const routes: readonly Route[] = [...heldRoutes];
+export const routes: readonly Route[] = [...heldRoutes, ...subjectRoutes, ...traceRoutes, ...reloadRoutes];
 
 const BODY_BYTES_MAX = 65_536;
 
@@ -58,15 +52,29 @@ export function apiListener(administration: Administration): RequestListener {
   };
 }
 
-async function answer(administration: Administration, request: IncomingMessage): Promise<ApiAnswer> {
-  const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost');
+function answer(administration: Administration, request: IncomingMessage): Promise<ApiAnswer> {
+  return serve(administration, request.method ?? '', request.url ?? '/', () => bodyOf(request));
+}
+
+/** Serves a request of the program itself, as one that came over the socket. @throws ApiError when it cannot be served */
+export function callApi(administration: Administration, method: string, path: string, body: unknown): Promise<ApiAnswer> {
+  return serve(administration, method, path, async () => body ?? null);
+}
+
+async function serve(
+  administration: Administration,
+  method: string,
+  url: string,
+  readBody: () => Promise<unknown>,
+): Promise<ApiAnswer> {
+  const { pathname, searchParams } = new URL(url, 'http://localhost');
   let isKnown = false;
   for (const route of routes) {
     const parameters = match(route.path, pathname);
     if (parameters === null) continue;
     isKnown = true;
-    if (route.method !== request.method) continue;
-    return route.handle(administration, { parameters, query: searchParams, body: await bodyOf(request) });
+    if (route.method !== method) continue;
+    return route.handle(administration, { parameters, query: searchParams, body: await readBody() });
   }
   throw isKnown ? new ApiError(405, 'this path has no such method') : new ApiError(404, 'there is no such path');
 }

@@ -1,12 +1,47 @@
 // What the administration asks of every shard, and how a shard answers: one line here for each question. Questions and answers are plain data, because all shards but the first are
 // threads of their own.
+import type { Config } from '../config/load.ts';
 import type { Shard } from '../routing/shard.ts';
+import { type ErasedByShard, type ErasePart, type EraseTarget, eraseInShard } from './erase-shard.ts';
+import { type ExportedByShard, exportInShard } from './export-shard.ts';
+import { type SessionsHeld, takeSessionsHeld } from './held-by-client.ts';
 import { type HeldByShard, takeHeld } from './inventory.ts';
+import type { Reloadable, ReloadedShard } from './reload.ts';
+import { beginTrace, endTrace, type TracedByShard, takeTraced } from './trace-shard.ts';
 
 /** Each question with its answer. */
 export interface Questions {
   /** What the shard holds. */
   readonly held: { readonly question: { readonly kind: 'held' }; readonly answer: HeldByShard };
+  /** The steps of a reload (reload.ts). */
+  readonly prepare: { readonly question: { readonly kind: 'prepare'; readonly config: Config }; readonly answer: null };
+  readonly apply: { readonly question: { readonly kind: 'apply' }; readonly answer: ReloadedShard };
+  readonly discard: { readonly question: { readonly kind: 'discard' }; readonly answer: null };
+  /** That it begins, or ends, to note topics and sizes of a client's messages; and what it has noted. */
+  readonly 'trace-begin': { readonly question: { readonly kind: 'trace-begin'; readonly client: string }; readonly answer: null };
+  readonly 'trace-take': {
+    readonly question: { readonly kind: 'trace-take'; readonly client: string };
+    readonly answer: TracedByShard;
+  };
+  readonly 'trace-end': {
+    readonly question: { readonly kind: 'trace-end'; readonly client: string };
+    readonly answer: TracedByShard;
+  };
+  /** That it writes what it holds for a client into a file. */
+  readonly export: {
+    readonly question: { readonly kind: 'export'; readonly client: string; readonly path: string };
+    readonly answer: ExportedByShard;
+  };
+  /** What it holds for those clients of which it holds most. */
+  readonly 'sessions-held': {
+    readonly question: { readonly kind: 'sessions-held'; readonly limit: number };
+    readonly answer: SessionsHeld;
+  };
+  /** That it erases something. */
+  readonly erase: {
+    readonly question: { readonly kind: 'erase'; readonly target: EraseTarget; readonly part: ErasePart };
+    readonly answer: ErasedByShard;
+  };
 }
 
 export type Question = Questions[keyof Questions]['question'];
@@ -16,12 +51,31 @@ export type AnswerOf<Q extends Question> = Questions[Q['kind']]['answer'];
 export type AskAll = <Q extends Question>(question: Q) => Promise<readonly AnswerOf<Q>[]>;
 
 const answerers: {
-  readonly [Kind in keyof Questions]: (shard: Shard, question: Questions[Kind]['question']) => Promise<Questions[Kind]['answer']>;
+  readonly [Kind in keyof Questions]: (
+    shard: Shard,
+    question: Questions[Kind]['question'],
+    host: Reloadable,
+  ) => Promise<Questions[Kind]['answer']>;
 } = {
   held: takeHeld,
+  prepare: async (_shard, { config }, host) => {
+    await host.prepare(config);
+    return null;
+  },
+  apply: (_shard, _question, host) => host.apply(),
+  discard: async (_shard, _question, host) => {
+    host.discard();
+    return null;
+  },
+  erase: (shard, { target, part }) => eraseInShard(shard, target, part),
+  export: (shard, { client, path }) => exportInShard(shard, client, path),
+  'trace-begin': (shard, { client }) => beginTrace(shard, client),
+  'trace-take': (shard, { client }) => takeTraced(shard, client),
+  'trace-end': (shard, { client }) => endTrace(shard, client),
+  'sessions-held': (shard, { limit }) => takeSessionsHeld(shard, limit),
 };
 
-/** Answers for one shard, in its thread. */
-export function answerQuestion<Q extends Question>(shard: Shard, question: Q): Promise<AnswerOf<Q>> {
-  return answerers[question.kind](shard, question as never) as Promise<AnswerOf<Q>>;
+/** Answers for one shard, in its thread; `host` is what the shard and its listeners are in. */
+export function answerQuestion<Q extends Question>(shard: Shard, question: Q, host: Reloadable): Promise<AnswerOf<Q>> {
+  return answerers[question.kind](shard, question as never, host) as Promise<AnswerOf<Q>>;
 }

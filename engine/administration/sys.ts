@@ -107,6 +107,12 @@ function figures(shard: Shard, counters: Counters, uptimeS: number): [string, st
     ['lethe/receivers/slow', counters.slowReceivers],
     ['lethe/refused/quota', counters.refusedQuota],
     ['lethe/refused/rights', counters.refusedRights],
+    ['lethe/refused/connect rate', counters.refusedConnectRate],
+    ['lethe/refused/user quota', counters.refusedUserQuota],
+    ['lethe/refused/banned', counters.refusedBanned],
+    ['lethe/refused/overload', counters.refusedOverload],
+    ['lethe/overloads', counters.overloads],
+    ['lethe/rate holds', counters.rateHolds],
     ['lethe/topic cache/hits', shard.routes.cache.hits + elsewhere[Gauge.CACHE_HITS]!],
     ['lethe/topic cache/misses', shard.routes.cache.misses + elsewhere[Gauge.CACHE_MISSES]!],
   ];

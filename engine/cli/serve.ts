@@ -36,6 +36,10 @@ export function serveCommand(): Command {
     .option('--log-level <level>', 'error, warn, info or debug')
     .option('--ready-json', 'print one line of JSON when ready, and nothing else, on standard output')
     .addHelpText('after', '\nEnvironment: LETHE_SECTION__KEY sets an option, for example LETHE_LIMITS__PACKET_BYTES_MAX=1MiB.')
+    .addHelpText(
+      'after',
+      'Signals: SIGHUP reads the configuration and its files anew (lethe reload); SIGTERM and SIGINT stop, a second one at once.',
+    )
     .addHelpText('after', exitCodesHelp)
     .action(serve);
 }
@@ -47,11 +51,13 @@ function collect(value: string, before: readonly string[]): string[] {
 async function serve(flags: ServeFlags): Promise<void> {
   const config = configure(flags);
   if (config === null) return;
+  // One that comes too early must not end the process.
+  process.on('SIGHUP', () => void broker?.reload().catch(() => {}));
   const log = createLog(config.server.logLevel, (line) => process.stderr.write(`${line}\n`), systemClock.wallMs);
   if (!config.server.coreDumps) guardMemory(log);
   let broker: Broker | null = null;
   try {
-    broker = await createBroker({ config, log, onFatal: () => exitNow(broker, ExitCode.FAILURE) });
+    broker = await createBroker({ config, log, reread: () => load(flags), onFatal: () => exitNow(broker, ExitCode.FAILURE) });
   } catch (error) {
     process.stderr.write(`lethe: ${error instanceof Error ? error.message : String(error)}\n`);
     // What else goes wrong here stands in the configuration or in the files that it names: the operator's to mend.
@@ -67,6 +73,18 @@ async function serve(flags: ServeFlags): Promise<void> {
 }
 
 function configure(flags: ServeFlags): Config | null {
+  try {
+    return load(flags);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exitCode = ExitCode.USAGE;
+    return null;
+  }
+}
+
+/** @throws ConfigError */
+function load(flags: ServeFlags): Config {
   const named: readonly (readonly [flag: string, key: string, value: string | undefined])[] = [
     ['--host', 'listener.tcp.host', flags.host],
     ['--host', 'listener.ws.host', flags.host],
@@ -77,19 +95,12 @@ function configure(flags: ServeFlags): Config | null {
     ['--ephemeral', 'server.data_dir', flags.ephemeral === true ? '' : undefined],
     ['--log-level', 'server.log_level', flags.logLevel],
   ];
-  try {
-    return loadConfig({
-      ...(flags.config === undefined ? {} : { file: flags.config }),
-      env: process.env,
-      set: flags.set,
-      flags: named.flatMap(([flag, key, value]) => (value === undefined ? [] : [{ flag, key, value }])),
-    });
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    process.exitCode = ExitCode.USAGE;
-    return null;
-  }
+  return loadConfig({
+    ...(flags.config === undefined ? {} : { file: flags.config }),
+    env: process.env,
+    set: flags.set,
+    flags: named.flatMap(([flag, key, value]) => (value === undefined ? [] : [{ flag, key, value }])),
+  });
 }
 
 function readyLine(broker: Broker): string {

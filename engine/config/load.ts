@@ -12,6 +12,7 @@ import type { LogLevel } from '../log.ts';
 import type { RoleConfig } from '../security/rights.ts';
 import { QueueOverflow } from '../sessions/session.ts';
 import { type AuthConfig, asksForCredentials, isLoopback, judgeAuth, resolveAuth } from './auth.ts';
+import { judgeRetention } from './judge-retention.ts';
 import { locateKeys } from './locate.ts';
 import {
   isTable,
@@ -45,6 +46,16 @@ export interface ListenerConfig {
   readonly proxyTrusted: readonly string[];
   readonly certificateUser: CertificateUser;
   readonly queueOverflow: QueueOverflow;
+  /** Ceilings of what comes by this listener; null: none of its own. */
+  readonly sessionExpiryMaxS: number | null;
+  readonly messageExpiryMaxS: number | null;
+}
+
+/** Ceilings of some users. */
+export interface RetentionConfig {
+  readonly users: readonly string[];
+  readonly sessionExpiryMaxS: number | null;
+  readonly messageExpiryMaxS: number | null;
 }
 
 export interface Config {
@@ -65,7 +76,15 @@ export interface Config {
     readonly takeover: 'same_user' | 'any_user';
     readonly responseInformation: string;
     readonly serverReference: string;
+    /** 0: no ceiling. */
+    readonly messageExpiryMaxS: number;
   };
+  readonly retained: {
+    readonly policy: 'disk' | 'memory' | 'off';
+    /** 0: no ceiling. */
+    readonly maxAgeS: number;
+  };
+  readonly retention: readonly RetentionConfig[];
   readonly spool: {
     readonly durability: 'durable' | 'relaxed';
     readonly commitWindowMs: number;
@@ -81,6 +100,7 @@ export interface Config {
   readonly admin: { readonly pseudonymKeyFile: string };
   readonly audit: { readonly file: string; readonly rotateBytes: number; readonly keepFiles: number };
   readonly limits: Limits;
+  readonly bannedNetworks: readonly string[];
   readonly listeners: readonly ListenerConfig[];
 }
 
@@ -255,7 +275,10 @@ function whereIs(path: readonly string[], origins: Origins, fallback: string): s
 function resolve(raw: RawConfig): Config {
   const auth = resolveAuth(raw);
   const limits = Object.fromEntries(
-    (Object.keys(limitRanges) as (keyof Limits)[]).map((name) => [name, (raw.limits as Record<string, number>)[snakeCase(name)]]),
+    (Object.keys(limitRanges) as (keyof Limits)[]).map((name) => [
+      name,
+      (raw.limits as unknown as Record<string, number>)[snakeCase(name)],
+    ]),
   ) as unknown as Limits;
   return {
     server: {
@@ -269,13 +292,20 @@ function resolve(raw: RawConfig): Config {
     session: {
       v3ExpiryS: raw.session.v3_expiry_s,
       maximumQos: raw.session.maximum_qos as 0 | 1 | 2,
-      retainAvailable: raw.session.retain_available,
+      retainAvailable: raw.session.retain_available && raw.retained.policy !== 'off',
       wildcardSubscriptions: raw.session.wildcard_subscriptions,
       sharedSubscriptions: raw.session.shared_subscriptions,
       takeover: raw.session.takeover,
       responseInformation: raw.session.response_information,
       serverReference: raw.session.server_reference,
+      messageExpiryMaxS: raw.session.message_expiry_max_s,
     },
+    retained: { policy: raw.retained.policy, maxAgeS: raw.retained.max_age_s },
+    retention: raw.retention.map((table) => ({
+      users: table.users,
+      sessionExpiryMaxS: table.session_expiry_max_s,
+      messageExpiryMaxS: table.message_expiry_max_s,
+    })),
     spool: {
       durability: raw.spool.durability,
       commitWindowMs: raw.spool.commit_window_ms,
@@ -292,6 +322,7 @@ function resolve(raw: RawConfig): Config {
     audit: { file: raw.audit.file, rotateBytes: raw.audit.rotate_bytes, keepFiles: raw.audit.keep_files },
     // Nothing is kept longer than the retention, whatever a session asks for.
     limits: { ...limits, sessionExpiryMaxS: Math.min(limits.sessionExpiryMaxS, raw.spool.max_retention_s) },
+    bannedNetworks: raw.limits.banned_networks,
     listeners: raw.listener.map((listener) => resolveListener(listener, asksForCredentials(auth))),
   };
 }
@@ -318,6 +349,8 @@ function resolveListener(raw: RawListener, asks: boolean): ListenerConfig {
     proxyTrusted: raw.proxy_trusted,
     certificateUser: raw.certificate_user,
     queueOverflow: OVERFLOWS[raw.queue_overflow],
+    sessionExpiryMaxS: raw.session_expiry_max_s,
+    messageExpiryMaxS: raw.message_expiry_max_s,
   };
 }
 
@@ -342,6 +375,7 @@ function judge(raw: RawConfig, config: Config, origins: Origins, fallback: strin
     });
   }
   judgeAuth(raw, (path, message) => problems.push({ where: whereIs(path, origins, fallback), message }));
+  judgeRetention(config, (path, message) => problems.push({ where: whereIs(path, origins, fallback), message }));
   const seen = new Map<string, string>();
   raw.listener.forEach((own, index) => {
     const at = (key: string) => whereIs(['listener', String(index), key], origins, fallback);

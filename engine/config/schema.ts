@@ -21,16 +21,24 @@ function withUnit(key: string, value: unknown): unknown {
   return /_s(_|$)/.test(key) ? ms / 1_000 : value;
 }
 
+/** A bound in seconds that is not there unless it is set. */
+function ceiling(key: string, min: number) {
+  return v.optional(v.nullable(number(key, min, 4_294_967_295)), null);
+}
+
 function integer(key: string, min: number, max: number, preset: number) {
+  return v.optional(number(key, min, max), preset);
+}
+
+function number(key: string, min: number, max: number) {
   const message = `must be a whole number from ${min} to ${max}`;
   const isInRange = (value: number) => Number.isSafeInteger(value) && value >= min && value <= max;
-  const read = v.pipe(
+  return v.pipe(
     v.unknown(),
     v.transform((value) => withUnit(key, value)),
     v.number(message),
     v.check(isInRange, message),
   );
-  return v.optional(read, preset);
 }
 
 function oneOf<const T extends readonly string[]>(values: T) {
@@ -88,6 +96,16 @@ const sections = {
     takeover: choice(['same_user', 'any_user'], 'same_user'),
     response_information: text(''),
     server_reference: text(''),
+    message_expiry_max_s: integer('message_expiry_max_s', 0, 4_294_967_295, 0),
+  },
+  retained: {
+    policy: choice(['disk', 'memory', 'off'], 'disk'),
+    max_age_s: integer('max_age_s', 0, 4_294_967_295, 0),
+  },
+  retention: {
+    users: v.pipe(texts(), v.minLength(1, 'must name at least one user')),
+    session_expiry_max_s: ceiling('session_expiry_max_s', 0),
+    message_expiry_max_s: ceiling('message_expiry_max_s', 1),
   },
   spool: {
     durability: choice(['durable', 'relaxed'], 'durable'),
@@ -138,12 +156,15 @@ const sections = {
     rotate_bytes: integer('rotate_bytes', 4_096, Number.MAX_SAFE_INTEGER, 16_777_216),
     keep_files: integer('keep_files', 1, 10_000, 10),
   },
-  limits: Object.fromEntries(
-    (Object.keys(limitRanges) as (keyof Limits)[]).map((name) => {
-      const key = snakeCase(name);
-      return [key, integer(key, limitRanges[name][0], limitRanges[name][1], defaultLimits[name])];
-    }),
-  ),
+  limits: {
+    ...Object.fromEntries(
+      (Object.keys(limitRanges) as (keyof Limits)[]).map((name) => {
+        const key = snakeCase(name);
+        return [key, integer(key, limitRanges[name][0], limitRanges[name][1], defaultLimits[name])];
+      }),
+    ),
+    banned_networks: v.optional(texts(), []),
+  },
   listener: {
     name: named(),
     transport: oneOf(['tcp', 'tls', 'ws', 'wss']),
@@ -170,12 +191,16 @@ const sections = {
     proxy_trusted: v.optional(texts(), []),
     certificate_user: choice(CERTIFICATE_NAMES, 'none'),
     queue_overflow: choice(['refuse', 'drop_oldest', 'drop_newest'], 'refuse'),
+    session_expiry_max_s: ceiling('session_expiry_max_s', 0),
+    message_expiry_max_s: ceiling('message_expiry_max_s', 1),
   },
 };
 
 export const schema = v.object({
   server: v.optional(table(sections.server), {}),
   session: v.optional(table(sections.session), {}),
+  retained: v.optional(table(sections.retained), {}),
+  retention: v.optional(v.array(table(sections.retention), 'must be written as [[retention]] tables'), []),
   spool: v.optional(table(sections.spool), {}),
   auth: v.optional(table(sections.auth), {}),
   role: v.optional(v.array(table(sections.role), 'must be written as [[role]] tables'), []),
@@ -188,8 +213,8 @@ export const schema = v.object({
 export type RawConfig = v.InferOutput<typeof schema>;
 export type RawListener = RawConfig['listener'][number];
 
-/** Sections that are lists of tables with names. */
-export const LISTS = ['listener', 'role'] as const;
+/** Sections that are lists of tables. */
+export const LISTS = ['listener', 'role', 'retention'] as const;
 
 /** Options that have another name now. */
 export const replacedOptions: Readonly<Record<string, string>> = {
@@ -219,6 +244,13 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'session.takeover': "who may connect with the client identifier of another user's session: same_user (nobody) or any_user",
   'session.response_information': 'Response Information for MQTT 5 clients that ask; empty: none',
   'session.server_reference': 'Server Reference in the DISCONNECT of a stopping broker; empty: none',
+  'session.message_expiry_max_s': 'longest time that any message is kept, whatever its publisher asks for; 0: no ceiling',
+  'retained.policy':
+    'disk: retained messages outlive a restart where there is a data directory; memory: they never touch it; off: there are none',
+  'retained.max_age_s': 'age at which a retained message is let go, whatever its publisher asks for; 0: no ceiling',
+  'retention.users': 'user names that the ceilings of this table hold for',
+  'retention.session_expiry_max_s': 'longest session expiry of these users; unset: no ceiling of their own',
+  'retention.message_expiry_max_s': 'longest time that what these users publish is kept; unset: no ceiling of their own',
   'spool.durability': 'durable: acknowledged when it would survive a power cut; relaxed: before that',
   'spool.commit_window_ms': 'how long messages are gathered for one commit; what is consumed meanwhile is never written',
   'spool.erase_within_ms': 'time within which what was consumed is beyond recovery',
@@ -291,6 +323,12 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'limits.trie_nodes_max': 'nodes of the topic trie; reserved, touched as used',
   'limits.trie_subscriptions_max': 'subscriptions of the topic trie; reserved, touched as used',
   'limits.topic_cache_entries': 'topics whose receivers are remembered',
+  'limits.client_messages_per_s': 'PUBLISH packets that are read from one client in a second, the rest waits; 0: no bound',
+  'limits.client_bytes_per_s': 'bytes that are read from one client in a second, likewise; 0: no bound',
+  'limits.client_connects_per_minute': 'times that one client may connect in a minute (0x9F); 0: no bound',
+  'limits.connections_per_user': 'connections with one user name at one time (0x97); 0: no bound',
+  'limits.overload_delay_ms': 'lateness of the event loop above which new connections are refused (0x89, HTTP 503); 0: never',
+  'limits.banned_networks': 'addresses and networks whose connections are closed before a byte is read',
   'listener.name': 'name in messages, and in --set listener.NAME.key=value',
   'listener.transport': 'tcp, tls, ws or wss',
   'listener.host': 'address to listen on',
@@ -310,4 +348,6 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'listener.queue_overflow': 'when the queue of a session that came here is full: refuse, drop_oldest or drop_newest',
   'listener.certificate_user':
     'what of the client certificate is the user name: none, common_name, subject, san_dns, san_email or san_uri (tls)',
+  'listener.session_expiry_max_s': 'longest session expiry of clients that come here; unset: no ceiling of its own',
+  'listener.message_expiry_max_s': 'longest time that what clients publish here is kept; unset: no ceiling of its own',
 };

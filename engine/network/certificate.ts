@@ -4,6 +4,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
 import type { CertificateUser } from '../link.ts';
+import { certificatesOf } from './trust.ts';
 
 /** Whether a client is asked for a certificate. `request`: one that does not verify counts as none. */
 export type ClientCertificate = 'none' | 'request' | 'require';
@@ -59,6 +60,7 @@ export async function readTlsMaterial(listener: string, options: TlsOptions): Pr
     throw refuse('key_file', `${keyFile} is not the key of the certificate in ${certFile}; give the pair that belongs together`);
   }
   if (ca !== null && parseCertificate(ca) === null) throw refuse('ca_file', `${caFile} holds no PEM certificate`);
+  if (ca !== null && !areWhole(ca)) throw refuse('ca_file', `${caFile} holds a certificate that cannot be read; take it out`);
   try {
     createSecureContext({ cert, key, ...(ca === null ? {} : { ca }), ...(passphrase === undefined ? {} : { passphrase }) });
   } catch (error) {
@@ -68,6 +70,29 @@ export async function readTlsMaterial(listener: string, options: TlsOptions): Pr
     );
   }
   return { cert, key, ca };
+}
+
+/** Whether every certificate of a file can be read: the TLS library passes over what is behind a broken one. */
+function areWhole(pem: Buffer): boolean {
+  try {
+    return certificatesOf(pem).length > 0;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * The same for a listener that has good files: a certificate that nobody would accept is refused, so that the old one stays.
+ * @throws Error
+ */
+export async function readNewTlsMaterial(listener: string, options: TlsOptions, wallMs: number): Promise<TlsMaterial> {
+  const material = await readTlsMaterial(listener, options);
+  const { validTo } = new X509Certificate(material.cert);
+  if (wallMs > Date.parse(validTo))
+    throw new Error(
+      `listener "${listener}": cert_file: the certificate in ${options.certFile} has expired (${validTo}); get a new one`,
+    );
+  return material;
 }
 
 function parseCertificate(pem: Buffer): X509Certificate | null {

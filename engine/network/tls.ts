@@ -10,6 +10,8 @@ import { commonName, nameInCertificate } from './certificate-name.ts';
 export interface TlsFront<Context> {
   /** Takes the socket over. `context` comes back when the handshake succeeds; otherwise the socket is closed. */
   begin(socket: Socket, context: Context): void;
+  /** Handshakes from now on are made with this. Sessions of before are not resumed: their clients were verified against what may not hold any more. */
+  renew(material: TlsMaterial): void;
 }
 
 /** What the shards of a listener have in common, so that a client resumes its session in any of them. */
@@ -30,16 +32,19 @@ export function tlsFront<Context>(
   // It never listens: sockets are handed to it by its 'connection' event, which node documents for this use. It hands the
   // encrypted socket back without the raw one, so contexts wait under the far end of the connection, which is unique here.
   const contexts = new Map<string, Context>();
-  const server = createServer({
-    cert: material.cert,
-    key: material.key,
-    ...(material.ca === null ? {} : { ca: material.ca }),
+  const contextOf = ({ cert, key, ca }: TlsMaterial, ticketKeys: Buffer | null) => ({
+    cert,
+    key,
+    ...(ca === null ? {} : { ca }),
     ...(options.passphrase === undefined ? {} : { passphrase: options.passphrase }),
     minVersion: options.minVersion,
+    ...(ticketKeys === null || tickets === null ? {} : { ticketKeys, sessionIdContext: sessionContext(tickets.listener) }),
+  });
+  const server = createServer({
+    ...contextOf(material, tickets === null ? null : Buffer.from(tickets.keys)),
     requestCert: options.clientCertificate !== 'none',
     rejectUnauthorized: options.clientCertificate === 'require',
     handshakeTimeout: timeoutMs,
-    ...(tickets === null ? {} : { ticketKeys: Buffer.from(tickets.keys), sessionIdContext: sessionContext(tickets.listener) }),
   });
   server.on('secureConnection', (socket) => {
     const context = contexts.get(farEnd(socket));
@@ -55,7 +60,17 @@ export function tlsFront<Context>(
       socket.once('close', () => contexts.delete(key));
       server.emit('connection', socket);
     },
+    // Without keys of ours the new context draws its own.
+    renew(next) {
+      server.setSecureContext(contextOf(next, tickets === null ? null : ticketKeysFor(tickets.keys, next)));
+    },
   };
+}
+
+/** Other keys for other files, the same ones in each shard. */
+function ticketKeysFor(keys: Uint8Array, { cert, ca }: TlsMaterial): Buffer {
+  const hash = createHash('sha512').update(keys).update(cert);
+  return (ca === null ? hash : hash.update(ca)).digest().subarray(0, keys.length);
 }
 
 /**

@@ -19,6 +19,7 @@ export interface MovedSession {
   readonly queuedMessages: number;
   readonly queuedBytes: number;
   readonly overflow: number;
+  readonly listener: string;
   readonly disconnectedAtMs: number;
   readonly inbound: readonly number[];
   readonly will: unknown;

@@ -44,6 +44,22 @@ export class Directory {
     return this.#byClient.size;
   }
 
+  /** Moves that are under way. */
+  moving = 0;
+  /** Claims that came while no move may begin; null when it may. */
+  #held: Claim[] | null = null;
+
+  /** No session begins to move until `release`: claims wait. */
+  hold(): void {
+    this.#held ??= [];
+  }
+
+  release(): void {
+    const held = this.#held ?? [];
+    this.#held = null;
+    for (const claim of held) this.claim(claim);
+  }
+
   /** Enters a session that a store remembers; its handle, or -1 when there are as many as may be. */
   recover(clientId: string, owner: number): number {
     return this.#byClient.has(clientId) ? -1 : this.#create(clientId, owner);
@@ -59,8 +75,11 @@ export class Directory {
       entry.waiting.push(claim);
     } else if (entry.owner === shard) {
       this.#send(shard, { kind: 'yours', request, handle: entry.handle });
+    } else if (this.#held !== null) {
+      this.#held.push(claim);
     } else {
       const host = entry.owner;
+      this.moving++;
       entry.owner = shard;
       entry.moving = claim;
       this.#send(host, { kind: 'release', handle: entry.handle, claim });
@@ -100,6 +119,7 @@ export class Directory {
   }
 
   #settle(entry: Entry): void {
+    if (entry.moving !== null) this.moving--;
     entry.moving = null;
     const { waiting } = entry;
     entry.waiting = [];

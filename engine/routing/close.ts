@@ -24,6 +24,8 @@ const REASON_TEXT: Partial<Record<Reason, string>> = {
   [Reason.RETAIN_NOT_SUPPORTED]: 'retained messages are switched off',
   [Reason.SERVER_SHUTTING_DOWN]: 'the broker is stopping',
   [Reason.QUOTA_EXCEEDED]: 'a limit of the broker was reached',
+  [Reason.MESSAGE_RATE_TOO_HIGH]: 'more was sent in a second than may be, and more than can be kept',
+  [Reason.BANNED]: 'the address is banned',
 };
 
 /** Ends a connection from this side: says why on MQTT 5, flushes, closes. The will stays due [MQTT-3.1.2-8]. */
@@ -65,12 +67,16 @@ function leave(shard: Shard, connection: Connection, keepWill: boolean): void {
   forgetPublisher(connection);
   forgetGated(shard, connection);
   shard.waitingForStore.delete(connection);
+  if (connection.rate !== null) shard.timers.cancel(connection.rate.timer);
+  if (connection.userTally !== null) shard.users.leave(connection.userTally);
+  connection.userTally = null;
   shard.waitingForPeers.delete(connection);
   if (connection.number !== 0) shard.publishers.delete(connection.number);
   connection.framer?.release();
   connection.framer = null;
   connection.early = NO_BYTES;
   connection.unread = NO_BYTES;
+  connection.unreadBytes = 0;
   connection.replay = null;
   shard.replayTurn.waiting.delete(connection);
   connection.rights = null;

@@ -11,6 +11,7 @@ import { InboundAliases, OutboundAliases } from '../sessions/aliases.ts';
 import { type Connection, ConnectionState, UNLIMITED_BYTES } from '../sessions/connection.ts';
 import { QueueOverflow, type Session } from '../sessions/session.ts';
 import { Timer } from '../timers.ts';
+import { boundedWill, setCeilings } from './ceilings.ts';
 import { claimSession, mayTakeOver } from './claim.ts';
 import { closeOrderly, endConnection } from './close.ts';
 import { identify, refuseIdentity } from './identity.ts';
@@ -103,6 +104,7 @@ export function onAuth(
 
 function judge(shard: Shard, packet: ConnectPacket): Reason {
   if (shard.stopping) return Reason.SERVER_SHUTTING_DOWN;
+  if (shard.admission.refusesAll()) return Reason.SERVER_BUSY;
   if (shard.connections.size + shard.elsewhere[Gauge.CONNECTIONS]! > shard.limits.connectionsMax) return Reason.SERVER_BUSY;
   // [MQTT3-3.1.3-8] an empty client identifier needs a clean session; MQTT 5 has no such rule
   if (packet.clientId === '' && packet.level !== Level.V5 && !packet.clean) return Reason.CLIENT_IDENTIFIER_NOT_VALID;
@@ -141,10 +143,19 @@ function settle<T>(shard: Shard, connection: Connection, value: Promise<T> | T, 
   );
 }
 
+/** Reasons that a client is not let in for who it is, or does not show that it is. */
+const LOGIN_REASONS: ReadonlySet<Reason> = new Set([
+  Reason.NOT_AUTHORIZED,
+  Reason.BAD_USER_NAME_OR_PASSWORD,
+  Reason.BAD_AUTHENTICATION_METHOD,
+  Reason.BANNED,
+]);
+
 /** Answers CONNECT with a CONNACK that refuses, and closes. */
 export function refuse(shard: Shard, connection: Connection, level: Level, reason: Reason): void {
   if (connection.state === ConnectionState.CLOSED) return;
   shard.counters.connectRefused++;
+  if (LOGIN_REASONS.has(reason)) shard.counters.loginsRefused++;
   const bytes = connackRefusal(level, reason);
   connection.outbox.append(bytes, 0, bytes.length);
   connection.closeReason = reason;
@@ -223,6 +234,11 @@ function admit(
     refuse(shard, connection, packet.level, outcome.reason);
     return;
   }
+  if (comesTooOften(shard, arrival)) {
+    shard.counters.refusedConnectRate++;
+    refuse(shard, connection, packet.level, Reason.CONNECTION_RATE_EXCEEDED);
+    return;
+  }
   if (shard.peers !== null) {
     // The session may be another shard's: nothing is read until it is known whose.
     connection.link.pause();
@@ -230,8 +246,7 @@ function admit(
     const seat = (session: Session, present: boolean) => {
       if (connection.state === ConnectionState.CLOSED) return false;
       resumeIfFree(shard, connection);
-      seatClient(shard, connection, arrival, session, present, outcome, authenticationData);
-      return true;
+      return seatClient(shard, connection, arrival, session, present, outcome, authenticationData);
     };
     const { username } = outcome;
     const refused = (reason: Reason) => {
@@ -261,10 +276,34 @@ function admit(
     refuse(shard, connection, packet.level, Reason.QUOTA_EXCEEDED);
     return;
   }
-  seatClient(shard, connection, arrival, session, present, outcome, authenticationData);
+  const isSeated = seatClient(shard, connection, arrival, session, present, outcome, authenticationData);
+  if (!isSeated && !present) endSession(shard, session);
 }
 
-/** Opens the connection on its session. */
+/** Whether a client has connected as often in this minute as it may. Counted after its credentials were checked, so that a stranger cannot use up what is its. */
+function comesTooOften(shard: Shard, { clientId, assigned }: Arrival): boolean {
+  const { clientConnectsPerMinute } = shard.limits;
+  if (clientConnectsPerMinute === 0 || assigned) return false;
+  const minute = Math.floor(shard.clock.wallMs() / MINUTE_MS) | 0;
+  return !shard.connects.enter(shard.connects.keyOf(clientId), clientConnectsPerMinute, minute);
+}
+
+const MINUTE_MS = 60_000;
+
+/**
+ * Counts the connection for its user; false when the user has as many as there may be. This is the last thing that is looked at: a connection that the client has left behind is
+ * gone by now.
+ */
+function countForUser(shard: Shard, connection: Connection, username: string | null): boolean {
+  const { connectionsPerUser } = shard.limits;
+  if (connectionsPerUser === 0 || username === null) return true;
+  const key = shard.users.keyOf(username);
+  if (!shard.users.enter(key, connectionsPerUser)) return false;
+  connection.userTally = key;
+  return true;
+}
+
+/** Opens the connection on its session. False when it is refused, and the session is as it was. */
 function seatClient(
   shard: Shard,
   connection: Connection,
@@ -273,8 +312,13 @@ function seatClient(
   present: boolean,
   identity: Identity,
   authenticationData: Uint8Array | null,
-): void {
+): boolean {
   const { packet } = arrival;
+  if (!countForUser(shard, connection, identity.username)) {
+    shard.counters.refusedUserQuota++;
+    refuse(shard, connection, packet.level, Reason.QUOTA_EXCEEDED);
+    return false;
+  }
   join(shard, connection, session, packet, identity);
   connection.state = ConnectionState.OPEN;
   shard.openConnections++;
@@ -286,6 +330,7 @@ function seatClient(
   keepAlive(shard, connection, keepAliveS(shard, packet));
   pump(shard, session); // [MQTT-4.4.0-1]
   arrival.done();
+  return true;
 }
 
 /** Ties connection and session together and takes over what CONNECT asks for. */
@@ -299,17 +344,20 @@ function join(shard: Shard, connection: Connection, session: Session, packet: Co
   connection.aliasesIn =
     packet.level === Level.V5 && limits.topicAliasesInMax > 0 ? new InboundAliases(limits.topicAliasesInMax) : null;
   connection.wantsProblemInformation = packet.requestProblemInformation;
-  connection.plain = aliasesOut === 0 && connection.packetBytesMax === UNLIMITED_BYTES;
+  connection.tracer = shard.tracers.get(session.clientId) ?? null;
+  connection.plain = aliasesOut === 0 && connection.packetBytesMax === UNLIMITED_BYTES && connection.tracer === null;
 
   session.connection = connection;
   identify(shard, connection, session, identity);
   session.level = packet.level;
-  session.overflow = shard.overflows.get(connection.link.peer.listener) ?? QueueOverflow.REFUSE;
+  session.listener = connection.link.peer.listener;
+  session.overflow = shard.overflows.get(session.listener) ?? QueueOverflow.REFUSE;
   session.disconnectedAtMs = 0;
-  session.expiryS = sessionExpiryS(shard, packet);
+  setCeilings(shard.ceilings, connection, identity.username);
+  session.expiryS = Math.min(sessionExpiryS(shard, packet), connection.sessionExpiryMaxS);
   if (session.expiryTimer !== null) shard.timers.cancel(session.expiryTimer);
   if (session.willTimer !== null) shard.timers.cancel(session.willTimer);
-  setWill(shard, session, packet.will); // a delayed will of the session's last connection is dropped [MQTT-3.1.3-9]
+  setWill(shard, session, boundedWill(connection, packet.will)); // a delayed will of the session's last connection is dropped [MQTT-3.1.3-9]
   session.deliveries.rewind();
   if (session.persistent && session.stored === 0) {
     session.stored = shard.nextStored;
@@ -343,7 +391,9 @@ function keepAlive(shard: Shard, connection: Connection, seconds: number): void 
   const timer = new Timer(() => {
     const silentMs = shard.clock.monotonicMs() - connection.lastReceivedMs;
     // A publisher that is held back cannot be heard: its silence is ours. One that holds itself must at least take its answers.
-    const isWaiting = isHeld(connection) || shard.waitingForStore.has(connection) || shard.waitingForPeers.has(connection);
+    const isRateHeld = connection.rate?.isHolding === true;
+    const isWaiting =
+      isRateHeld || isHeld(connection) || shard.waitingForStore.has(connection) || shard.waitingForPeers.has(connection);
     if (isWaiting && !isHeldFor(connection, connection)) shard.timers.set(timer, connection.silenceMaxMs);
     else if (silentMs < connection.silenceMaxMs) shard.timers.set(timer, connection.silenceMaxMs - silentMs);
     else endConnection(shard, connection, Reason.KEEP_ALIVE_TIMEOUT);

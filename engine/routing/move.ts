@@ -101,7 +101,7 @@ function depart(shard: Shard, { session, claim }: Departure): void {
 
 function pack(session: Session): MovedSession {
   const { handle, clientId, principal, level, expiryS, stored, tail, sentBefore, queuedMessages, queuedBytes } = session;
-  const { overflow, disconnectedAtMs, will, nextSubscription } = session;
+  const { overflow, listener, disconnectedAtMs, will, nextSubscription } = session;
   return {
     handle,
     clientId,
@@ -115,6 +115,7 @@ function pack(session: Session): MovedSession {
     queuedMessages,
     queuedBytes,
     overflow,
+    listener,
     disconnectedAtMs,
     inbound: session.inbound.all(),
     will,
@@ -156,6 +157,7 @@ export function takeMoved(shard: Shard, moved: MovedSession): void {
   session.level = moved.level as Session['level'];
   session.expiryS = moved.expiryS;
   session.overflow = moved.overflow as QueueOverflow;
+  session.listener = moved.listener;
   session.sentBefore = moved.sentBefore;
   session.disconnectedAtMs = moved.disconnectedAtMs;
   session.nextSubscription = moved.nextSubscription;

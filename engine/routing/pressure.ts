@@ -78,6 +78,7 @@ export function letGo(shard: Shard, receiver: Connection): void {
 
 /** Reads from a connection again, unless a receiver or the store still holds it. */
 export function resumeIfFree(shard: Shard, connection: Connection): void {
+  if (connection.rate?.isHolding === true) return;
   if (isHeld(connection) || shard.waitingForStore.has(connection) || shard.waitingForPeers.has(connection)) return;
   connection.link.resume();
 }

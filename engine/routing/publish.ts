@@ -38,6 +38,7 @@ export function onPublish(
   const topicTo = topicFrom + readU16(buffer, bodyFrom);
   if (
     header === PLAIN_HEADER &&
+    connection.tracer === null &&
     topicTo > topicFrom &&
     (level === Level.V5 ? topicTo < to && buffer[topicTo] === 0 : topicTo <= to && bodyFrom + 2 <= to)
   ) {
@@ -107,6 +108,8 @@ function publishOne(shard: Shard, connection: Connection, buffer: Uint8Array, he
     const resolved = resolveAlias(connection, view);
     if (resolved < 0) return resolved;
   }
+  const { tracer } = connection;
+  if (tracer !== null) tracer.note('from client', view, view.qos, view.retain, view.dup);
   const found = shard.routes.find(view.topic, view.topicFrom, view.topicTo);
   if (found < 0) return found;
   countPublish(shard, view.payloadTo - view.payloadFrom);
@@ -195,6 +198,7 @@ function level5Exceeds(shard: Shard, connection: Connection): boolean {
 /** Routes a message that the client may publish, and retains it when asked; returns the reason for the answer. */
 function publish(shard: Shard, connection: Connection, view: MessageView, route: Route): Reason {
   if (view.expiryS >= 0) view.expiresAtMs = shard.clock.wallMs() + view.expiryS * 1_000;
+  if (connection.messageExpiryMaxMs !== Infinity) boundExpiry(shard, connection, view);
   deliverMessage(shard, connection, view, route);
   const { matched, refused } = fanOut;
   if (view.retain === 1) {
@@ -207,6 +211,11 @@ function publish(shard: Shard, connection: Connection, view: MessageView, route:
     return Reason.QUOTA_EXCEEDED;
   }
   return matched === 0 && route.isEmpty ? Reason.NO_MATCHING_SUBSCRIBERS : Reason.SUCCESS;
+}
+
+/** What is published under a ceiling gets an expiry, where it has none or a longer one. */
+function boundExpiry(shard: Shard, connection: Connection, view: MessageView): void {
+  view.expiresAtMs = Math.min(view.expiresAtMs, shard.clock.wallMs() + connection.messageExpiryMaxMs);
 }
 
 function resolveAlias(connection: Connection, view: MessageView): number {

@@ -25,6 +25,8 @@ export interface SessionRecord {
   readonly sentBefore: number;
   readonly overflow: QueueOverflow;
   readonly will: Will | null;
+  /** Listener that the client came to last; records of before have none. */
+  readonly listener?: string;
 }
 
 /** Encodes what must survive of a session. */
@@ -38,6 +40,7 @@ export function packSession(session: Session): Uint8Array {
     sentBefore: session.sentBefore,
     overflow: session.overflow,
     will: session.will,
+    listener: session.listener,
   };
   const body = packr.pack(record);
   const bytes = new Uint8Array(body.length + 1);
@@ -75,6 +78,7 @@ function isRecord(value: unknown): value is SessionRecord {
     typeof record.expiryS === 'number' &&
     typeof record.disconnectedAtMs === 'number' &&
     typeof record.sentBefore === 'number' &&
-    typeof record.overflow === 'number'
+    typeof record.overflow === 'number' &&
+    (record.listener === undefined || typeof record.listener === 'string')
   );
 }

@@ -2,19 +2,26 @@
 // timers for expiry and delayed wills. Queued messages stay in the store until their client comes.
 
 import { SESSION_NEVER_EXPIRES, Session, type SessionHandle } from '../sessions/session.ts';
-import { endSession, setAwayTimers, setWill } from './lifecycle.ts';
+import { cutToCeiling } from './ceilings.ts';
+import { endSession, setAwayTimers, setWill, storeSession } from './lifecycle.ts';
 import { countQueued } from './queue.ts';
 import { unpackSession } from './record.ts';
 import { HiddenSessions } from './resume.ts';
-import { recoverRetained } from './retain.ts';
+import { amendRetained, recoverRetained } from './retain.ts';
 import type { Shard } from './shard.ts';
 import { recoverSubscription } from './subscribe.ts';
 
-/** Runs before the first listener opens. */
-export async function recover(shard: Shard): Promise<void> {
+/** Whether sessions of clients that are away grow older. */
+export const Ageing = { ON: 'on', OFF: 'off' } as const;
+export type Ageing = (typeof Ageing)[keyof typeof Ageing];
+
+/** Runs before the first listener opens; without ageing where none is going to, and no session ends nor will goes out. */
+export async function recover(shard: Shard, ageing: Ageing = Ageing.ON): Promise<void> {
   const found = new Map<number, Session>();
   const wasConnected = new Set<Session>();
   const hidden = new HiddenSessions();
+  /** Retained messages that the store has for longer than is allowed now. */
+  const overlong: number[] = [];
   let broken = 0;
   await shard.store.recover({
     session(number, bytes) {
@@ -31,6 +38,7 @@ export async function recover(shard: Shard): Promise<void> {
       session.expiryS = record.expiryS;
       setWill(shard, session, record.will);
       session.overflow = record.overflow;
+      session.listener = record.listener ?? '';
       session.sentBefore = record.sentBefore;
       // A session that was connected when the broker went down has been away since now.
       if (record.disconnectedAtMs === 0) wasConnected.add(session);
@@ -60,7 +68,7 @@ export async function recover(shard: Shard): Promise<void> {
       if (!hidden.tookMark(number, packetId)) found.get(number)?.inbound.add(packetId);
     },
     retained(number, message) {
-      recoverRetained(shard, number, message);
+      if (!recoverRetained(shard, number, message)) overlong.push(number);
     },
   });
   for (const [number, session] of found) {
@@ -68,10 +76,16 @@ export async function recover(shard: Shard): Promise<void> {
     session.stored = number;
     shard.storedSessions.set(number, session);
     shard.peers?.roster.store(session.handle, number);
+    if (ageing === Ageing.OFF) continue;
+    const isCut = cutToCeiling(shard.ceilings, session, shard.limits.sessionExpiryMaxS);
     const awayMs = Math.max(0, shard.clock.wallMs() - session.disconnectedAtMs);
     if (session.expiryS !== SESSION_NEVER_EXPIRES && awayMs >= session.expiryS * 1_000) endSession(shard, session);
-    else setAwayTimers(shard, session, awayMs);
+    else {
+      setAwayTimers(shard, session, awayMs);
+      if (isCut) storeSession(shard, session);
+    }
   }
+  for (const number of overlong) amendRetained(shard, number);
   await hidden.resume(shard, found, wasConnected);
   if (broken > 0) shard.log.error('session records could not be read and were left aside', { records: broken });
 }

@@ -10,7 +10,9 @@ import type { Timer } from '../timers.ts';
 import type { InboundAliases, OutboundAliases } from './aliases.ts';
 import type { GatedAnswers } from './gated.ts';
 import type { Outbox } from './outbox.ts';
+import type { ReadRate } from './read-rate.ts';
 import type { Session } from './session.ts';
+import type { Tracer } from './tracer.ts';
 
 export const ConnectionState = {
   /** Nothing but CONNECT is allowed. */
@@ -50,8 +52,17 @@ export class Connection {
   aliasesOut: OutboundAliases | null = null;
   /** Request Problem Information (MQTT 5.0 §3.1.2.11.7). */
   wantsProblemInformation = true;
-  /** Whether a QoS 0 packet can be copied to it as it came: no aliases, no Maximum Packet Size. */
+  /** Whether a QoS 0 packet can be copied to it as it came: no aliases, no Maximum Packet Size, no tracer. */
   plain = true;
+  /** Ceilings of the listener and the user; Infinity for none. */
+  sessionExpiryMaxS = Infinity;
+  messageExpiryMaxMs = Infinity;
+  /** Null where nothing bounds how fast it is read from. */
+  rate: ReadRate | null = null;
+  /** Under what the user's connections are counted (peers/tallies.ts); null where they are not. */
+  userTally: bigint | null = null;
+  /** Notes its messages for an operator; null: nobody looks. */
+  tracer: Tracer | null = null;
   /** Over its mark for longer than the grace: QoS 0 to it is dropped until it has drained. */
   slow = false;
   /** Publishers that wait for this receiver to drain; null until the first. */
@@ -81,8 +92,9 @@ export class Connection {
   /** Packets that came while CONNECT was being judged, one behind the other in [0, earlyBytes). */
   early: Uint8Array = NO_BYTES;
   earlyBytes = 0;
-  /** What came while the session was asked for, as it came; it follows `early`. */
+  /** What came while the session was asked for, or while the client had sent too much in a second, as it came: [0, unreadBytes). It follows `early`. */
   unread: Uint8Array = NO_BYTES;
+  unreadBytes = 0;
   /** Why the broker ended the connection, for the log. */
   closeReason: Reason | -1 = -1;
   /** Routes that this client may publish to, or may not: answers of the rights, by the route's number. */

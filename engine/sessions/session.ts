@@ -74,6 +74,8 @@ export class Session {
   /** Positions below this were sent at some time, or may have been. */
   sentBefore = 0;
   overflow: QueueOverflow = QueueOverflow.REFUSE;
+  /** Listener that its client came to last; empty where that is not known. */
+  listener = '';
   /** A read of the store is on its way. */
   reading = false;
   /** Deliveries owed and not finished, with the bytes of those that are kept. */

@@ -4,6 +4,7 @@ import { workerData } from 'node:worker_threads';
 import { MemoryStore } from '../../storage/memory.ts';
 import { answerQuestion } from '../administration/questions.ts';
 import { systemClock } from '../clock.ts';
+import type { Config } from '../config/load.ts';
 import type { Log, LogLevel } from '../log.ts';
 import { BindError } from '../network/bind.ts';
 import { joinHandOut } from '../network/hand-out.ts';
@@ -32,14 +33,12 @@ async function run(): Promise<void> {
   const store = data.spool === null ? new MemoryStore(config.spool.maxRetentionS * 1_000) : joinSpool(data.spool);
   const handOut = data.handOut === null ? null : await joinHandOut(data.handOut);
   // Warnings about the files are the first shard's to give.
-  const gate = await loadSecurity(
-    config,
-    { ...log, warn: () => {} },
-    { clock: systemClock, random: systemRandom },
-    data.gate === '' ? {} : await loadGate(data.gate),
-  );
-  const seams = { config, clock: systemClock, random: systemRandom, log, store };
-  const host = new Host({ ...seams, ...gate, peers, trie: data.trie });
+  const quiet = { ...log, warn: () => {} };
+  const gate = data.gate === '' ? {} : await loadGate(data.gate);
+  const time = { clock: systemClock, random: systemRandom };
+  const keeperOf = (of: Config) => loadSecurity(of, quiet, time, gate);
+  const seams = { config, ...time, log, store, keeperOf };
+  const host = new Host({ ...seams, ...(await keeperOf(config)), peers, trie: data.trie });
   host.join();
 
   const errands: Record<Errand['kind'], (errand: never) => Promise<void>> = {
@@ -61,7 +60,6 @@ async function run(): Promise<void> {
     },
     async close() {
       host.close();
-      gate.destroy();
       await handOut?.close();
       await store.close();
       say({ kind: 'closed' });
@@ -69,7 +67,7 @@ async function run(): Promise<void> {
     },
     async ask({ number, question }: Extract<Errand, { kind: 'ask' }>) {
       try {
-        say({ kind: 'answer', number, answer: await answerQuestion(host.shard, question) });
+        say({ kind: 'answer', number, answer: await answerQuestion(host.shard, question, host) });
       } catch (error) {
         say({ kind: 'unanswered', number, message: error instanceof Error ? error.message : String(error) });
       }

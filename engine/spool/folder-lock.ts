@@ -112,7 +112,9 @@ export interface OwnerAnswer {
 export function callOwner(folder: string, method: string, path: string, body?: unknown): Promise<OwnerAnswer | null> {
   return new Promise((resolve, reject) => {
     const headers = body === undefined ? {} : { 'content-type': 'application/json' };
-    const request = httpRequest({ socketPath: join(folder, LOCK_FILE), method, path, headers, timeout: REQUEST_TIMEOUT_MS });
+    const timeout = method === 'GET' ? REQUEST_TIMEOUT_MS : ACT_TIMEOUT_MS;
+    // A connection of its own: one that was kept would lead to the process that had the directory before.
+    const request = httpRequest({ socketPath: join(folder, LOCK_FILE), method, path, headers, timeout, agent: false });
     request.once('timeout', () => request.destroy(new Error(`${folder}: the broker does not answer`)));
     request.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(null);
@@ -137,3 +139,5 @@ export async function askOwner(folder: string, what: string): Promise<unknown> {
 }
 
 const REQUEST_TIMEOUT_MS = 30_000;
+/** An erasure or an export goes through everything that is held. */
+const ACT_TIMEOUT_MS = 600_000;

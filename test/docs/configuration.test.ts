@@ -20,7 +20,7 @@ function page(): string {
       section = header[1]!;
       rows.push(
         '',
-        `## ${['listener', 'role'].includes(section) ? `[[${section}]], one table for each` : `[${section}]`}`,
+        `## ${line.includes('[[') ? `[[${section}]], one table for each` : `[${section}]`}`,
         '',
         '| option | default | |',
         '|---|---|---|',

@@ -204,6 +204,7 @@ describe('control messages', () => {
     queuedMessages: number,
     queuedBytes: number,
     overflow: fc.nat(2),
+    listener: fc.string(),
     disconnectedAtMs: fc.maxSafeNat(),
     inbound: fc.array(fc.nat(65_535), { maxLength: 50 }),
     will,
