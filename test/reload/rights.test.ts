@@ -168,7 +168,10 @@ transport = 'ws'
     files.write('acl', ACL);
     await broker.reload();
     await writer.publish(topic, 'again', { qos: 1 });
-    expect((await delivered(slow)).payload).toBe('again');
+    const again = await delivered(slow);
+    expect(again.payload).toBe('again');
+    slow.send(puback(again.packetId));
+    await slow.expectSilence();
     await writer.end();
   });
 
