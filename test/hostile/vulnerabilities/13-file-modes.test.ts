@@ -18,6 +18,7 @@ beforeAll(() => {
 });
 afterAll(() => void process.umask(umask));
 
+const PASSWORDS = `ada:${await hashPassword('pw', systemRandom, { format: 'mosquitto', iterations: 10 })}\n`;
 const modeOf = (path: string) => (statSync(path).mode & 0o777).toString(8);
 
 describe.skipIf(process.platform === 'win32')('under a umask of 0', () => {
@@ -40,7 +41,8 @@ describe.skipIf(process.platform === 'win32')('under a umask of 0', () => {
     for (const name of readdirSync(folder)) if (statSync(join(folder, name)).isFile()) chmodSync(join(folder, name), 0o666);
     const broker = await startBroker([`server.data_dir=${folder}`]);
     expect(modeOf(folder)).toBe('700');
-    for (const name of ['spool.keys', 'spool.mdb', 'spool.mdb-lock']) expect(`${name} ${modeOf(join(folder, name))}`).toBe(`${name} 600`);
+    for (const name of ['spool.keys', 'spool.mdb', 'spool.mdb-lock'])
+      expect(`${name} ${modeOf(join(folder, name))}`).toBe(`${name} 600`);
     await broker.stop();
   });
 
@@ -68,7 +70,7 @@ describe('secrets that others can read are told of at start', () => {
   }
 
   test.each<[string, string, string]>([
-    ['a password file', 'auth.password_file', `ada:${await hashPassword('pw', systemRandom, { format: 'mosquitto', iterations: 10 })}\n`],
+    ['a password file', 'auth.password_file', PASSWORDS],
     ['a master key', 'spool.key_file', 'ab'.repeat(32)],
     ['a key of pseudonyms', 'admin.pseudonym_key_file', 'ab'.repeat(32)],
   ])('%s', async (_what, option, text) => {
