@@ -51,15 +51,15 @@ async function startOn(damage: (folder: string) => void): Promise<{ broker: Runn
 async function remains(broker: RunningBroker): Promise<{ queued: number; retained: number }> {
   const count = { queued: 0, retained: 0 };
   const client = await Client.connect(broker.tcp, { clientId: 'sleeper', clean: false });
+  // Retained messages come in the order of the filters, queued ones in their own: behind the last of either there is nothing more.
+  await client.publish({ topic: 'last/retained', payload: 'x', qos: 1, retain: true });
   await client.subscribe('r/#', 0);
-  await client.subscribe('end', 1);
-  await client.publish({ topic: 'end', payload: 'end', qos: 1 });
-  await client.until('the last message is there', () => client.received.some(({ topic }) => topic === 'end'));
-  await expect
-    .poll(() => client.received.length, { interval: 20, timeout: 10_000 })
-    .toSatisfy((length: number) => length === client.received.length);
+  await client.subscribe('last/+', 1);
+  await client.publish({ topic: 'last/queued', payload: 'x', qos: 1 });
+  const hasCome = (name: string) => client.received.some(({ topic }) => topic === name);
+  await client.until('the last messages are there', () => hasCome('last/retained') && hasCome('last/queued'));
   for (const { topic, payload } of client.received) {
-    if (topic === 'end') continue;
+    if (topic.startsWith('last/')) continue;
     const [kind, at] = topic.split('/');
     expect(payload.toString()).toBe(payloadOf(Number(at)).toString());
     if (kind === 'q') count.queued++;
@@ -145,10 +145,10 @@ beforeAll(async () => {
   await (await startBroker([`server.data_dir=${strangers}`])).stop();
 });
 
-test('a tree page of noise, whichever it is: refused, or served without one wrong message', async () => {
+test('a tree page of noise, whichever of some it is: refused, or served without one wrong message', async () => {
   const pages = treePages(good);
   expect(pages.length).toBeGreaterThan(2);
-  for (const at of pages) {
+  for (const at of pages.slice(0, 6)) {
     const started = await startOn((folder) => write(dataOf(folder), at, randomBytes(PAGE_BYTES))).catch(
       (error: unknown) => error as Error,
     );
