@@ -153,7 +153,7 @@ describe('check-config', () => {
   const mistakes: readonly (readonly [toml: string, line: number, message: string])[] = [
     ['[server]\nlog_level = "loud"\n', 2, 'server.log_level must be one of: error, warn, info, debug'],
     ['\n\n[server]\n\nsys_interval = 3\n', 5, "unknown option 'server.sys_interval'; allowed here: data_dir, sys_interval_s, "],
-    ['[sever]\n', 1, "unknown option 'sever'; allowed here: server, session, spool, auth, limits, listener"],
+    ['[sever]\n', 1, "unknown option 'sever'; allowed here: server, session, spool, "],
     ['[limits]\npacket_bytes_max = "16XB"\n', 2, 'limits.packet_bytes_max must be a whole number from 64 to 268435460'],
     ['[limits]\n# no message\ninflight_max = 0\n', 3, 'limits.inflight_max must be a whole number from 1 to 65535'],
     ['[limits]\ninflight_max = 1.5\n', 2, 'limits.inflight_max must be a whole number from 1 to 65535'],
