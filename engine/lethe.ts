@@ -1,35 +1,39 @@
 // The composition root and the library's one public entry: a configuration in, a running broker out.
-import { existsSync, readFileSync } from 'node:fs';
 import type { Figures } from '../storage/figures.ts';
 import { MemoryStore } from '../storage/memory.ts';
 import type { Store } from '../storage/store.ts';
+import type { AdminPort } from './administration/admin-port.ts';
 import type { Administration } from './administration/administration.ts';
-import { apiListener } from './administration/api.ts';
+import { AuditEvent } from './administration/audit.ts';
 import { type Inventory, sumInventory } from './administration/inventory.ts';
+import { loginsRefused, recordRefusals, recordStart } from './administration/keep-audit.ts';
+import { findNames } from './administration/names.ts';
 import { type AnswerOf, answerQuestion, type Question } from './administration/questions.ts';
 import { type ReloadReport, Reloads } from './administration/reload.ts';
+import { standstillOf } from './administration/standstill.ts';
 import { publishSys } from './administration/sys.ts';
+import { Traces } from './administration/traces.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type Config, loadConfig } from './config/load.ts';
 import { type Log, silentLog } from './log.ts';
 import { Gauge } from './peers/gauges.ts';
 import { type Random, systemRandom } from './random.ts';
-import { unpackSession } from './routing/record.ts';
 import { recover } from './routing/recover.ts';
-import { HiddenSessions } from './routing/resume.ts';
 import type { Crew } from './shards/crew.ts';
-import { type Gate, gatekeeperOf } from './shards/gatekeeper.ts';
+import { type Gate, loadSecurity } from './shards/gatekeeper.ts';
 import { Host } from './shards/host.ts';
-import { askOwner } from './spool/folder-lock.ts';
-import type { MasterKeySource } from './spool/master-key.ts';
+import { openSpoolOf } from './spool/configured.ts';
 import type { RunningSpool } from './spool/open.ts';
+import { version } from './version.ts';
 
 export type { Inventory } from './administration/inventory.ts';
 export type { ReloadReport } from './administration/reload.ts';
 export { type Config, ConfigError, type ListenerConfig, loadConfig } from './config/load.ts';
 export type { Authenticator, AuthOutcome, Credentials, Exchange, ExchangeMethods, ExchangeOutcome, Rights } from './gate.ts';
 export { createLog, type Log } from './log.ts';
+export type { Identity, Principal, TopicGrants } from './principal.ts';
 export { type Gate, loadSecurity } from './shards/gatekeeper.ts';
+export { version } from './version.ts';
 
 /**
  * How `createBroker` may be told what to do. Everything has a default; ports default to free ones. With `server.threads` above 1 each shard has a thread of its own, which no object
@@ -61,6 +65,8 @@ export interface Broker {
   readonly ws: number;
   readonly tls: number;
   readonly wss: number;
+  /** The admin port, 0 when there is none. */
+  readonly admin: number;
   /** Listeners that carry what should be encrypted, by name: to be told at every start. */
   readonly insecure: readonly string[];
   /** Sessions and connections now, for those who embed it. */
@@ -89,8 +95,6 @@ export interface Broker {
   abandon(): Promise<boolean>;
 }
 
-export const version: string = readVersion();
-
 /**
  * Starts a broker.
  * @throws ConfigError for a wrong option; Error in one line for a port, certificate, password or ACL file that cannot be used
@@ -100,16 +104,27 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   const { threads } = config.server;
   if (threads > 1) refuseObjects(options);
   const log = options.log ?? silentLog;
+  const time = { clock: options.clock ?? systemClock, random: options.random ?? systemRandom };
   const gate = await gateOf(options);
-  const keeperOf = (of: Config) => gatekeeperOf(of, log, gate);
-  const gatekeeper = keeperOf(config);
+  const keeperOf = (of: Config) => loadSecurity(of, log, time, gate);
+  const gatekeeper = await keeperOf(config);
   const spool = options.store === undefined && config.server.dataDir !== '' ? await openSpoolOf(config) : null;
+  const { clock, random } = time;
+  const store = options.store ?? spool?.store ?? new MemoryStore(config.spool.maxRetentionS * 1_000);
+  const closeStore = async () => {
+    await store.close();
+    await spool?.unlock();
+  };
+  const names = await findNames(config, spool, clock, random, log).catch(async (error: unknown) => {
+    if (options.store === undefined) await closeStore();
+    throw error;
+  });
+  const { audit } = names;
   const seams = {
     config,
-    clock: options.clock ?? systemClock,
-    random: options.random ?? systemRandom,
+    ...time,
     log,
-    store: options.store ?? spool?.store ?? new MemoryStore(config.spool.maxRetentionS * 1_000),
+    store,
     ...gatekeeper,
     keeperOf,
   };
@@ -119,19 +134,8 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   const host = company?.host ?? new Host(seams);
   const { shard } = host;
   let crew: Crew | null = null;
-  try {
-    await (spool === null ? recover(shard) : Promise.race([recover(shard), spool.died]));
-    crew = company === null ? null : await company.hire();
-    await host.open(company?.place ?? null, null);
-    await crew?.open(portsOf(host), shard.nextStored);
-  } catch (error) {
-    await host.endConnections();
-    if (crew !== null) await crew.close().catch(() => {});
-    host.close();
-    await company?.handOut?.close();
-    if (options.store === undefined) await closeStore();
-    throw error;
-  }
+  let admin: AdminPort | null = null;
+  let stopped: Promise<void> | null = null;
   const askAll = async <Q extends Question>(question: Q): Promise<readonly AnswerOf<Q>[]> => {
     const [own, others] = await Promise.all([answerQuestion(shard, question, host), crew === null ? [] : crew.ask(question)]);
     return [own, ...others];
@@ -141,20 +145,51 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     log.error(`${what}: ${error.message}`);
     (options.onFatal ?? (() => void stopOnce()))(error);
   };
-  const reloads = new Reloads({ config, log, askAll, onFatal: fatal('a reload has failed half way, and shards may differ') });
+  const reloads = new Reloads({
+    config,
+    log,
+    audit,
+    askAll,
+    prepareAdmin: async () => (admin === null ? () => {} : admin.prepare()),
+    onFatal: fatal('a reload has failed half way, and shards may differ'),
+  });
   const reload = (next?: Config) => reloads.reload(next === undefined ? (options.reread ?? (() => config)) : () => next);
+  const traces = new Traces({ askAll, clock, random, ...names });
   const administration: Administration = {
     version,
     get config() {
       return reloads.config;
     },
     log,
+    clock,
+    random,
+    startedMs: clock.wallMs(),
     askAll,
     inventory,
     reload,
+    ...names,
+    traces,
+    whileNothingMoves: standstillOf(shard),
     figures: spool?.figures ?? null,
+    isStopping: () => stopped !== null,
   };
-  spool?.answer(apiListener(administration));
+  try {
+    await (spool === null ? recover(shard) : Promise.race([recover(shard), spool.died]));
+    crew = company === null ? null : await company.hire();
+    await host.open(company?.place ?? null, null);
+    await crew?.open(portsOf(host), shard.nextStored);
+    admin = await openAdmin(administration, spool);
+  } catch (error) {
+    await host.endConnections();
+    if (crew !== null) await crew.close().catch(() => {});
+    host.close();
+    await company?.handOut?.close();
+    await audit.close();
+    if (options.store === undefined) await closeStore();
+    throw error;
+  }
+  recordStart(audit, config, version);
+  const stopRefusals = recordRefusals(audit, () => loginsRefused(shard), clock);
   async function abandon(): Promise<boolean> {
     host.abandon();
     return crew === null || crew.abandon();
@@ -163,23 +198,24 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   crew?.died.catch(fatal('the broker cannot go on without all of its shards'));
   const stopSys = config.server.sysIntervalS === 0 ? () => {} : publishSys(shard, version, config.server.sysIntervalS);
 
-  let stopped: Promise<void> | null = null;
   function stopOnce(): Promise<void> {
     stopped ??= stop();
     return stopped;
   }
   async function stop(): Promise<void> {
     stopSys();
+    // A shard that has died answers nothing.
+    await (crew === null ? traces.close() : Promise.race([traces.close(), crew.died])).catch(() => {});
     await Promise.all([host.endConnections(), crew?.endConnections().catch(() => {})]);
     if (company !== null && crew !== null) await Promise.race([company.settle(), crew.died]).catch(() => {});
+    await admin?.close();
     await crew?.close().catch(() => {});
     host.close();
     await company?.handOut?.close();
+    stopRefusals();
+    audit.record(AuditEvent.STOP);
+    await audit.close();
     await closeStore();
-  }
-  async function closeStore(): Promise<void> {
-    await seams.store.close();
-    await spool?.unlock();
   }
 
   const portOf = (transport: string) => host.listeners.find((listener) => listener.transport === transport)?.port ?? 0;
@@ -189,6 +225,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     ws: portOf('ws'),
     tls: portOf('tls'),
     wss: portOf('wss'),
+    admin: admin?.port ?? 0,
     insecure: config.listeners.filter(({ insecure }) => insecure).map(({ name }) => name),
     counts: () => ({
       connections: shard.connections.size + elsewhere(Gauge.CONNECTIONS),
@@ -225,85 +262,20 @@ function refuseObjects(options: BrokerOptions): void {
   );
 }
 
+/** What serves HTTP is loaded only for those who have a data directory, an admin port or an admin socket. */
+async function openAdmin(administration: Administration, spool: RunningSpool | null): Promise<AdminPort | null> {
+  const { port, socket } = administration.config.admin;
+  if (spool !== null) {
+    const { apiListener } = await import('./administration/api.ts');
+    spool.answer(apiListener(administration));
+  }
+  if (port === null && socket === '') return null;
+  const { openAdminPort } = await import('./administration/admin-port.ts');
+  return openAdminPort(administration);
+}
+
 async function gateOf(options: BrokerOptions): Promise<Gate> {
   if (options.gate === undefined) return options;
   const { loadGate } = await import('./shards/gatekeeper.ts');
   return { ...options, ...(await loadGate(String(options.gate))) };
-}
-
-/** The spool is loaded only for those who have a data directory. */
-async function openSpoolOf(config: Config): Promise<RunningSpool> {
-  const { openSpool } = await import('./spool/open.ts');
-  const { spool, server } = config;
-  return openSpool({
-    folder: server.dataDir,
-    masterKey: masterKeySource(config),
-    retentionMs: spool.maxRetentionS * 1_000,
-    eraseWithinMs: spool.eraseWithinMs,
-    diskFloorBytes: spool.diskFloorBytes,
-    commitWindowMs: spool.commitWindowMs,
-    relaxed: spool.durability === 'relaxed',
-    clients: server.threads,
-  });
-}
-
-/** What the data directory of a configuration holds: asked of the broker that runs on it, or read from it. @throws Error in one line */
-export async function inventoryOf(config: Config): Promise<Inventory> {
-  const answer = await askOwner(config.server.dataDir, 'inventory');
-  if (answer !== null) return answer as Inventory;
-  if (!existsSync(config.server.dataDir)) throw new Error(`${config.server.dataDir}: there is no such directory`);
-  const spool = await openSpoolOf(config);
-  try {
-    let deliveries = 0;
-    let bytes = 0;
-    const hidden = new HiddenSessions();
-    await spool.store.recover({
-      session(number, record) {
-        hidden.took(number, unpackSession(record)?.clientId ?? '');
-      },
-      subscription() {},
-      deliveries(session, _base, end, messages, messageBytes) {
-        if (hidden.tookDeliveries(session, end)) return;
-        deliveries += messages;
-        bytes += messageBytes;
-      },
-      inbound() {},
-      retained() {},
-    });
-    const stored = await spool.store.inventory();
-    const sessions = { ...stored.sessions, count: stored.sessions.count - hidden.count };
-    return { ...stored, sessions, queued: { deliveries, bytes }, inFlight: { deliveries: 0 }, hasMasterKey: spool.hasMasterKey };
-  } finally {
-    await spool.store.close();
-    await spool.unlock();
-  }
-}
-
-/** Wraps the keys of a data directory under another master key. @throws Error in one line */
-export async function rotateMasterKey(config: Config, next: MasterKeySource): Promise<void> {
-  const { findMasterKey } = await import('./spool/master-key.ts');
-  const { rotateMaster } = await import('../storage/folder.ts');
-  rotateMaster(config.server.dataDir, findMasterKey(masterKeySource(config)), findMasterKey(next), (bytes) =>
-    systemRandom.bytes(bytes),
-  );
-}
-
-function masterKeySource({ spool }: Config): MasterKeySource {
-  return { file: spool.keyFile, env: spool.keyEnv, command: spool.keyCommand };
-}
-
-function readVersion(): string {
-  // The sources lie one folder below package.json, the build two.
-  for (const path of ['../package.json', '../../package.json']) {
-    try {
-      const { name, version: found } = JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')) as {
-        name: string;
-        version: string;
-      };
-      if (name === 'lethe') return found;
-    } catch {
-      // the other one has it
-    }
-  }
-  return 'unknown';
 }

@@ -205,3 +205,22 @@ function attempt<Result>(call: () => Result): Result {
     throw diskError('the key file', error);
   }
 }
+
+/**
+ * A key for a purpose beside the spool's own, which lives as long as the store and which only the master key opens; null where there is no master key, or no spool.
+ * @throws FolderError when `master` is not the key that wraps the spool
+ */
+export function folderKey(folder: string, master: Uint8Array | null, purpose: string): Uint8Array | null {
+  const path = join(folder, KEYS_FILE);
+  if (master === null || !existsSync(path)) return null;
+  let file: DiskKeyFile | null = null;
+  try {
+    file = new DiskKeyFile(path);
+    return Vault.keyOf(file, master, purpose);
+  } catch (error) {
+    if (error instanceof VaultError) throw new FolderError(`${path}: ${error.message}`);
+    throw new FolderError(`${path}: cannot be read (${(error as NodeJS.ErrnoException).code ?? (error as Error).message})`);
+  } finally {
+    file?.close();
+  }
+}

@@ -30,6 +30,9 @@ export const Intent = {
   CLOSE: 35,
   /** What another client has shown by now is to become durable with this, or before. */
   DEPENDS: 36,
+  /** What was let go by now is to be erased at once, and reported. */
+  ERASE: 37,
+  OLDEST: 38,
 } as const;
 export type Intent = (typeof Intent)[keyof typeof Intent];
 
@@ -56,6 +59,9 @@ export const Report = {
   LEFT: 13,
   /** The watermark or the state moved: see the figures. */
   DURABLE: 14,
+  /** What was let go before an ERASE is beyond recovery. */
+  ERASED: 15,
+  OLDEST: 16,
 } as const;
 export type Report = (typeof Report)[keyof typeof Report];
 

@@ -5,7 +5,7 @@
 import type { MessageView } from '../protocol/publish.ts';
 import type { Doorbell } from './doorbell.ts';
 import { Intent, LARGE_BYTES, MORE_BIT, messageBytes, Operand, RECORD_FIXED_BYTES, Report, writeMessage } from './intents.ts';
-import { takeInventory } from './inventory.ts';
+import { oldestOf, takeInventory } from './inventory.ts';
 import type { RecordContent } from './records.ts';
 import { recoverSpool } from './recovery.ts';
 import type { RingConsumer, RingProducer } from './ring.ts';
@@ -79,6 +79,8 @@ export class ServedClient {
   /** What found no room, in order. */
   readonly #overdue: Saying[] = [];
   #toldDurable = 0;
+  /** Requests to erase what was let go by now. */
+  #erasures = 0;
 
   constructor(number: number, link: ServerLink, turn: Turn, desk: ServerDesk) {
     this.number = number;
@@ -89,6 +91,15 @@ export class ServedClient {
 
   get hasIntents(): boolean {
     return this.#link.intents.hasRecords;
+  }
+
+  get wantsErasure(): boolean {
+    return this.#erasures > 0;
+  }
+
+  /** Answers what was asked by now. */
+  erased(isErased: boolean): void {
+    for (; this.#erasures > 0; this.#erasures--) this.say(Report.ERASED, 0, isErased ? 1 : 0, 0, 0);
   }
 
   get hasReads(): boolean {
@@ -194,6 +205,13 @@ export class ServedClient {
       case Intent.INVENTORY:
         spool.settle();
         this.sayBytes(Report.INVENTORY, Buffer.from(JSON.stringify(takeInventory(spool))));
+        break;
+      case Intent.OLDEST:
+        spool.settle();
+        this.say(Report.OLDEST, session, oldestOf(spool, session) ?? -1, 0, 0);
+        break;
+      case Intent.ERASE:
+        this.#erasures++;
         break;
       case Intent.CLOSE:
         this.isLeaving = true;

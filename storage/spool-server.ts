@@ -37,6 +37,10 @@ const MIDST_LOOK_MS = 1;
 const CLEAN_LOOK_MS = 1;
 /** No intent for so long: there is time for housekeeping. */
 const QUIET_MS = 1_000;
+/** How long an erasure that was asked for is tried while the disk does not take it. */
+const ERASE_TRIES_MS = 10_000;
+const ERASE_RETRY_MS = 10;
+
 export class SpoolServer implements ServerDesk {
   readonly #clients: readonly ServedClient[];
   readonly #settings: ServerSettings;
@@ -47,6 +51,8 @@ export class SpoolServer implements ServerDesk {
   /** When the first intent of the batch was applied; Infinity while there is none. */
   #batchSinceMs = Infinity;
   #urgentSeen = 0;
+  /** Since when an erasure is asked for in vain; Infinity: none is. */
+  #askedMs = Infinity;
   #busyAtMs = -Infinity;
   /** The window is this many times the one that is set. */
   #stretch = 1;
@@ -119,7 +125,7 @@ export class SpoolServer implements ServerDesk {
     if (!isMidst) this.#endBatch(spool, nowMs);
     spool.health.look();
     if (spool.figures.state === SpoolState.FULL && !spool.hasChanges) spool.health.probe();
-    if (!isMidst) spool.eraser.run(false);
+    if (!isMidst) this.#erase(spool);
     if (taken > 0) this.#busyAtMs = nowMs;
     else if (nowMs - this.#busyAtMs >= QUIET_MS && !spool.hasChanges) spool.health.compactIfWasteful();
     this.#tell(spool);
@@ -128,6 +134,25 @@ export class SpoolServer implements ServerDesk {
       return 0;
     }
     return this.#sleepMs(spool, taken);
+  }
+
+  /** Erases what is due; all of it when a client asks for that. */
+  #erase(spool: Spool): void {
+    const isAsked = this.#clients.some(({ wantsErasure }) => wantsErasure);
+    // What was let go must be so on the disk before its keys are known.
+    if (isAsked) spool.commit();
+    spool.eraser.run(isAsked);
+    if (!isAsked) return;
+    const isClean = spool.eraser.isClean && !spool.hasChanges;
+    if (!isClean && spool.figures.state !== SpoolState.BROKEN && spool.clock.monotonicMs() < this.#eraseUntilMs()) return;
+    this.#askedMs = Infinity;
+    for (const client of this.#clients) client.erased(isClean);
+  }
+
+  /** Until when a request may be tried again. */
+  #eraseUntilMs(): number {
+    if (this.#askedMs === Infinity) this.#askedMs = this.#spool!.clock.monotonicMs();
+    return this.#askedMs + ERASE_TRIES_MS;
   }
 
   /** Also says how deeply. */
@@ -149,7 +174,8 @@ export class SpoolServer implements ServerDesk {
     const lookMs = isBusy && this.#stretch > 1 ? CLEAN_LOOK_MS : IDLE_MS;
     // The rest of a message is rung for.
     if (isMidst) return Math.min(roomMs, MIDST_LOOK_MS);
-    return Math.max(0, Math.min(windowMs, spool.eraser.dueInMs(), roomMs, lookMs));
+    const eraseMs = this.#askedMs === Infinity ? IDLE_MS : ERASE_RETRY_MS;
+    return Math.max(0, Math.min(windowMs, spool.eraser.dueInMs(), roomMs, lookMs, eraseMs));
   }
 
   /** Whether a message is in the midst: half of it must not become durable without the rest. */

@@ -108,6 +108,14 @@ export class Vault {
     }
   }
 
+  /** A key for a purpose outside of the spool; the master key may be rotated meanwhile. @throws VaultError */
+  static keyOf(file: KeyFile, master: Uint8Array | null, purpose: string): Uint8Array {
+    const { storeKey } = readHeader(file, master);
+    const key = derive(storeKey, purpose);
+    storeKey.fill(0);
+    return key;
+  }
+
   /** Slots in the file, free ones included. */
   get slots(): number {
     return this.#slots;

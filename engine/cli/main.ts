@@ -18,6 +18,10 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   sub: async () => (await import('./sub.ts')).subCommand(),
   inventory: async () => (await import('./inventory.ts')).inventoryCommand(),
   reload: async () => (await import('./reload.ts')).reloadCommand(),
+  erase: async () => (await import('./erase.ts')).eraseCommand(),
+  export: async () => (await import('./export.ts')).exportCommand(),
+  trace: async () => (await import('./trace.ts')).traceCommand(),
+  audit: async () => (await import('./audit.ts')).auditCommand(),
   key: async () => (await import('./key.ts')).keyCommand(),
   pseudonym: async () => (await import('./pseudonym.ts')).pseudonymCommand(),
   // Imports point down only; this one, made when the command is used, is the one seam by which the program below reaches the load above it.

@@ -2,9 +2,12 @@
 import { Command } from 'commander';
 import { systemClock } from '../clock.ts';
 import { type Broker, type Config, ConfigError, createBroker, createLog, loadConfig, version } from '../lethe.ts';
+import type { Log } from '../log.ts';
 import { BindError } from '../network/bind.ts';
-import { FolderBusyError } from '../spool/folder-lock.ts';
+import { FolderBusyError } from '../spool/folder-busy.ts';
 import { ExitCode, exitCodesHelp } from './exit-code.ts';
+import { guardMemory } from './memory-guard.ts';
+import { tellServiceManager } from './service-manager.ts';
 
 interface ServeFlags {
   readonly host?: string;
@@ -51,6 +54,7 @@ async function serve(flags: ServeFlags): Promise<void> {
   // One that comes too early must not end the process.
   process.on('SIGHUP', () => void broker?.reload().catch(() => {}));
   const log = createLog(config.server.logLevel, (line) => process.stderr.write(`${line}\n`), systemClock.wallMs);
+  if (!config.server.coreDumps) guardMemory(log);
   let broker: Broker | null = null;
   try {
     broker = await createBroker({ config, log, reread: () => load(flags), onFatal: () => exitNow(broker, ExitCode.FAILURE) });
@@ -60,7 +64,8 @@ async function serve(flags: ServeFlags): Promise<void> {
     process.exitCode = error instanceof BindError || error instanceof FolderBusyError ? ExitCode.FAILURE : ExitCode.USAGE;
     return;
   }
-  stopOnSignals(broker);
+  stopOnSignals(broker, log);
+  void tellServiceManager('READY=1', log);
   if (flags.readyJson === true) process.stdout.write(`${readyLine(broker)}\n`);
   else announce(config, broker);
   for (const name of broker.insecure)
@@ -99,7 +104,8 @@ function load(flags: ServeFlags): Config {
 }
 
 function readyLine(broker: Broker): string {
-  const ports = { tcp: broker.tcp, ws: broker.ws, tls: broker.tls, wss: broker.wss };
+  const { tcp, ws, tls, wss, admin } = broker;
+  const ports = { tcp, ws, tls, wss, admin };
   const open = Object.fromEntries(Object.entries(ports).filter(([, port]) => port !== 0));
   return JSON.stringify({ ready: true, pid: process.pid, ...open });
 }
@@ -109,6 +115,11 @@ function announce(config: Config, broker: Broker): void {
     const shown = host.includes(':') ? `[${host}]` : host;
     const suffix = transport === 'ws' || transport === 'wss' ? path : '';
     process.stdout.write(`lethe ${version} listens: ${transport}://${shown}:${broker.ports.get(name)}${suffix}\n`);
+  }
+  const { host, certFile } = config.admin;
+  if (broker.admin !== 0) {
+    const shown = host.includes(':') ? `[${host}]` : host;
+    process.stdout.write(`Live page and admin API: ${certFile === '' ? 'http' : 'https'}://${shown}:${broker.admin}/\n`);
   }
   const { dataDir } = config.server;
   const where = dataDir === '' ? 'in memory only (--data DIR keeps them on disk)' : `in ${dataDir}, encrypted${keyNote(broker)}`;
@@ -132,13 +143,14 @@ function exitNow(broker: Broker | null, code: number): void {
 }
 
 /** The first signal stops in order, a second one at once. */
-function stopOnSignals(broker: Broker): void {
+function stopOnSignals(broker: Broker, log: Log): void {
   const signals = { SIGTERM: 143, SIGINT: 130 } as const;
   let stopping = false;
   for (const [signal, code] of Object.entries(signals)) {
     process.on(signal, () => {
       if (stopping) return exitNow(broker, code);
       stopping = true;
+      void tellServiceManager('STOPPING=1', log);
       broker.stop().then(
         () => process.exit(ExitCode.OK),
         (error: unknown) => {

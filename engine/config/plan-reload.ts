@@ -16,7 +16,7 @@ export interface ReloadPlan {
 type Section = Exclude<keyof Config, 'listeners'>;
 
 /** Sections that are taken as a whole. */
-const WHOLE: readonly Section[] = ['auth', 'retention', 'bannedNetworks'];
+const WHOLE: readonly Section[] = ['auth', 'roles', 'retention', 'bannedNetworks'];
 
 /** Options of other sections. */
 const OPTIONS: Partial<Record<Section, readonly string[]>> = {
@@ -43,7 +43,6 @@ const OF_LISTENER: readonly (keyof ListenerConfig)[] = [
   'caFile',
   'origins',
   'anonymous',
-  'useCertificateNameAsUser',
   'queueOverflow',
   'sessionExpiryMaxS',
   'messageExpiryMaxS',

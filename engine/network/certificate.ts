@@ -3,6 +3,7 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
+import type { CertificateUser } from '../link.ts';
 import { certificatesOf } from './trust.ts';
 
 /** Whether a client is asked for a certificate. `request`: one that does not verify counts as none. */
@@ -16,6 +17,8 @@ export interface TlsOptions {
   readonly caFile?: string;
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
   readonly clientCertificate: ClientCertificate;
+  /** What of it is the user name. */
+  readonly certificateUser?: CertificateUser;
   /** Of the key file. */
   readonly passphrase?: string;
 }

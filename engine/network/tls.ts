@@ -3,8 +3,9 @@
 import { createHash } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { createServer, type TLSSocket } from 'node:tls';
-import type { Peer } from '../link.ts';
+import type { CertificateUser, Peer } from '../link.ts';
 import type { TlsMaterial, TlsOptions } from './certificate.ts';
+import { commonName, nameInCertificate } from './certificate-name.ts';
 
 export interface TlsFront<Context> {
   /** Takes the socket over. `context` comes back when the handshake succeeds; otherwise the socket is closed. */
@@ -48,7 +49,7 @@ export function tlsFront<Context>(
   server.on('secureConnection', (socket) => {
     const context = contexts.get(farEnd(socket));
     if (context === undefined) socket.destroy();
-    else onSecure(socket, context, verifiedCertificate(socket));
+    else onSecure(socket, context, verifiedCertificate(socket, options.certificateUser ?? 'none'));
   });
   server.on('tlsClientError', (_error, socket) => socket.destroy());
 
@@ -87,13 +88,13 @@ function farEnd(socket: Socket): string {
   return `${socket.remoteAddress} ${socket.remotePort}`;
 }
 
-function verifiedCertificate(socket: TLSSocket): Peer['certificate'] {
+function verifiedCertificate(socket: TLSSocket, user: CertificateUser): Peer['certificate'] {
   if (!socket.authorized) return null;
-  const { subject, fingerprint256 } = socket.getPeerCertificate();
-  const { CN } = subject;
+  const certificate = socket.getPeerX509Certificate();
+  if (certificate === undefined) return null;
   return {
-    // A subject with several common names has none that it can be called by.
-    commonName: typeof CN === 'string' ? CN : '',
-    fingerprint: fingerprint256.replaceAll(':', '').toLowerCase(),
+    commonName: commonName(certificate),
+    fingerprint: certificate.fingerprint256.replaceAll(':', '').toLowerCase(),
+    ...(user === 'none' ? {} : { userName: nameInCertificate(certificate, user) }),
   };
 }

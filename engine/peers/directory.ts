@@ -5,6 +5,7 @@
 //         → yours                       the asking shard hosts it
 //         → release to its host         → moved … moved-end (host to host), arrived
 //                                       → or ended, when there was nothing to keep: fresh
+//                                       → or kept, when it is another user's: denied
 //
 // A host that ended a session may cross a release on the way: whichever comes first, `ended` frees the handle, and the claim gets a fresh one.
 import type { Claim, Control } from './control.ts';
@@ -43,6 +44,22 @@ export class Directory {
     return this.#byClient.size;
   }
 
+  /** Moves that are under way. */
+  moving = 0;
+  /** Claims that came while no move may begin; null when it may. */
+  #held: Claim[] | null = null;
+
+  /** No session begins to move until `release`: claims wait. */
+  hold(): void {
+    this.#held ??= [];
+  }
+
+  release(): void {
+    const held = this.#held ?? [];
+    this.#held = null;
+    for (const claim of held) this.claim(claim);
+  }
+
   /** Enters a session that a store remembers; its handle, or -1 when there are as many as may be. */
   recover(clientId: string, owner: number): number {
     return this.#byClient.has(clientId) ? -1 : this.#create(clientId, owner);
@@ -58,8 +75,11 @@ export class Directory {
       entry.waiting.push(claim);
     } else if (entry.owner === shard) {
       this.#send(shard, { kind: 'yours', request, handle: entry.handle });
+    } else if (this.#held !== null) {
+      this.#held.push(claim);
     } else {
       const host = entry.owner;
+      this.moving++;
       entry.owner = shard;
       entry.moving = claim;
       this.#send(host, { kind: 'release', handle: entry.handle, claim });
@@ -83,6 +103,15 @@ export class Directory {
     this.#settle(entry);
   }
 
+  /** A host does not give a session away. */
+  kept(handle: number, host: number): void {
+    const entry = this.#byHandle.get(handle);
+    if (entry === undefined || entry.moving === null) return;
+    entry.owner = host;
+    this.#send(entry.moving.shard, { kind: 'denied', request: entry.moving.request });
+    this.#settle(entry);
+  }
+
   /** A move is over. */
   arrived(handle: number): void {
     const entry = this.#byHandle.get(handle);
@@ -90,6 +119,7 @@ export class Directory {
   }
 
   #settle(entry: Entry): void {
+    if (entry.moving !== null) this.moving--;
     entry.moving = null;
     const { waiting } = entry;
     entry.waiting = [];

@@ -139,7 +139,7 @@ export function mayPublishWill(shard: Shard, session: Session): boolean {
 }
 
 function mayPublish({ rights }: Shard, session: Session, topic: Uint8Array): boolean {
-  return rights === null || rights.mayPublish(session.username, session.clientId, topic, 0, topic.length);
+  return rights === null || rights.mayPublish(session.principal, session.clientId, topic, 0, topic.length);
 }
 
 /** Publishes the will of a session, if it has one, once [MQTT-3.1.2-8]. */

@@ -58,6 +58,7 @@ export function relieve(shard: Shard, receiver: Connection): void {
   if (receiver.outbox.pendingBytes > shard.limits.outboxHighBytes / 4) return;
   if (receiver.slow) {
     receiver.slow = false;
+    shard.slowConnections--;
     tellSlow(shard, receiver);
     shard.log.info('a slow receiver has drained');
   }
@@ -144,6 +145,7 @@ function markSlow(shard: Shard, receiver: Connection): void {
     return;
   }
   receiver.slow = true;
+  shard.slowConnections++;
   tellSlow(shard, receiver);
   shard.counters.slowReceivers++;
   shard.log.warn('a receiver does not keep up: QoS 0 to it is dropped until it has drained', {

@@ -38,6 +38,7 @@ export function onPublish(
   const topicTo = topicFrom + readU16(buffer, bodyFrom);
   if (
     header === PLAIN_HEADER &&
+    connection.tracer === null &&
     topicTo > topicFrom &&
     (level === Level.V5 ? topicTo < to && buffer[topicTo] === 0 : topicTo <= to && bodyFrom + 2 <= to)
   ) {
@@ -107,6 +108,8 @@ function publishOne(shard: Shard, connection: Connection, buffer: Uint8Array, he
     const resolved = resolveAlias(connection, view);
     if (resolved < 0) return resolved;
   }
+  const { tracer } = connection;
+  if (tracer !== null) tracer.note('from client', view, view.qos, view.retain, view.dup);
   const found = shard.routes.find(view.topic, view.topicFrom, view.topicTo);
   if (found < 0) return found;
   countPublish(shard, view.payloadTo - view.payloadFrom);
@@ -239,7 +242,7 @@ function mayPublish(shard: Shard, connection: Connection, route: Route, topic: U
   const known = connection.rights.get(route.number);
   if (known !== undefined) return known;
   const session = connection.session!;
-  const may = shard.rights.mayPublish(session.username, session.clientId, topic, from, to);
+  const may = shard.rights.mayPublish(session.principal, session.clientId, topic, from, to);
   if (connection.rights.size >= RIGHTS_KEPT_MAX) connection.rights.clear();
   connection.rights.set(route.number, may);
   return may;

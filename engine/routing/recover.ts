@@ -11,8 +11,12 @@ import { amendRetained, recoverRetained } from './retain.ts';
 import type { Shard } from './shard.ts';
 import { recoverSubscription } from './subscribe.ts';
 
-/** Runs before the first listener opens. */
-export async function recover(shard: Shard): Promise<void> {
+/** Whether sessions of clients that are away grow older. */
+export const Ageing = { ON: 'on', OFF: 'off' } as const;
+export type Ageing = (typeof Ageing)[keyof typeof Ageing];
+
+/** Runs before the first listener opens; without ageing where none is going to, and no session ends nor will goes out. */
+export async function recover(shard: Shard, ageing: Ageing = Ageing.ON): Promise<void> {
   const found = new Map<number, Session>();
   const wasConnected = new Set<Session>();
   const hidden = new HiddenSessions();
@@ -29,7 +33,7 @@ export async function recover(shard: Shard): Promise<void> {
         broken++;
         return;
       }
-      session.username = record.username;
+      session.principal = record.principal;
       session.level = record.level;
       session.expiryS = record.expiryS;
       setWill(shard, session, record.will);
@@ -72,6 +76,7 @@ export async function recover(shard: Shard): Promise<void> {
     session.stored = number;
     shard.storedSessions.set(number, session);
     shard.peers?.roster.store(session.handle, number);
+    if (ageing === Ageing.OFF) continue;
     const isCut = cutToCeiling(shard.ceilings, session, shard.limits.sessionExpiryMaxS);
     const awayMs = Math.max(0, shard.clock.wallMs() - session.disconnectedAtMs);
     if (session.expiryS !== SESSION_NEVER_EXPIRES && awayMs >= session.expiryS * 1_000) endSession(shard, session);

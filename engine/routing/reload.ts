@@ -3,7 +3,7 @@ import type { Limits } from '../../protocol/limits.ts';
 import type { Reason } from '../../protocol/packet.ts';
 import type { MessageView } from '../../protocol/publish.ts';
 import { DropReason } from '../counters.ts';
-import type { Authenticator, ExchangeMethods, Rights } from '../gate.ts';
+import type { Authenticator, ExchangeMethods, LoginGuard, Rights } from '../gate.ts';
 import type { Link } from '../link.ts';
 import { DeliveryState } from '../sessions/deliveries.ts';
 import { QueueOverflow, type Session } from '../sessions/session.ts';
@@ -20,6 +20,7 @@ export interface ShardSettings {
   readonly authenticator: Authenticator;
   readonly exchanges: ExchangeMethods | null;
   readonly rights: Rights | null;
+  readonly guard: LoginGuard | null;
   readonly overflows: ReadonlyMap<string, QueueOverflow>;
   readonly ceilings: Ceilings;
 }
@@ -35,6 +36,7 @@ export function applySettings(shard: Shard, settings: ShardSettings): void {
   shard.authenticator = settings.authenticator;
   shard.exchanges = settings.exchanges;
   shard.rights = settings.rights;
+  shard.guard = settings.guard;
   shard.routes.rights = settings.rights;
   shard.overflows = settings.overflows;
   shard.ceilings = settings.ceilings;

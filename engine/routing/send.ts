@@ -65,6 +65,8 @@ export function sendPublish(
     shard.counters.dropped[DropReason.TOO_LARGE]++; // [MQTT-3.1.2-24]
     return false;
   }
+  const { tracer } = connection;
+  if (tracer !== null) tracer.note('to client', view, qos, retain, dup);
   shard.counters.publishSent++;
   shard.counters.publishBytesSent += view.payloadTo - view.payloadFrom;
   return true;

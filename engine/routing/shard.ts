@@ -15,7 +15,7 @@ import type { Store } from '../../storage/store.ts';
 import { Admission } from '../admission.ts';
 import type { Clock } from '../clock.ts';
 import type { Counters } from '../counters.ts';
-import type { Authenticator, ExchangeMethods, Rights } from '../gate.ts';
+import type { Authenticator, ExchangeMethods, LoginGuard, Rights } from '../gate.ts';
 import type { Log } from '../log.ts';
 import { BlockPool } from '../memory/blocks.ts';
 import { FramerPool } from '../memory/framers.ts';
@@ -28,6 +28,7 @@ import type { Random } from '../random.ts';
 import type { Connection, Replay } from '../sessions/connection.ts';
 import type { QueueOverflow, Session } from '../sessions/session.ts';
 import { SessionTable } from '../sessions/table.ts';
+import type { Tracer } from '../sessions/tracer.ts';
 import { Turn } from '../sessions/turn.ts';
 import { TimerWheel } from '../timers.ts';
 import { RetainedIndex } from '../topics/retained.ts';
@@ -49,6 +50,8 @@ export interface Offers {
   readonly retainAvailable: boolean;
   readonly wildcardSubscriptions: boolean;
   readonly sharedSubscriptions: boolean;
+  /** Who may take over the session of a user. */
+  readonly takeover: 'same_user' | 'any_user';
   /** Prefix of the Response Information; empty for none. */
   readonly responseInformation: string;
   /** Server Reference sent when the broker stops; empty for none. */
@@ -70,6 +73,8 @@ export interface ShardParts {
   readonly exchanges: ExchangeMethods | null;
   /** Null: everything is allowed. */
   readonly rights: Rights | null;
+  /** None where nobody is slowed. */
+  readonly guard?: LoginGuard | null;
   /** What happens to a full queue, by the listener that its session came to; refuse where there is none. */
   readonly overflows?: ReadonlyMap<string, QueueOverflow>;
   /** How long things may be kept at most; as long as clients ask where there are none. */
@@ -106,6 +111,7 @@ export class Shard {
   authenticator: Authenticator;
   exchanges: ExchangeMethods | null;
   rights: Rights | null;
+  guard: LoginGuard | null;
   overflows: ReadonlyMap<string, QueueOverflow>;
   ceilings: Ceilings;
   readonly retainedStore: Store;
@@ -127,6 +133,10 @@ export class Shard {
   readonly awaitingDurable = new Set<Session>();
   /** Connections whose client has come in. */
   openConnections = 0;
+  /** Connections that are marked slow. */
+  slowConnections = 0;
+  /** Clients whose messages are traced, by client identifier. */
+  readonly tracers = new Map<string, Tracer>();
   stopping = false;
   nextStored = 1;
   /** Sessions that the store keeps, by their number there. */
@@ -209,6 +219,7 @@ export class Shard {
     this.authenticator = parts.authenticator;
     this.exchanges = parts.exchanges;
     this.rights = parts.rights;
+    this.guard = parts.guard ?? null;
     this.overflows = parts.overflows ?? new Map();
     this.ceilings = parts.ceilings ?? new Ceilings();
     this.retainedStore = parts.retainedStore ?? parts.store;

@@ -60,6 +60,7 @@ class ConnectionSink implements LinkSink {
     if (connection.state === ConnectionState.CLOSED) return;
     const shard = this.#shard;
     shard.counters.bytesReceived += to - from;
+    connection.bytesReceived += to - from;
     connection.lastReceivedMs = shard.clock.monotonicMs();
     const isFirst = connection.state === ConnectionState.AWAIT_CONNECT && connection.framer === null;
     if (isFirst && chunk[from]! >>> 4 !== PacketType.CONNECT) {
@@ -158,6 +159,8 @@ class ConnectionSink implements LinkSink {
   #parse(framer: Framer): number {
     const connection = this.#connection;
     const shard = this.#shard;
+    const { counters } = shard;
+    const { publishReceived, publishSent } = counters;
     let result: number = Frame.PACKET;
     while (connection.state !== ConnectionState.CLOSED) {
       result = framer.next();
@@ -170,6 +173,8 @@ class ConnectionSink implements LinkSink {
     }
     flushRun(shard, connection);
     framer.settle();
+    if (counters.publishSent !== publishSent && counters.publishReceived !== publishReceived)
+      shard.turn.latency.took(connection.lastReceivedMs);
     if (result < 0) this.#fail(reasonOf(result));
     else if (connection.outbox.pendingBytes > shard.limits.outboxMaxBytes && !holdUnread(shard, connection)) {
       this.#fail(Reason.QUOTA_EXCEEDED);

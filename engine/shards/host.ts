@@ -8,7 +8,6 @@ import type { Addresses } from '../admission.ts';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/load.ts';
 import { Counters } from '../counters.ts';
-import type { Authenticator, ExchangeMethods, Rights } from '../gate.ts';
 import type { Link } from '../link.ts';
 import type { Log } from '../log.ts';
 import { networks } from '../network/address.ts';
@@ -31,25 +30,23 @@ import type { Gatekeeper } from './gatekeeper.ts';
 import { changeOf, listenAll } from './listen.ts';
 import { OverloadWatch } from './overload.ts';
 
-export interface HostParts {
+export interface HostParts extends Gatekeeper {
   readonly config: Config;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   readonly store: Store;
-  readonly authenticator: Authenticator;
-  readonly exchanges: ExchangeMethods | null;
-  readonly rights: Rights | null;
   readonly peers?: Peers;
   readonly trie?: TrieMemory;
   /** Builds anew what decides who may do what; absent: that stays as it is. @throws Error in one line with file and line */
-  readonly keeperOf?: (config: Config) => Gatekeeper | Promise<Gatekeeper>;
+  readonly keeperOf?: (config: Config) => Promise<Gatekeeper>;
 }
 
 /** What a reload has read and found good. */
 interface Prepared {
   readonly config: Config;
-  readonly keeper: Gatekeeper;
+  /** Null: nobody builds one anew. */
+  readonly keeper: Gatekeeper | null;
   readonly banned: Addresses | null;
   readonly listeners: readonly PreparedListener[];
 }
@@ -72,6 +69,10 @@ export function ceilingsOf({ session, retained, listeners, retention }: Config):
   return new Ceilings(orNone(session.messageExpiryMaxS), orNone(retained.maxAgeS), byListener, byUser);
 }
 
+function guardsAlike({ auth: a }: Config, { auth: b }: Config): boolean {
+  return a.failuresPerMinute === b.failuresPerMinute && a.failuresBlockS === b.failuresBlockS;
+}
+
 const EXPIRY_INTERVAL_MS = 1_000;
 const GAUGES_INTERVAL_MS = 50;
 const EMPTIED_POLL_MS = 5;
@@ -82,12 +83,15 @@ export class Host implements Reloadable {
   readonly #keeperOf: HostParts['keeperOf'];
   #config: Config;
   #prepared: Prepared | null = null;
+  /** Lets go of what the gatekeeper of now has open. */
+  #keeper: Pick<Gatekeeper, 'close' | 'destroy'>;
   readonly #everySecond: Timer;
   readonly #gauges: Timer;
   readonly #overload: OverloadWatch;
 
-  constructor({ config, keeperOf, ...parts }: HostParts) {
+  constructor({ config, keeperOf, close, destroy, ...parts }: HostParts) {
     this.#config = config;
+    this.#keeper = { close, destroy };
     this.#keeperOf = keeperOf;
     // Retained messages of which no trace may be on a disk are in a store of their own.
     const inMemory = config.retained.policy === 'memory' && !(parts.store instanceof MemoryStore);
@@ -140,11 +144,10 @@ export class Host implements Reloadable {
   }
 
   async prepare(config: Config): Promise<void> {
-    const { authenticator, rights, exchanges } = this.shard;
-    const keeper = (await this.#keeperOf?.(config)) ?? { authenticator, rights, exchanges };
     const banned = bannedBy(config);
     const byName = new Map(config.listeners.map((listener) => [listener.name, listener]));
     const listeners = await Promise.all(this.listeners.map((listener) => listener.prepare(changeOf(byName.get(listener.name)!))));
+    const keeper = (await this.#keeperOf?.(config)) ?? null;
     this.#prepared = { config, keeper, banned, listeners };
   }
 
@@ -154,9 +157,16 @@ export class Host implements Reloadable {
     if (prepared === null) throw new Error('a shard has nothing prepared');
     this.#prepared = null;
     const { config, keeper, banned } = prepared;
+    const { authenticator, rights, exchanges } = keeper ?? shard;
+    // Who has guessed is still known, unless it is counted otherwise from now on.
+    const guard = keeper === null || guardsAlike(config, this.#config) ? shard.guard : keeper.guard;
     this.#config = config;
+    if (keeper !== null) {
+      this.#keeper.close();
+      this.#keeper = keeper;
+    }
     applySettings(shard, {
-      ...keeper,
+      ...{ authenticator, rights, exchanges, guard },
       limits: config.limits,
       offers: config.session,
       overflows: overflowsOf(config),
@@ -171,6 +181,7 @@ export class Host implements Reloadable {
   }
 
   discard(): void {
+    this.#prepared?.keeper?.destroy();
     this.#prepared = null;
   }
 
@@ -203,6 +214,7 @@ export class Host implements Reloadable {
     this.shard.turn.after = null;
     this.shard.peers?.stop();
     this.shard.timers.stop();
+    this.#keeper.destroy();
   }
 
   #expire(): void {

@@ -86,5 +86,6 @@ function tlsOptions(listener: ListenerConfig): TlsOptions {
     ...(listener.caFile === '' ? {} : { caFile: listener.caFile }),
     minVersion: listener.tlsMinVersion,
     clientCertificate: listener.clientCertificate,
+    certificateUser: listener.certificateUser,
   };
 }

@@ -12,7 +12,7 @@ import { Peers } from '../peers/peers.ts';
 import { systemRandom } from '../random.ts';
 import { joinSpool } from '../spool/join.ts';
 import type { Errand, ShardThreadData, Word } from './errand.ts';
-import { gatekeeperOf, loadGate } from './gatekeeper.ts';
+import { loadGate, loadSecurity } from './gatekeeper.ts';
 import { Host } from './host.ts';
 
 const data = workerData as ShardThreadData;
@@ -35,9 +35,10 @@ async function run(): Promise<void> {
   // Warnings about the files are the first shard's to give.
   const quiet = { ...log, warn: () => {} };
   const gate = data.gate === '' ? {} : await loadGate(data.gate);
-  const keeperOf = (of: Config) => gatekeeperOf(of, quiet, gate);
-  const seams = { config, clock: systemClock, random: systemRandom, log, store, keeperOf };
-  const host = new Host({ ...seams, ...keeperOf(config), peers, trie: data.trie });
+  const time = { clock: systemClock, random: systemRandom };
+  const keeperOf = (of: Config) => loadSecurity(of, quiet, time, gate);
+  const seams = { config, ...time, log, store, keeperOf };
+  const host = new Host({ ...seams, ...(await keeperOf(config)), peers, trie: data.trie });
   host.join();
 
   const errands: Record<Errand['kind'], (errand: never) => Promise<void>> = {

@@ -6,13 +6,11 @@ import { createServer, request as httpRequest, type RequestListener, type Server
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
+import { FolderBusyError } from './folder-busy.ts';
 
 export const LOCK_FILE = 'lethe.sock';
 /** Longest path of a UNIX socket on Linux, less some room. */
 const PATH_BYTES_MAX = 100;
-
-/** The data directory cannot be had now: it is taken, or the disk does not let us. */
-export class FolderBusyError extends Error {}
 
 export interface FolderLock {
   /** Answers requests from now on; until then the answer is that the broker is starting (503). */
@@ -114,7 +112,9 @@ export interface OwnerAnswer {
 export function callOwner(folder: string, method: string, path: string, body?: unknown): Promise<OwnerAnswer | null> {
   return new Promise((resolve, reject) => {
     const headers = body === undefined ? {} : { 'content-type': 'application/json' };
-    const request = httpRequest({ socketPath: join(folder, LOCK_FILE), method, path, headers, timeout: REQUEST_TIMEOUT_MS });
+    const timeout = method === 'GET' ? REQUEST_TIMEOUT_MS : ACT_TIMEOUT_MS;
+    // A connection of its own: one that was kept would lead to the process that had the directory before.
+    const request = httpRequest({ socketPath: join(folder, LOCK_FILE), method, path, headers, timeout, agent: false });
     request.once('timeout', () => request.destroy(new Error(`${folder}: the broker does not answer`)));
     request.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(null);
@@ -139,3 +139,5 @@ export async function askOwner(folder: string, what: string): Promise<unknown> {
 }
 
 const REQUEST_TIMEOUT_MS = 30_000;
+/** An erasure or an export goes through everything that is held. */
+const ACT_TIMEOUT_MS = 600_000;

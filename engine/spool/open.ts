@@ -6,7 +6,8 @@ import { allocateDoorbell } from '../../storage/doorbell.ts';
 import { allocateFigures, Figures } from '../../storage/figures.ts';
 import { allocateRing } from '../../storage/ring.ts';
 import type { SpoolStore } from '../../storage/spool-store.ts';
-import { FolderBusyError, type FolderLock, lockFolder } from './folder-lock.ts';
+import { FolderBusyError } from './folder-busy.ts';
+import { type FolderLock, lockFolder } from './folder-lock.ts';
 import { makeStore, type SpoolEnd } from './join.ts';
 import { findMasterKey, type MasterKeySource } from './master-key.ts';
 import type { SpoolThreadAnswer, SpoolThreadClient, SpoolThreadData } from './thread.ts';
@@ -37,6 +38,8 @@ export interface RunningSpool {
   readonly ends: readonly PostedEnd[];
   readonly figures: Figures;
   readonly hasMasterKey: boolean;
+  /** A key for a purpose beside the spool, which only the master key opens; null where there is no master key. */
+  keyFor(purpose: string): Promise<Uint8Array | null>;
   /** Rejects when the thread has died on its own: nothing is durable any more, and the process should end. */
   readonly died: Promise<never>;
   /** Answers those who may enter the directory and ask, from now on. */
@@ -114,6 +117,8 @@ async function start(options: SpoolOptions, master: Uint8Array | null, lock: Fol
     ends: others.map((end) => ({ data: end, transfer: [end.largePort] })),
     figures: new Figures(figures),
     hasMasterKey: master !== null,
+    keyFor: async (purpose) =>
+      master === null ? null : (await import('../../storage/folder.ts')).folderKey(folder, master, purpose),
     died,
     answer: lock.answer,
     unlock: lock.unlock,

@@ -66,6 +66,7 @@ export class Company {
           retainAvailable: true,
           wildcardSubscriptions: true,
           sharedSubscriptions: true,
+          takeover: 'same_user',
           responseInformation: '',
           serverReference: '',
           v3ExpiryS: 600,

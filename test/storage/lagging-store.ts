@@ -118,6 +118,15 @@ export class LaggingStore implements Store {
     return this.#survivors.reserved.get(session) ?? 0;
   }
 
+  oldest(session: number): Promise<number | null> {
+    return this.#taken.oldest(session);
+  }
+
+  /** Memory has nothing to erase. */
+  async erase(): Promise<boolean> {
+    return true;
+  }
+
   putSession(session: number, record: Uint8Array, hasWill: boolean): void {
     const copy = Uint8Array.from(record);
     this.#take((store) => store.putSession(session, copy, hasWill));

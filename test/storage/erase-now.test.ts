@@ -1,0 +1,112 @@
+// Erasure that is asked for: done at once, told when it is done and not before, and told to have failed when the disk has failed.
+import { beforeEach, expect, test } from 'vitest';
+import { Figure } from '../../storage/figures.ts';
+import { Outcome } from './memory-disk.ts';
+import { FileOutcome } from './memory-key-file.ts';
+import { messageOf } from './message.ts';
+import { SteppedSpool } from './stepped-spool.ts';
+
+const NO_IDS = new Uint8Array(0);
+const nowhere = { session() {}, subscription() {}, deliveries() {}, inbound() {}, retained() {} };
+
+let spool: SteppedSpool;
+let answers: boolean[];
+
+/** Sessions 1 and 2 of client 0 have messages, 3 has one of the last client's. */
+async function start(clients = 1): Promise<void> {
+  spool = new SteppedSpool({ clients });
+  answers = [];
+  void spool.store.recover(nowhere);
+  await spool.pass(0);
+  const last = spool.stores[clients - 1]!;
+  spool.store.putSession(1, Buffer.from('one'), false);
+  spool.store.putSession(2, Buffer.from('two'), false);
+  last.putSession(3, Buffer.from('three'), false);
+  for (let position = 0; position < 4; position++) {
+    const message = spool.store.putMessage(messageOf({ payload: `payload ${position}` }));
+    spool.store.addDelivery(1, position, message, 1, NO_IDS);
+    spool.store.addDelivery(2, position, message, 1, NO_IDS);
+    last.addDelivery(3, position, last.putMessage(messageOf({ payload: 'alone' })), 1, NO_IDS);
+  }
+  for (const store of spool.stores) store.flush();
+  await spool.pass(100);
+  for (const store of spool.stores) expect(store.durable).toBe(store.sequence);
+}
+
+function erase(client = 0): void {
+  void spool.stores[client]!.erase().then((isErased) => answers.push(isErased));
+}
+
+const destroyed = () => spool.figures.get(Figure.KEYS_DESTROYED);
+
+beforeEach(() => start());
+
+test('is done at once, without waiting for the bound, and so is what stands between survivors', async () => {
+  spool.store.dropDelivery(1, 1);
+  spool.store.dropDelivery(2, 1);
+  spool.store.dropSession(3);
+  const before = destroyed();
+  erase();
+  await spool.pass(0);
+  expect(answers).toEqual([true]);
+  expect(destroyed()).toBeGreaterThan(before);
+  const after = destroyed();
+  // Nothing was left for the eraser's own time.
+  await spool.pass(5_000);
+  expect(destroyed()).toBe(after);
+});
+
+test('a record that was replaced goes with it', async () => {
+  const before = destroyed();
+  spool.store.putSession(1, Buffer.from('another'), false);
+  erase();
+  await spool.pass(0);
+  expect(answers).toEqual([true]);
+  expect(destroyed()).toBe(before + 1);
+});
+
+test('of nothing is true', async () => {
+  erase();
+  await spool.pass(0);
+  expect(answers).toEqual([true]);
+});
+
+test('waits for a disk without room, and for a key file that does not take it', async () => {
+  spool.disk.outcome = () => Outcome.FULL;
+  spool.store.dropSession(1);
+  erase();
+  await spool.pass(1_000);
+  expect(answers).toEqual([]);
+  spool.disk.outcome = () => Outcome.DONE;
+  spool.file.outcome = () => FileOutcome.FULL;
+  await spool.pass(1_000);
+  expect(answers).toEqual([]);
+  spool.file.outcome = () => FileOutcome.DONE;
+  await spool.pass(1_000);
+  expect(answers).toEqual([true]);
+});
+
+test('is told to have failed when the disk stays full, and when it has failed', async () => {
+  spool.disk.outcome = () => Outcome.FULL;
+  spool.store.dropSession(1);
+  erase();
+  await spool.pass(15_000);
+  expect(answers).toEqual([false]);
+  spool.disk.outcome = () => Outcome.BROKEN;
+  spool.store.dropSession(2);
+  erase();
+  await spool.pass(1_000);
+  expect(answers).toEqual([false, false]);
+});
+
+test('each client is told for itself', async () => {
+  await start(3);
+  spool.store.dropSession(1);
+  spool.stores[2]!.dropSession(3);
+  erase(0);
+  await spool.pass(0);
+  erase(2);
+  erase(2);
+  await spool.pass(0);
+  expect(answers).toEqual([true, true, true]);
+});
