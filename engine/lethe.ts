@@ -148,6 +148,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   const reloads = new Reloads({
     config,
     log,
+    audit,
     askAll,
     prepareAdmin: async () => (admin === null ? () => {} : admin.prepare()),
     onFatal: fatal('a reload has failed half way, and shards may differ'),

@@ -25,10 +25,12 @@ export interface Identity {
   readonly expiresAtMs?: number;
 }
 
-export const NOBODY: Principal = { username: null, roles: [], grants: null };
+const NO_ROLES: readonly string[] = [];
+
+export const NOBODY: Principal = { username: null, roles: NO_ROLES, grants: null };
 
 /** A principal of its own for one session: what rights work out for it may be remembered by it. */
-export function principalOf({ username, roles = [], grants = null }: Identity): Principal {
+export function principalOf({ username, roles = NO_ROLES, grants = null }: Identity): Principal {
   return { username, roles, grants };
 }
 

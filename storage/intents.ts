@@ -32,6 +32,7 @@ export const Intent = {
   DEPENDS: 36,
   /** What was let go by now is to be erased at once, and reported. */
   ERASE: 37,
+  OLDEST: 38,
 } as const;
 export type Intent = (typeof Intent)[keyof typeof Intent];
 
@@ -60,6 +61,7 @@ export const Report = {
   DURABLE: 14,
   /** What was let go before an ERASE is beyond recovery. */
   ERASED: 15,
+  OLDEST: 16,
 } as const;
 export type Report = (typeof Report)[keyof typeof Report];
 

@@ -22,6 +22,23 @@ export function takeInventory(spool: Spool): StoreInventory {
   };
 }
 
+/** Since when the oldest message is held that is owed to a session; null when there is none. Messages stand in the order in which they came. */
+export function oldestOf(spool: Spool, session: number): number | null {
+  const queue = spool.queues.get(session);
+  if (queue === undefined || queue.messages === 0) return null;
+  let oldestMs: number | null = null;
+  spool.ground.disk.range(rowKey(RowKind.QUEUE, session, 0), rowKey(RowKind.QUEUE, session + 1, 0), (_key, value) => {
+    const facts = sealedFacts(value);
+    // A value without a delivery that is still owed waits for the eraser.
+    if (facts !== null && facts.last >= queue.base) oldestMs = facts.sinceMs;
+    return oldestMs === null;
+  });
+  if (oldestMs !== null || queue.pending === null) return oldestMs;
+  const { records, offsets } = queue.pending;
+  const first = offsets.find((offset) => offset >= 0);
+  return first === undefined ? null : records.sinceMs(first);
+}
+
 /** Values of a kind, the ones with `flag` if it is given. */
 function scan(spool: Spool, kind: RowKind, flag = 0): HeldClass {
   let count = 0;

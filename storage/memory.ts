@@ -239,6 +239,12 @@ export class MemoryStore implements Store {
     };
   }
 
+  async oldest(session: number): Promise<number | null> {
+    const deliveries = this.#sessions.get(session)?.deliveries.values() ?? [];
+    for (const { message } of deliveries) if (message !== null) return message.sinceMs;
+    return null;
+  }
+
   /** What was let go is gone. */
   async erase(): Promise<boolean> {
     return true;

@@ -5,7 +5,7 @@
 import type { MessageView } from '../protocol/publish.ts';
 import type { Doorbell } from './doorbell.ts';
 import { Intent, LARGE_BYTES, MORE_BIT, messageBytes, Operand, RECORD_FIXED_BYTES, Report, writeMessage } from './intents.ts';
-import { takeInventory } from './inventory.ts';
+import { oldestOf, takeInventory } from './inventory.ts';
 import type { RecordContent } from './records.ts';
 import { recoverSpool } from './recovery.ts';
 import type { RingConsumer, RingProducer } from './ring.ts';
@@ -205,6 +205,10 @@ export class ServedClient {
       case Intent.INVENTORY:
         spool.settle();
         this.sayBytes(Report.INVENTORY, Buffer.from(JSON.stringify(takeInventory(spool))));
+        break;
+      case Intent.OLDEST:
+        spool.settle();
+        this.say(Report.OLDEST, session, oldestOf(spool, session) ?? -1, 0, 0);
         break;
       case Intent.ERASE:
         this.#erasures++;

@@ -79,6 +79,7 @@ export class SpoolStore implements Store {
   #visitor: RecoveryVisitor | null = null;
   #recovered: (() => void) | null = null;
   #inventories: ((inventory: StoreInventory) => void)[] = [];
+  #oldests: ((sinceMs: number | null) => void)[] = [];
   #erasures: ((isErased: boolean) => void)[] = [];
   readonly #view = new MessageView();
 
@@ -244,6 +245,12 @@ export class SpoolStore implements Store {
     return new Promise((resolve) => this.#inventories.push(resolve));
   }
 
+  oldest(session: number): Promise<number | null> {
+    this.#ask(Intent.OLDEST, session, 0);
+    this.flushUrgently();
+    return new Promise((resolve) => this.#oldests.push(resolve));
+  }
+
   erase(): Promise<boolean> {
     this.#ask(Intent.ERASE, 0, 0);
     this.flushUrgently();
@@ -379,6 +386,9 @@ export class SpoolStore implements Store {
         return;
       case Report.INVENTORY:
         this.#inventories.shift()?.(JSON.parse(Buffer.from(this.#content(word)).toString('utf8')) as StoreInventory);
+        return;
+      case Report.OLDEST:
+        this.#oldests.shift()?.(number < 0 ? null : number);
         return;
       case Report.ERASED:
         this.#erasures.shift()?.(number === 1);

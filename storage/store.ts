@@ -127,6 +127,8 @@ export interface Store {
   recover(visitor: RecoveryVisitor): Promise<void>;
   held(): Held;
   inventory(): Promise<StoreInventory>;
+  /** Wall clock in ms since when the oldest message is held that is owed to a session; null when there is none. */
+  oldest(session: number): Promise<number | null>;
   /** Erases at once what this client has let go by now. Resolves when it is beyond recovery; to false when the disk does not let it. */
   erase(): Promise<boolean>;
   /** Lets go of what expires by `wallMs`; called about once a second. A store with a clock of its own need not listen. */

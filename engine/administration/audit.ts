@@ -44,12 +44,14 @@ export interface Audit {
   record(event: AuditEvent, fields?: AuditFields): void;
   /** Entries that found no room. */
   readonly lost: number;
+  /** Resolves when what was recorded by now is on the disk, or the disk does not take it: nobody waits for a disk to come back. */
+  settle(): Promise<void>;
   /** Resolves when what was recorded is on the disk, or the disk does not take it. */
   close(): Promise<void>;
 }
 
 /** Where nothing is kept. */
-export const noAudit: Audit = { record: () => {}, lost: 0, close: async () => {} };
+export const noAudit: Audit = { record: () => {}, lost: 0, settle: async () => {}, close: async () => {} };
 
 /** Longest reason, in characters. */
 export const REASON_LENGTH_MAX = 200;
@@ -172,6 +174,10 @@ class AuditLog implements Audit {
     }
     this.#waiting.push({ time: new Date(this.#clock.wallMs()).toISOString(), event, fields });
     if (!this.#isFailing) this.#write();
+  }
+
+  async settle(): Promise<void> {
+    await this.#writing;
   }
 
   async close(): Promise<void> {

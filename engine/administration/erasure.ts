@@ -3,8 +3,7 @@ import { validateTopicFilter } from '../../protocol/topic.ts';
 import type { Administration } from './administration.ts';
 import { ApiError } from './api-error.ts';
 import { AuditEvent } from './audit.ts';
-import type { ErasedCounts, EraseTarget } from './erase-shard.ts';
-import { ErasePart, noneErased } from './erase-shard.ts';
+import { type ErasedByShard, type ErasedCounts, ErasePart, type EraseTarget, noneErased } from './erase-shard.ts';
 import { base32 } from './pseudonym.ts';
 
 /** What the one who asked can show. No name and no content stand in it. */
@@ -35,22 +34,23 @@ export async function eraseHeld(administration: Administration, target: EraseTar
   const subject = subjectOf(administration, target);
   const receipt = base32(random.bytes(RECEIPT_BYTES));
   const startedMs = clock.monotonicMs();
-  const answers = await whileNothingMoves(async () => [
-    ...(await askAll({ kind: 'erase', target, part: ErasePart.RETAINED })),
-    ...(await askAll({ kind: 'erase', target, part: ErasePart.SESSIONS })),
-  ]);
+  let answers: readonly ErasedByShard[] = [];
+  try {
+    answers = await whileNothingMoves(async () => [
+      ...(await askAll({ kind: 'erase', target, part: ErasePart.RETAINED })),
+      ...(await askAll({ kind: 'erase', target, part: ErasePart.SESSIONS })),
+    ]);
+  } catch (error) {
+    audit.record(AuditEvent.ERASE, { receipt, target: target.kind, subject, result: 'failed' });
+    throw error;
+  }
   const erased = noneErased();
   for (const answer of answers) for (const name of Object.keys(erased) as (keyof ErasedCounts)[]) erased[name] += answer[name];
   const isComplete = answers.every(({ isErased }) => isErased);
   const tookMs = Math.round(clock.monotonicMs() - startedMs);
-  audit.record(AuditEvent.ERASE, {
-    receipt,
-    target: target.kind,
-    subject,
-    result: isComplete ? 'complete' : 'incomplete',
-    ...erased,
-    tookMs,
-  });
+  const result = isComplete ? 'complete' : 'incomplete';
+  audit.record(AuditEvent.ERASE, { receipt, target: target.kind, subject, result, ...erased, tookMs });
+  await audit.settle();
   if (!isComplete)
     throw new ApiError(503, 'it was let go, but the disk did not let it be erased yet: see the log, and ask again');
   return { receipt, kind: target.kind, subject, time: new Date(clock.wallMs()).toISOString(), tookMs, erased };

@@ -27,5 +27,6 @@ export async function exportHeld(administration: Administration, clientId: strin
     throw new ApiError(409, exported.problem);
   }
   audit.record(AuditEvent.EXPORT, { subject, result: 'complete', ...exported });
+  await audit.settle();
   return { subject, time: new Date(clock.wallMs()).toISOString(), ...exported };
 }

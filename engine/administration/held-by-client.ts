@@ -1,5 +1,6 @@
 // What is held for each client, the largest first: numbers and times beside a pseudonym.
 import type { Shard } from '../routing/shard.ts';
+import type { Session } from '../sessions/session.ts';
 import type { Administration } from './administration.ts';
 
 export interface HeldByClient {
@@ -12,6 +13,8 @@ export interface HeldByClient {
   /** Deliveries that are owed and not finished, those in flight among them, and their bytes of topic, properties and payload. */
   readonly messages: number;
   readonly bytes: number;
+  /** Wall clock in ms since when the oldest of them is held; null when there is none, and for a session that ends with its connection. */
+  readonly oldestMs: number | null;
   /** Sent and not acknowledged. */
   readonly inFlight: number;
   readonly hasWill: boolean;
@@ -31,13 +34,22 @@ export interface SessionsHeld {
   readonly largest: readonly SessionHeld[];
 }
 
+/** Questions to the store that are under way at once. */
+const ASKED_AT_ONCE = 256;
+
 export async function takeSessionsHeld(shard: Shard, limit: number): Promise<SessionsHeld> {
   const all = [...shard.sessions].sort(byBytes((session) => session.queuedBytes)).slice(0, limit);
-  return { sessions: shard.sessions.count, largest: all.map(heldOf) };
+  const largest: SessionHeld[] = [];
+  for (let at = 0; at < all.length; at += ASKED_AT_ONCE) {
+    const some = all.slice(at, at + ASKED_AT_ONCE);
+    largest.push(...(await Promise.all(some.map((session) => heldOf(shard, session)))));
+  }
+  return { sessions: shard.sessions.count, largest };
 }
 
-function heldOf(session: ReturnType<Shard['sessions']['find']> & object): SessionHeld {
-  const { clientId, connection, disconnectedAtMs, subscriptions, queuedMessages, queuedBytes, deliveries, will } = session;
+async function heldOf(shard: Shard, session: Session): Promise<SessionHeld> {
+  const { clientId, connection, disconnectedAtMs, subscriptions, queuedMessages, queuedBytes, deliveries, will, stored } =
+    session;
   return {
     clientId,
     isConnected: connection !== null,
@@ -45,6 +57,7 @@ function heldOf(session: ReturnType<Shard['sessions']['find']> & object): Sessio
     subscriptions: subscriptions.size,
     messages: queuedMessages,
     bytes: queuedBytes,
+    oldestMs: stored === 0 || queuedMessages === 0 ? null : await shard.store.oldest(stored),
     inFlight: deliveries.inflight,
     hasWill: will !== null,
   };

@@ -2,7 +2,10 @@
 // were. One reload at a time; who asks meanwhile waits for the next.
 import type { Config } from '../config/load.ts';
 import { planReload } from '../config/plan-reload.ts';
+import { printConfig } from '../config/print.ts';
 import type { Log } from '../log.ts';
+import { type Audit, AuditEvent } from './audit.ts';
+import { hashOf } from './audit-chain.ts';
 import type { AskAll } from './questions.ts';
 
 /** A shard with its listeners, as far as a reload is concerned. */
@@ -32,6 +35,7 @@ export interface ReloadReport extends ReloadedShard {
 export interface ReloadParts {
   readonly config: Config;
   readonly log: Log;
+  readonly audit: Audit;
   readonly askAll: AskAll;
   /** Reads the token and the certificate of the admin port; what comes back puts them in force. @throws Error in one line */
   readonly prepareAdmin: () => Promise<() => void>;
@@ -61,7 +65,7 @@ export class Reloads {
   }
 
   async #run(read: () => Config): Promise<ReloadReport> {
-    const { log, askAll, prepareAdmin, onFatal } = this.#parts;
+    const { log, audit, askAll, prepareAdmin, onFatal } = this.#parts;
     let plan: ReturnType<typeof planReload>;
     let applyAdmin: () => void;
     try {
@@ -87,6 +91,8 @@ export class Reloads {
     if (log.level !== undefined) log.level = config.server.logLevel;
     const sum = (figure: keyof ReloadedShard) => shards.reduce((total, shard) => total + shard[figure], 0);
     const report = { changed, restart, ended: sum('ended'), dropped: sum('dropped') };
+    audit.record(AuditEvent.RELOAD, { changed: changed.length, ended: report.ended, dropped: report.dropped });
+    audit.record(AuditEvent.CONFIGURATION, { sha256: hashOf(printConfig(config)) });
     log.info('reloaded', { changed: changed.length, ended: report.ended, dropped: report.dropped });
     if (restart.length > 0) log.warn(`options that need a restart have changed: ${restart.join(', ')}`);
     return report;

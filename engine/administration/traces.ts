@@ -75,6 +75,7 @@ export class Traces {
     audit.record(AuditEvent.TRACE_BEGIN, { trace: trace.trace, subject: trace.subject, seconds: forS, reason });
     trace.cancelEnd = clock.after(forS * 1_000, () => void this.#end(trace, 'time').catch(() => {}));
     this.#watch(trace);
+    await audit.settle();
     await askAll({ kind: 'trace-begin', client });
     return begun;
   }

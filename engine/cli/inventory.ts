@@ -63,8 +63,9 @@ function table(inventory: Inventory): string {
 }
 
 function clientTable({ sessions, clients }: ClientsHeld): string {
-  const head = `${'client'.padEnd(26)} ${'messages'.padStart(10)} ${'bytes'.padStart(13)} ${'in flight'.padStart(9)} ${'filters'.padStart(7)}  away`;
-  const lines = clients.map(({ client, messages, bytes, inFlight, subscriptions, awaySinceMs, hasWill }) => {
+  const head = `${'client'.padEnd(26)} ${'messages'.padStart(10)} ${'bytes'.padStart(13)} ${'in flight'.padStart(9)} ${'filters'.padStart(7)}  ${'oldest'.padEnd(8)} away`;
+  const lines = clients.map(({ client, messages, bytes, inFlight, subscriptions, oldestMs, awaySinceMs, hasWill }) => {
+    const oldest = oldestMs === null ? '-' : ageOf(systemClock.wallMs() - oldestMs);
     const away = awaySinceMs === null ? '-' : ageOf(systemClock.wallMs() - awaySinceMs);
     const figures = [
       String(messages).padStart(10),
@@ -72,7 +73,7 @@ function clientTable({ sessions, clients }: ClientsHeld): string {
       String(inFlight).padStart(9),
       String(subscriptions).padStart(7),
     ];
-    return `${client.padEnd(26)} ${figures.join(' ')}  ${away}${hasWill ? ', with a will' : ''}`;
+    return `${client.padEnd(26)} ${figures.join(' ')}  ${oldest.padEnd(8)} ${away}${hasWill ? ', with a will' : ''}`;
   });
   return `${[head, ...lines].join('\n')}\n${clients.length} of ${sessions} sessions\n`;
 }

@@ -56,6 +56,8 @@ export function planReload(running: Config, next: Config): ReloadPlan {
   const changed: string[] = [];
   const restart: string[] = [];
   const config: Record<string, unknown> = { ...running };
+  // What is kept in the store is not kept longer than the store was opened for.
+  const limits = { ...next.limits, sessionExpiryMaxS: Math.min(next.limits.sessionExpiryMaxS, running.spool.maxRetentionS) };
   for (const section of Object.keys(next) as (Section | 'listeners')[]) {
     if (section === 'listeners') continue;
     if (WHOLE.includes(section)) {
@@ -64,7 +66,7 @@ export function planReload(running: Config, next: Config): ReloadPlan {
       continue;
     }
     const merged: Record<string, unknown> = { ...(running[section] as object) };
-    for (const [name, value] of Object.entries(next[section])) {
+    for (const [name, value] of Object.entries(section === 'limits' ? limits : next[section])) {
       if (isDeepStrictEqual(merged[name], value)) continue;
       const option = `${snakeCase(section)}.${snakeCase(name)}`;
       const isReloaded =

@@ -82,17 +82,26 @@ function areWhole(pem: Buffer): boolean {
 }
 
 /**
- * The same for a listener that has good files: a certificate that nobody would accept is refused, so that the old one stays.
+ * Reads the files for a listener that has good ones; null when they are what they were. A certificate that nobody would accept is refused, so that the one in use stays.
  * @throws Error
  */
-export async function readNewTlsMaterial(listener: string, options: TlsOptions, wallMs: number): Promise<TlsMaterial> {
+export async function readNewTlsMaterial(
+  listener: string,
+  options: TlsOptions,
+  before: TlsMaterial,
+  wallMs: number,
+): Promise<TlsMaterial | null> {
   const material = await readTlsMaterial(listener, options);
+  const isSameCertificate = before.cert.equals(material.cert);
+  if (isSameCertificate && before.key.equals(material.key) && isSameFile(before.ca, material.ca)) return null;
   const { validTo } = new X509Certificate(material.cert);
-  if (wallMs > Date.parse(validTo))
-    throw new Error(
-      `listener "${listener}": cert_file: the certificate in ${options.certFile} has expired (${validTo}); get a new one`,
-    );
-  return material;
+  if (isSameCertificate || wallMs <= Date.parse(validTo)) return material;
+  const problem = `the certificate in ${options.certFile} has expired (${validTo}); get a new one`;
+  throw new Error(`listener "${listener}": cert_file: ${problem}`);
+}
+
+export function isSameFile(a: Buffer | null, b: Buffer | null): boolean {
+  return a === b || (a !== null && b !== null && a.equals(b));
 }
 
 function parseCertificate(pem: Buffer): X509Certificate | null {

@@ -7,7 +7,7 @@ import type { Clock } from '../clock.ts';
 import { type Accept, type Link, type Peer, TransportKind } from '../link.ts';
 import { addressList, plainAddress } from './address.ts';
 import { type BindOptions, bind, bindShared } from './bind.ts';
-import { readNewTlsMaterial, readTlsMaterial, type TlsMaterial, type TlsOptions } from './certificate.ts';
+import { isSameFile, readNewTlsMaterial, readTlsMaterial, type TlsMaterial, type TlsOptions } from './certificate.ts';
 import { type HandOut, needsHandOut } from './hand-out.ts';
 import { socketOn, takeHandle } from './node-handles.ts';
 import { readProxyHeader } from './proxied.ts';
@@ -145,9 +145,11 @@ export async function listenTcp(options: TcpOptions): Promise<ReloadableListener
   }
 
   async function prepare(change: ListenerChange): Promise<PreparedListener> {
-    if (secure === null || change.tls === undefined) return { apply: () => NO_LINKS };
-    const next = await readNewTlsMaterial(name, change.tls, clock.wallMs());
-    const nextTrust = isSame(material?.ca, next.ca) ? trust : new Trust(next.ca);
+    if (material === null || change.tls === undefined) return { apply: () => NO_LINKS };
+    const next = await readNewTlsMaterial(name, change.tls, material, clock.wallMs());
+    // Sessions of before may be resumed as long as nothing has changed.
+    if (next === null) return { apply: () => NO_LINKS };
+    const nextTrust = isSameFile(material.ca, next.ca) ? trust : new Trust(next.ca);
     return { apply: () => renew(next, nextTrust) };
   }
 
@@ -178,10 +180,6 @@ export async function listenTcp(options: TcpOptions): Promise<ReloadableListener
 }
 
 const NO_LINKS: readonly Link[] = [];
-
-function isSame(a: Buffer | null | undefined, b: Buffer | null): boolean {
-  return a === b || (a != null && b !== null && a.equals(b));
-}
 
 /** Where connections come in. */
 interface Door {

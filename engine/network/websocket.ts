@@ -78,7 +78,8 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<Reload
   /** Apps with certificates of before, as long as they have connections. */
   const retired = new Set<Serving>();
 
-  const files = tls === undefined ? null : await appFiles(name, tls);
+  const files = tls === undefined ? null : appFiles(name, tls);
+  let material = tls === undefined ? null : await readTlsMaterial(name, tls);
   // What listens over TLS serves nobody itself: it hands what it has accepted to an app that has the certificate of now. So the certificate can change without a moment in which the port is nobody's.
   const door = files === null ? App() : SSLApp(files);
   let serving = serve(files === null ? door : SSLApp(files));
@@ -140,11 +141,15 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<Reload
 
   async function prepare(change: ListenerChange): Promise<PreparedListener> {
     const nextOrigins = originSet(change.origins);
-    const next = change.tls === undefined ? null : serve(SSLApp(await appFiles(name, change.tls, clock.wallMs())));
+    const nextMaterial =
+      change.tls === undefined || material === null ? null : await readNewTlsMaterial(name, change.tls, material, clock.wallMs());
+    const next = nextMaterial === null ? null : serve(SSLApp(appFiles(name, change.tls!)));
     return {
       apply() {
         origins = nextOrigins;
-        if (next !== null) replaceServing(next);
+        if (next === null) return [];
+        material = nextMaterial;
+        replaceServing(next);
         return [];
       },
     };
@@ -226,8 +231,8 @@ function refuse(response: HttpResponse, { status, text }: Refusal, retryAfterS?:
   response.end(text, true);
 }
 
-/** @param wallMs given when the listener has good files already (`readNewTlsMaterial`) */
-async function appFiles(name: string, tls: TlsOptions, wallMs?: number): Promise<AppOptions> {
+/** @throws Error for options that uWebSockets does not have */
+function appFiles(name: string, tls: TlsOptions): AppOptions {
   const refused = (option: string, problem: string) => new Error(`listener "${name}": ${option}: ${problem}`);
   if (tls.clientCertificate !== 'none') {
     throw refused('client_certificate', 'WebSocket cannot ask for a certificate; set "none" here, or use a tls listener');
@@ -235,8 +240,6 @@ async function appFiles(name: string, tls: TlsOptions, wallMs?: number): Promise
   if (tls.minVersion !== 'TLSv1.2') {
     throw refused('tls_min_version', 'WebSocket cannot be limited to TLS 1.3; set "1.2", or let a proxy do the TLS');
   }
-  if (wallMs === undefined) await readTlsMaterial(name, tls);
-  else await readNewTlsMaterial(name, tls, wallMs);
   const files = { cert_file_name: tls.certFile, key_file_name: tls.keyFile };
   return tls.passphrase === undefined ? files : { ...files, passphrase: tls.passphrase };
 }

@@ -27,7 +27,6 @@ const REASON_TEXT: Partial<Record<Reason, string>> = {
   [Reason.QUOTA_EXCEEDED]: 'a limit of the broker was reached',
   [Reason.ADMINISTRATIVE_ACTION]: 'the operator has ended the connection',
   [Reason.MESSAGE_RATE_TOO_HIGH]: 'more was sent in a second than may be, and more than can be kept',
-  [Reason.BANNED]: 'the address is banned',
 };
 
 /** Ends a connection from this side: says why on MQTT 5, flushes, closes. The will stays due [MQTT-3.1.2-8]. */

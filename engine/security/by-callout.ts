@@ -16,7 +16,7 @@ import type { Log } from '../log.ts';
 import { readGivenRights } from './given-rights.ts';
 import { type HttpClient, HttpProblem } from './http-client.ts';
 import { type Method, type MethodAnswer, NOT_MINE } from './method.ts';
-import { readTextFile, warningsOfMode } from './text-file.ts';
+import { readTextFile } from './text-file.ts';
 
 export interface CalloutOptions {
   readonly client: HttpClient;
@@ -89,11 +89,8 @@ function read(text: string, username: string | null): MethodAnswer | null {
 }
 
 /** Reads the file of a header, `Name: value`. @throws Error in one line with the path */
-export function loadHeader(path: string): {
-  readonly headers: Readonly<Record<string, string>>;
-  readonly warnings: readonly string[];
-} {
-  const { lines, mode } = readTextFile(path);
+export function loadHeader(path: string): Readonly<Record<string, string>> {
+  const { lines } = readTextFile(path);
   const [line = '', ...rest] = lines.filter((text) => text.trim() !== '');
   const colon = line.indexOf(':');
   const name = line.slice(0, colon).trim();
@@ -105,5 +102,5 @@ export function loadHeader(path: string): {
   } catch {
     throw new Error(`${path}: the file must hold one line, written as Name: value`);
   }
-  return { headers: { [name]: value }, warnings: warningsOfMode(path, mode) };
+  return { [name]: value };
 }

@@ -10,15 +10,24 @@ export function exposedFiles(config: Config): string[] {
   const secrets: (readonly [path: string, what: string])[] = [
     [config.spool.keyFile, 'the master key'],
     [config.admin.pseudonymKeyFile, 'the key of pseudonyms'],
+    [config.auth.jwtSecretFile, 'the secret of tokens'],
+    [config.auth.httpHeaderFile, 'the header of auth.http_url'],
     ...config.listeners.map(({ keyFile }) => [keyFile, 'the private key of a listener'] as const),
+  ];
+  const { aclFile, jwtKeyFile, jwksFile, httpCaFile } = config.auth;
+  const decisive: (readonly [path: string, what: string])[] = [
+    [aclFile, 'the ACL file'],
+    [jwtKeyFile, 'the key of tokens'],
+    [jwksFile, 'the keys of tokens'],
+    [httpCaFile, 'the authorities of auth.http_url and auth.jwks_url'],
   ];
   return [
     ...secrets.flatMap(([path, what]) =>
       isOpen(path, OTHERS_MAY) ? [`${path}: everybody on this machine can read or change ${what}; run chmod 600 on it`] : [],
     ),
-    ...(isOpen(config.auth.aclFile, OTHERS_MAY_WRITE)
-      ? [`${config.auth.aclFile}: everybody on this machine can change the ACL file; run chmod o-w on it`]
-      : []),
+    ...decisive.flatMap(([path, what]) =>
+      isOpen(path, OTHERS_MAY_WRITE) ? [`${path}: everybody on this machine can change ${what}; run chmod o-w on it`] : [],
+    ),
   ];
 }
 

@@ -24,21 +24,17 @@ export interface Methods {
 export async function findMethods(auth: AuthConfig, log: Log, clock: Clock): Promise<Methods> {
   const clients: HttpClient[] = [];
   let scram: ScramUsers | null = null;
-  const warn = (warnings: readonly string[]) => {
-    for (const warning of warnings) log.warn(warning);
-  };
   const makers: Readonly<Record<MethodName, () => Method | Promise<Method>>> = {
     certificate: () => byCertificate,
     password_file() {
       const passwordFile = loadPasswordFile(auth.passwordFile);
-      warn(passwordFile.warnings);
+      for (const warning of passwordFile.warnings) log.warn(warning);
       scram = passwordFile.scram;
       return byPasswordFile(passwordFile);
     },
     async jwt() {
       const { byToken } = await import('./by-token.ts');
       const keys = await tokenKeys();
-      warn(keys.warnings);
       return byToken({
         keys,
         algorithms: auth.jwtAlgorithms,
@@ -53,8 +49,7 @@ export async function findMethods(auth: AuthConfig, log: Log, clock: Clock): Pro
     },
     async http() {
       const { byCallout, CALLOUT_ANSWER_BYTES_MAX, loadHeader } = await import('./by-callout.ts');
-      const { headers, warnings } = auth.httpHeaderFile === '' ? { headers: {}, warnings: [] } : loadHeader(auth.httpHeaderFile);
-      warn(warnings);
+      const headers = auth.httpHeaderFile === '' ? {} : loadHeader(auth.httpHeaderFile);
       const client = await httpClient(auth.httpUrl, CALLOUT_ANSWER_BYTES_MAX, headers);
       return byCallout({ client, sendAddress: auth.httpSendAddress, log });
     },

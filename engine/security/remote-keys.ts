@@ -70,7 +70,7 @@ export function remoteKeys({ client, cacheMs, clock, log }: RemoteKeysOptions): 
       return set!(header, token);
     }
   };
-  return { algorithms: PUBLIC_KEY_ALGORITHMS, keyOf, warnings: [] };
+  return { algorithms: PUBLIC_KEY_ALGORITHMS, keyOf };
 }
 
 /** Keys that are no public ones are left out: a shared secret that anybody can fetch is none. */

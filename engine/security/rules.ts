@@ -73,6 +73,7 @@ function fillIn(filter: string, username: string | null, clientId: string): stri
 export function allows(rules: readonly Rule[], access: Access, topic: Uint8Array, from: number, to: number): boolean {
   let allowed = false;
   for (const rule of rules) {
+    if (beginsElsewhere(rule.filter, topic, from, to)) continue;
     if (rule.access === Access.DENY) {
       if (covers(rule.filter, topic, from, to)) return false;
     } else if (!allowed && (rule.access & access) !== 0) {
@@ -80,6 +81,15 @@ export function allows(rules: readonly Rule[], access: Access, topic: Uint8Array
     }
   }
   return allowed;
+}
+
+const PLUS = 0x2b;
+const HASH = 0x23;
+
+/** Whether the first byte alone tells that a filter does not cover a topic name: most rules are not about the topic in question. */
+function beginsElsewhere(filter: Uint8Array, topic: Uint8Array, from: number, to: number): boolean {
+  const first = filter[0];
+  return from < to && first !== topic[from] && first !== PLUS && first !== HASH;
 }
 
 /**

@@ -38,8 +38,3 @@ export function readTextFile(path: string): TextFile {
   if (text.includes('\0')) throw new Error(`${path}: the file holds a NUL byte; write it anew as plain text`);
   return { lines: text.split(/\r?\n/), mode };
 }
-
-/** What the operator should know of a file with secrets in it. */
-export function warningsOfMode(path: string, mode: number): readonly string[] {
-  return (mode & 0o007) === 0 ? [] : [`${path}: everybody on this machine can read or change this file; run chmod 600 on it`];
-}

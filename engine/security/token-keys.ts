@@ -2,7 +2,7 @@
 // judged by. A private key where a public one belongs is refused: who has it could make tokens.
 import { createPublicKey, type JsonWebKey, type KeyObject } from 'node:crypto';
 import { createLocalJWKSet, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
-import { readSmallFile, readTextFile, warningsOfMode } from './text-file.ts';
+import { readSmallFile, readTextFile } from './text-file.ts';
 import { PUBLIC_KEY_ALGORITHMS, SHARED_SECRET_ALGORITHMS } from './token-algorithms.ts';
 
 const RSA = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'] as const;
@@ -18,20 +18,18 @@ export interface TokenKeys {
   /** What the keys are for. */
   readonly algorithms: readonly string[];
   readonly keyOf: JWTVerifyGetKey;
-  /** What the operator should know though the file is valid. */
-  readonly warnings: readonly string[];
 }
 
 /** The bytes of the file, without one line end behind them. @throws Error in one line with the path */
 export function loadSecret(path: string): TokenKeys {
-  const { bytes, mode } = readSmallFile(path);
+  const { bytes } = readSmallFile(path);
   const ends = bytes.at(-1) !== 0x0a ? 0 : bytes.at(-2) === 0x0d ? 2 : 1;
   const secret = bytes.slice(0, bytes.length - ends);
   if (secret.length < SECRET_BYTES_MIN)
     throw new Error(
       `${path}: the secret has ${secret.length} bytes; at least ${SECRET_BYTES_MIN} are needed, as from: openssl rand -hex 32`,
     );
-  return { algorithms: SHARED_SECRET_ALGORITHMS, keyOf: () => secret, warnings: warningsOfMode(path, mode) };
+  return { algorithms: SHARED_SECRET_ALGORITHMS, keyOf: () => secret };
 }
 
 /** @throws Error in one line with the path */
@@ -47,7 +45,7 @@ export function loadPublicKey(path: string): TokenKeys {
   }
   const algorithms = algorithmsOf(key);
   if (typeof algorithms === 'string') throw new Error(`${path}: ${algorithms}`);
-  return { algorithms, keyOf: () => key, warnings: [] };
+  return { algorithms, keyOf: () => key };
 }
 
 /** What a key can be used with; or, in words, why with nothing. */
@@ -67,7 +65,7 @@ export function loadKeySet(path: string): TokenKeys {
   const parsed = parseKeySet(readTextFile(path).lines.join('\n'));
   if (typeof parsed === 'string') throw new Error(`${path}: ${parsed}`);
   if (parsed.refused !== null) throw new Error(`${path}: ${parsed.refused}`);
-  return { algorithms: PUBLIC_KEY_ALGORITHMS, keyOf: createLocalJWKSet(parsed.set), warnings: [] };
+  return { algorithms: PUBLIC_KEY_ALGORITHMS, keyOf: createLocalJWKSet(parsed.set) };
 }
 
 /** Public keys of a set, and what was wrong with the first one that was left out; a text when it is no such set. */

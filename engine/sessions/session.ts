@@ -2,7 +2,7 @@
 // session table; others hold its handle. Its subscriptions stand here too, so that they can be taken back out of the trie.
 import { Level } from '../../protocol/packet.ts';
 import { type MessageSlab, NO_MESSAGE } from '../memory/messages.ts';
-import { NOBODY, type Principal } from '../principal.ts';
+import { NOBODY, type Principal, principalOf } from '../principal.ts';
 import type { Timer } from '../timers.ts';
 import type { Connection } from './connection.ts';
 import { Deliveries, DeliveryState } from './deliveries.ts';
@@ -55,7 +55,7 @@ export class Session {
   readonly handle: SessionHandle;
   readonly clientId: string;
   /** Who rights are asked for: who its client was found to be, last time. */
-  principal: Principal = NOBODY;
+  principal: Principal = principalOf(NOBODY);
   level: Level = Level.V311;
   connection: Connection | null = null;
   /** Session Expiry Interval in seconds. */

@@ -176,7 +176,7 @@ export class Host implements Reloadable {
     const unvouched = new Set(prepared.listeners.flatMap((listener) => listener.apply()));
     const unwelcome = new Set<Link>();
     for (const { link } of shard.connections) if (banned?.has(link.peer.address)) unwelcome.add(link);
-    const ended = endLinks(shard, unvouched, Reason.NOT_AUTHORIZED) + endLinks(shard, unwelcome, Reason.BANNED);
+    const ended = endLinks(shard, unvouched, Reason.NOT_AUTHORIZED) + endLinks(shard, unwelcome, Reason.ADMINISTRATIVE_ACTION);
     return { ended, dropped: await dropForbidden(shard) };
   }
 

@@ -166,6 +166,10 @@ describe.each([1, 3])('with %i shards', (threads) => {
       messages: 2,
       bytes: 10_000 + 'more-sizes/x'.length + 'sizes/xxxxx'.length,
     });
+    for (const { messages, oldestMs } of clients) {
+      if (messages === 0) expect(oldestMs).toBeNull();
+      else expect(Math.abs(Date.now() - oldestMs!)).toBeLessThan(600_000);
+    }
     expect(clients.map(({ bytes }) => bytes)).toEqual(clients.map(({ bytes }) => bytes).sort((a, b) => b - a));
     const answer = JSON.stringify(clients);
     for (const name of ['small', 'large']) expect(answer).not.toContain(subjects.text(`${name}.client`));

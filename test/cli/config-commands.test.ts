@@ -101,12 +101,12 @@ describe('print-config', () => {
 
   test('variables are seen, and win over the file', async () => {
     const file = temporaryFile('[limits]\ninflight_max = 3\nreceive_maximum = 4\n');
-    const env = { LETHE_LIMITS__INFLIGHT_MAX: '16', LETHE_LISTENER__TCP__PORT: '1999', LETHE_PASSWORD: 'secret' };
+    const env = { LETHE_LIMITS__INFLIGHT_MAX: '16', LETHE_LISTENER__TCP__PORT: '1999', LETHE_PASSWORD: 'canary' };
     const { stdout } = await succeed(['print-config', '--config', file], { env });
     expect(stdout).toMatch(/^inflight_max = 16$/m);
     expect(stdout).toMatch(/^receive_maximum = 4$/m);
     expect(stdout).toMatch(/^port = 1999$/m);
-    expect(stdout).not.toContain('secret');
+    expect(stdout).not.toContain('canary');
   });
 
   test('any configuration that loads is printed so that it loads again', () => {

@@ -41,7 +41,9 @@ pattern read clients/%c/#
 `);
 
 const served = useServed(
-  () => `[auth]
+  () => `[session]
+takeover = 'any_user'
+[auth]
 password_file = '${passwordFile}'
 acl_file = '${aclFile}'
 [[listener]]

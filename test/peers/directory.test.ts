@@ -28,11 +28,19 @@ class World {
   readonly users = new Map<number, string | null>();
   readonly answers = new Map<number, string>();
   readonly asked = new Map<number, Ask>();
+  /** No move may begin. */
+  isHeld = false;
   #request = 1;
 
   constructor(sessionsMax: number) {
     this.roster = new Roster(new SharedArrayBuffer(rosterBytes(sessionsMax)));
     this.directory = new Directory(sessionsMax, this.roster, (shard, control) => this.#put(`directory > ${shard}`, control));
+  }
+
+  hold(isHeld: boolean): void {
+    this.isHeld = isHeld;
+    if (isHeld) this.directory.hold();
+    else this.directory.release();
   }
 
   claim(shard: number, clientId: string, username: string, clean: boolean): void {
@@ -83,6 +91,7 @@ class World {
   }
 
   #put(way: string, message: Message): void {
+    if (this.isHeld && message.kind === 'release') throw new Error('a move begins while none may');
     const known = this.ways.get(way);
     if (known === undefined) this.ways.set(way, [message]);
     else known.push(message);
@@ -187,6 +196,7 @@ const act = fc.oneof(
           world.end(of, at),
     ),
   },
+  { weight: 1, arbitrary: fc.boolean().map((isHeld) => (world: World) => world.hold(isHeld)) },
   { weight: 8, arbitrary: fc.nat(30).map((at) => (world: World) => void world.deliver(at)) },
 );
 
@@ -197,6 +207,10 @@ describe('the directory', () => {
         const world = new World(sessionsMax);
         for (const run of acts) run(world);
         while (world.deliver(0));
+        if (world.isHeld && world.directory.moving !== 0) throw new Error('what had begun to move before does not arrive');
+        world.hold(false);
+        while (world.deliver(0));
+        if (world.directory.moving !== 0) throw new Error(`${world.directory.moving} are moving when all have arrived`);
         for (const request of world.asked.keys())
           if (!world.answers.has(request)) throw new Error(`request ${request} was never answered`);
         const live = world.hosted.reduce((sum, sessions) => sum + sessions.size, 0);

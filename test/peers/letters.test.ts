@@ -166,6 +166,8 @@ const target: fc.Arbitrary<Target> = fc.record({
   group: fc.oneof(fc.constant(-1), fc.nat(2 ** 30)),
   subscriptionIds: fc.uint8Array({ maxLength: 13 }),
   ofOwn: fc.constant(null),
+  judgedBy: fc.constant(null),
+  judgedFor: fc.constant(null),
 });
 const targets = fc.array(target, { minLength: 1, maxLength: 70 });
 

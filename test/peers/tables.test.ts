@@ -6,7 +6,7 @@ import { type Control, packControl, unpackControl } from '../../engine/peers/con
 import { allocateGauges, Gauge, Gauges } from '../../engine/peers/gauges.ts';
 import { Roster, rosterBytes, SessionFlag } from '../../engine/peers/roster.ts';
 import { RemoteTargets, RoutePlaces } from '../../engine/peers/route-places.ts';
-import type { Target } from '../../engine/sessions/target.ts';
+import { type Target, targetFor } from '../../engine/sessions/target.ts';
 import { agree, check } from '../check.ts';
 
 const PLACES = 4_096;
@@ -17,7 +17,7 @@ const SIZES = [1, 1_000, 300_000, TARGETS_MAX] as const;
 
 /** As many targets as asked for, one object for all: only their number counts. */
 function targets(count: number): readonly Target[] {
-  const one = { subscriber: 1, options: 0, subscriptionIds: new Uint8Array(0), group: -1, ofOwn: null };
+  const one = targetFor(1, 0, new Uint8Array(0));
   return new Array<Target>(count).fill(one);
 }
 

@@ -203,6 +203,9 @@ test('a certificate that has expired is refused, and the one of before stays, th
     await expect(broker.reload()).rejects.toThrow('has expired');
     expect(await servedBy(broker.tls)).toBe(served.one);
     expect(await servedBy(broker.wss)).toBe(served.one);
+    // It hinders no other change.
+    files.serve(one.files, one.files);
+    await broker.reload();
   } finally {
     await broker.stop();
   }

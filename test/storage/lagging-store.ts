@@ -118,6 +118,10 @@ export class LaggingStore implements Store {
     return this.#survivors.reserved.get(session) ?? 0;
   }
 
+  oldest(session: number): Promise<number | null> {
+    return this.#taken.oldest(session);
+  }
+
   /** Memory has nothing to erase. */
   async erase(): Promise<boolean> {
     return true;
