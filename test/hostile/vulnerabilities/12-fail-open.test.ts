@@ -8,7 +8,7 @@ import { environmentFor, startBroker } from '../../broker.ts';
 import { type ConnectFields, connect } from '../../conformance/bytes.ts';
 import { readConnack } from '../../conformance/decode.ts';
 import { RawClient } from '../../conformance/raw-client.ts';
-import { subscribed } from '../../conformance/rig.ts';
+import { delivered, subscribed } from '../../conformance/rig.ts';
 import { Child } from '../../end-to-end/child.ts';
 import type { Ready } from '../../end-to-end/served.ts';
 import { directory, temporaryFile } from '../../security/temporary.ts';
@@ -28,7 +28,7 @@ describe('does not start with', () => {
     ['a misspelt section', ['authentication.acl_file=x']],
     ['a switch that is neither', ['listener.tcp.anonymous=no thanks']],
     ['no password file and nobody who may come in anonymously', ['listener.tcp.anonymous=false', 'listener.ws.anonymous=maybe']],
-    ['a listener without TLS on every address', ['listener.tcp.host=0.0.0.0']],
+    ['a listener without TLS on every address', ['listener.tcp.host=0.0.0.0', 'listener.tcp.anonymous=true']],
     [
       'a PROXY header from nobody in particular',
       ['listener.tcp.proxy_protocol=true', 'listener.tcp.proxy_trusted=["everybody"]'],
@@ -67,9 +67,9 @@ test('a password file closes every listener to those without a name, unless it s
 describe.skipIf(process.platform !== 'linux')('at the limit of descriptors', () => {
   test('those who are there are served, rights hold, and it takes new ones when there is room again', async () => {
     const passwords = temporaryFile(`ada:${hash}\n`);
-    const acl = temporaryFile('user ada\ntopic readwrite ada/#\n');
+    const acl = temporaryFile('user ada\ntopic readwrite ada/#\ntopic read $SYS/#\n');
     const config = temporaryFile(
-      `[auth]\npassword_file = '${passwords}'\nacl_file = '${acl}'\n[limits]\nconnect_timeout_ms = 60000\n`,
+      `[auth]\npassword_file = '${passwords}'\nacl_file = '${acl}'\n[server]\nsys_interval_s = 1\n[limits]\nconnect_timeout_ms = 60000\n`,
     );
     const serve = `ulimit -n 120 && exec '${process.execPath}' '${LETHE_MAIN}' serve --ready-json --port 0 --ws-port 0 --config '${config}'`;
     const child = new Child('bash', ['-c', serve], { env: environmentFor('serve') });
@@ -80,6 +80,7 @@ describe.skipIf(process.platform !== 'linux')('at the limit of descriptors', () 
     expect(reason).toBe(0);
     // Over both ports more than it can have: some wait in the kernel, some are closed.
     const crowd = await Promise.all(Array.from({ length: 200 }, (_, at) => Peer.open(at % 2 === 0 ? ready.tcp! : ready.ws!)));
+    // The first round of $SYS is among it, and whatever else a broker does every second.
     for (let times = 0; times < 20; times++) await client.expectSilence();
     expect(
       await subscribed(client, {
@@ -90,6 +91,8 @@ describe.skipIf(process.platform !== 'linux')('at the limit of descriptors', () 
         ],
       }),
     ).toEqual([0, 0, 0x87]);
+    await subscribed(client, { packetId: 2, filters: [['$SYS/broker/uptime', 0]] });
+    for (let rounds = 0; rounds < 2; rounds++) await delivered(client, 20_000);
     for (const peer of crowd) peer.drop();
     // Whoever comes now may still find it full for a moment.
     const attempt = async (fields: ConnectFields) => {

@@ -18,6 +18,7 @@ beforeAll(() => {
 });
 afterAll(() => void process.umask(umask));
 
+const PASSWORDS = `ada:${await hashPassword('pw', systemRandom, { format: 'mosquitto', iterations: 10 })}\n`;
 const modeOf = (path: string) => (statSync(path).mode & 0o777).toString(8);
 
 describe.skipIf(process.platform === 'win32')('under a umask of 0', () => {
@@ -69,11 +70,7 @@ describe('secrets that others can read are told of at start', async () => {
   }
 
   test.each<[string, string, string]>([
-    [
-      'a password file',
-      'auth.password_file',
-      `ada:${await hashPassword('pw', systemRandom, { format: 'mosquitto', iterations: 10 })}\n`,
-    ],
+    ['a password file', 'auth.password_file', PASSWORDS],
     ['a master key', 'spool.key_file', 'ab'.repeat(32)],
     ['a key of pseudonyms', 'admin.pseudonym_key_file', 'ab'.repeat(32)],
   ])('%s', async (_what, option, text) => {

@@ -2,10 +2,12 @@
 // Red when: bytes that trickle in put off a timeout, a handshake has none, or one reader that does not read holds up the others or the memory.
 import { connect as connectSocket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { ONE_SHARD, startBroker } from '../../broker.ts';
+import { createBroker } from '../../../engine/lethe.ts';
+import { configOf } from '../../broker.ts';
 import { connect, publish, subscribe } from '../../conformance/bytes.ts';
 import { delivered, subscribed, useRig } from '../../conformance/rig.ts';
 import { temporaryCertificates } from '../../network/temporary.ts';
+import { temporaryFile } from '../../security/temporary.ts';
 import { Peer } from '../peer.ts';
 import { frame, handshake, openWeb } from '../web-frames.ts';
 import { Witness } from '../witness.ts';
@@ -13,8 +15,8 @@ import { Witness } from '../witness.ts';
 const DRIP_MS = 20;
 const rig = useRig([
   'limits.connect_timeout_ms=400',
-  'limits.outbox_high_bytes=65536',
-  'limits.outbox_max_bytes=262144',
+  'limits.outbox_high_bytes=524288',
+  'limits.outbox_max_bytes=1048576',
   'limits.backpressure_ms=50',
 ]);
 const peers: Peer[] = [];
@@ -69,13 +71,15 @@ describe('drop by drop', () => {
   test('a TLS handshake is cut at the same timeout', async () => {
     const certificates = temporaryCertificates();
     const { serverCert, serverKey } = certificates.files;
-    const broker = await startBroker([
-      'listener.tls.transport=tls',
-      'listener.tls.port=0',
-      `listener.tls.cert_file=${serverCert}`,
-      `listener.tls.key_file=${serverKey}`,
-      'limits.connect_timeout_ms=400',
-    ]);
+    const listener = [
+      '[[listener]]',
+      'name = "tls"',
+      'transport = "tls"',
+      `cert_file = "${serverCert}"`,
+      `key_file = "${serverKey}"`,
+    ];
+    const file = temporaryFile(['[limits]', 'connect_timeout_ms = 400', ...listener].join('\n'));
+    const broker = await createBroker({ config: configOf(file) });
     const hello = Buffer.concat([Buffer.from('16030100ff010000fb0303', 'hex'), Buffer.alloc(240)]);
     for (const bytes of [hello.subarray(0, 200), Buffer.alloc(0)]) {
       const peer = await Peer.open(broker.tls);
@@ -119,5 +123,4 @@ test('a crowd that opens and says nothing takes no place from those who talk', a
   for (let times = 0; times < 5; times++) await witness.isServed();
   await expect.poll(() => rig.broker.counts().connections <= before, { timeout: 10_000 }).toBe(true);
   for (const socket of crowd) socket.destroy();
-  expect(ONE_SHARD).toBe('server.threads=1');
 });

@@ -13,7 +13,12 @@ let broker: RunningBroker;
 const clients: RawClient[] = [];
 
 beforeAll(async () => {
-  broker = await startBroker(['server.threads=3', 'limits.trie_nodes_max=2048', 'limits.trie_subscriptions_max=2048']);
+  broker = await startBroker([
+    'server.threads=3',
+    'limits.trie_nodes_max=2048',
+    'limits.trie_subscriptions_max=2048',
+    'limits.subscriptions_per_client_max=100',
+  ]);
 });
 afterAll(async () => {
   for (const client of clients) client.drop();
