@@ -15,7 +15,7 @@ export function describeApi(routes: readonly Route[], version: string): Schema {
       title: 'Lethe admin API',
       version,
       description:
-        'Clients are named by pseudonyms. No answer holds a payload, a topic, a user name, a client identifier or an address.',
+        'Clients are named by pseudonyms. No answer holds a payload, a user name, a client identifier or an address; topics are shown by a trace alone, which needs a reason and is recorded.',
     },
     security: [{ token: [] }],
     paths,

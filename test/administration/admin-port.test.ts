@@ -242,6 +242,18 @@ describe('token and certificate anew', () => {
     expect([await statusOf(port, TOKEN), await statusOf(port, next)]).toEqual([401, 200]);
   });
 
+  test('a reload of the broker takes it, and refuses as a whole when it is wrong', async () => {
+    const tokenFile = temporaryFile(TOKEN);
+    const broker = await start(['admin.port=0', `admin.token_file=${tokenFile}`]);
+    const next = TOKEN.toUpperCase();
+    writeFileSync(tokenFile, 'short');
+    await expect(broker.reload()).rejects.toThrow(/is no token/);
+    expect(await statusOf(broker.admin, TOKEN)).toBe(200);
+    writeFileSync(tokenFile, next);
+    await broker.reload();
+    expect([await statusOf(broker.admin, TOKEN), await statusOf(broker.admin, next)]).toEqual([401, 200]);
+  });
+
   test('the new certificate counts from then on, and a key of another one leaves the old', async () => {
     const [old, next] = ['old', 'next'].map((name) => {
       mkdirSync(join(directory, name));

@@ -1,17 +1,20 @@
 // Clients and sessions in the admin API: pseudonyms, pages over all shards, the end of a connection; the log's level; and that no answer holds what clients have chosen.
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { routes } from '../../engine/administration/api.ts';
 import { pseudonymOf } from '../../engine/administration/pseudonym.ts';
 import type { SessionRow } from '../../engine/administration/session-rows.ts';
 import { createLog } from '../../engine/log.ts';
 import { mqttJs } from '../end-to-end/mqttjs.ts';
-import { temporaryFile } from '../security/temporary.ts';
+import { directory, temporaryFile } from '../security/temporary.ts';
 import { useAdmin } from './admin.ts';
 
 const KEY = randomBytes(32);
 const lines: string[] = [];
-const rig = useAdmin(() => ['server.threads=3', `admin.pseudonym_key_file=${temporaryFile(KEY)}`], {
+const AUDIT = join(directory, 'audit.log');
+const rig = useAdmin(() => ['server.threads=3', `admin.pseudonym_key_file=${temporaryFile(KEY)}`, `audit.file=${AUDIT}`], {
   log: createLog('warn', (line) => lines.push(line), Date.now),
 });
 
@@ -138,6 +141,26 @@ describe('the level of the log', () => {
   });
 });
 
+test('a kick and a level of the log are recorded in the audit log, what was refused is not', async () => {
+  const entries = () =>
+    readFileSync(AUDIT, 'utf8')
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as { event: string; fields: Record<string, string> });
+  await connect('recorded');
+  const kick = () => rig.ask(`/v1/clients/${named('recorded')}/kick`, { method: 'POST' });
+  expect([(await kick()).status, (await kick()).status]).toEqual([200, 404]);
+  await rig.ask('/v1/log-level', { method: 'PUT', body: { level: 'info' } });
+  const untilMs = Date.now() + 20_000;
+  const isThere = () => entries().some(({ event, fields }) => event === 'log-level' && fields['level'] === 'info');
+  while (!isThere()) {
+    if (Date.now() > untilMs) throw new Error('nothing was recorded');
+    await rig.ask('/healthz');
+  }
+  const kicks = entries().filter(({ event, fields }) => event === 'kick' && fields['client'] === named('recorded'));
+  expect(kicks.length).toBe(1);
+});
+
 test('no answer and no line of the log holds a payload, a topic, a user name, a client identifier or an address', async () => {
   await rig.ask('/v1/log-level', { method: 'PUT', body: { level: 'debug' } });
   const canary = 'canary-3f9d';
@@ -155,7 +178,8 @@ test('no answer and no line of the log holds a payload, a topic, a user name, a 
   await client.publish(`topic/${canary}`, canary, { qos: 1, retain: true, properties: { userProperties: { [canary]: canary } } });
   await client.received(1);
   const texts: string[] = [];
-  for (const route of routes.filter(({ method }) => method === 'GET')) {
+  // A trace shows topics, for a reason and a time, and is recorded (traces.test.ts).
+  for (const route of routes.filter(({ method, path }) => method === 'GET' && !path.startsWith('/v1/traces'))) {
     const path = route.path.replace('{client}', named(`client-${canary}`));
     const answer = await rig.ask(path);
     // The spool's figures are those of a data directory.
