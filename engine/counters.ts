@@ -38,8 +38,29 @@ export class Counters {
   pauses = 0;
   /** Publishes refused by a reason code because a receiver's queue was full. */
   refusedQuota = 0;
+  /** Clients that were not let in, by why: what they offered was wrong, nothing let them in, too much was asked at once, what had to be asked gave no answer, their address is blocked. */
+  authRefusedCredentials = 0;
+  authRefusedNotAuthorized = 0;
+  authRefusedBusy = 0;
+  authRefusedUnavailable = 0;
+  authRefusedBlocked = 0;
+  authRefusedOther = 0;
+  /** Connections ended because what let them in had run out. */
+  authExpired = 0;
   /** Publishes that a client had no right to make. */
   refusedRights = 0;
+  /** CONNECTs refused, and connections that the broker has ended, by reason code (MQTT 5.0 §2.4). Each shard's own: not in the rows that others read. */
+  readonly refusedBy = new Map<number, number>();
+  readonly endedBy = new Map<number, number>();
+  /** Times that a client was read from no further because it had sent as much as it may in a second. */
+  rateHolds = 0;
+  /** Clients turned away: too many connections of the client in a minute, or of its user; a banned address; overload. */
+  refusedConnectRate = 0;
+  refusedUserQuota = 0;
+  refusedBanned = 0;
+  refusedOverload = 0;
+  /** Times that a shard was overloaded. */
+  overloads = 0;
   readonly dropped: Record<DropReason, number> = {
     [DropReason.SLOW_RECEIVER]: 0,
     [DropReason.QUEUE_FULL]: 0,
@@ -54,7 +75,7 @@ export class Counters {
   /** Writes all counters into [at, …) of a row that other shards read, for `from`. */
   copyTo(row: Float64Array, at: number): void {
     let to = at;
-    for (let i = 0; i < names.length; i++) row[to++] = this[names[i]!];
+    for (let i = 0; i < counterNames.length; i++) row[to++] = this[counterNames[i]!];
     for (let i = 0; i < reasons.length; i++) row[to++] = this.dropped[reasons[i]!];
   }
 
@@ -62,14 +83,14 @@ export class Counters {
   static from(row: Float64Array, at: number): Counters {
     const counters = new Counters();
     let from = at;
-    for (const name of names) counters[name] = row[from++]!;
+    for (const name of counterNames) counters[name] = row[from++]!;
     for (const reason of reasons) counters.dropped[reason] = row[from++]!;
     return counters;
   }
 
   /** Place of a counter in a row, from where the counters begin. */
-  static indexOf(name: (typeof names)[number]): number {
-    return names.indexOf(name);
+  static indexOf(name: CounterName): number {
+    return counterNames.indexOf(name);
   }
 
   get droppedTotal(): number {
@@ -79,7 +100,13 @@ export class Counters {
   }
 }
 
-const names = [
+/** Counts one under a reason code. Not for what happens with each message. */
+export function countReason(counts: Map<number, number>, reason: number): void {
+  counts.set(reason, (counts.get(reason) ?? 0) + 1);
+}
+
+/** Counters that are one number each. */
+export const counterNames = [
   'bytesReceived',
   'bytesSent',
   'packetsReceived',
@@ -100,5 +127,19 @@ const names = [
   'pauses',
   'refusedQuota',
   'refusedRights',
+  'authRefusedCredentials',
+  'authRefusedNotAuthorized',
+  'authRefusedBusy',
+  'authRefusedUnavailable',
+  'authRefusedBlocked',
+  'authRefusedOther',
+  'authExpired',
+  'rateHolds',
+  'refusedConnectRate',
+  'refusedUserQuota',
+  'refusedBanned',
+  'refusedOverload',
+  'overloads',
 ] as const;
+export type CounterName = (typeof counterNames)[number];
 const reasons = Object.values(DropReason);

@@ -1,6 +1,7 @@
 // Who may come in and what they may do: the questions that routing asks. engine/security answers them.
 import type { Reason } from '../protocol/packet.ts';
 import type { Peer } from './link.ts';
+import type { Identity, Principal } from './principal.ts';
 
 export interface Credentials {
   readonly clientId: string;
@@ -9,29 +10,27 @@ export interface Credentials {
   readonly peer: Peer;
 }
 
-/** The name that rights are checked against, null for an anonymous client; or the reason for the refusal. */
-export type AuthOutcome =
-  | { readonly ok: true; readonly username: string | null }
-  | { readonly ok: false; readonly reason: Reason };
+/** Who the client is, `{ ok: true, username }` at the least; or the reason for the refusal. */
+export type AuthOutcome = (Identity & { readonly ok: true }) | { readonly ok: false; readonly reason: Reason };
 
 export interface Authenticator {
   authenticate(credentials: Credentials): Promise<AuthOutcome> | AuthOutcome;
 }
 
-/** Topic rights. Asked on cache misses only; ranges are borrowed for the call. */
+/** Topic rights. Asked on cache misses only; ranges are borrowed for the call. A session has one principal object until its client is found to be somebody else. */
 export interface Rights {
-  mayPublish(username: string | null, clientId: string, topic: Uint8Array, from: number, to: number): boolean;
-  mayReceive(username: string | null, clientId: string, topic: Uint8Array, from: number, to: number): boolean;
-  maySubscribe(username: string | null, clientId: string, filter: Uint8Array, from: number, to: number): boolean;
+  mayPublish(principal: Principal, clientId: string, topic: Uint8Array, from: number, to: number): boolean;
+  mayReceive(principal: Principal, clientId: string, topic: Uint8Array, from: number, to: number): boolean;
+  maySubscribe(principal: Principal, clientId: string, filter: Uint8Array, from: number, to: number): boolean;
 }
 
 /** One round of enhanced authentication (MQTT 5.0 §4.12). */
 export type ExchangeOutcome =
   | { readonly kind: 'continue'; readonly data: Uint8Array | null }
-  | { readonly kind: 'success'; readonly username: string | null; readonly data: Uint8Array | null }
+  | (Identity & { readonly kind: 'success'; readonly data: Uint8Array | null })
   | { readonly kind: 'failure'; readonly reason: Reason };
 
-/** State of one exchange, made for one connection and dropped with it. */
+/** State of one exchange, made for one connection and dropped with it. A client that authenticates again must be who it was, else its connection ends. */
 export interface Exchange {
   step(data: Uint8Array | null): Promise<ExchangeOutcome> | ExchangeOutcome;
 }
@@ -39,4 +38,10 @@ export interface Exchange {
 /** Makes an exchange for an Authentication Method that it knows, null for any other. */
 export interface ExchangeMethods {
   begin(method: string, credentials: Credentials): Exchange | null;
+}
+
+/** Slows those who guess, by their address. Asked before anything else is worked out for a CONNECT. */
+export interface LoginGuard {
+  mayTry(address: string): boolean;
+  hasFailed(address: string): void;
 }

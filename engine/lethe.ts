@@ -1,40 +1,39 @@
 // The composition root and the library's one public entry: a configuration in, a running broker out.
-import { existsSync, readFileSync } from 'node:fs';
-import { Reason } from '../protocol/packet.ts';
 import type { Figures } from '../storage/figures.ts';
 import { MemoryStore } from '../storage/memory.ts';
 import type { Store } from '../storage/store.ts';
+import type { AdminPort } from './administration/admin-port.ts';
 import type { Administration } from './administration/administration.ts';
-import { type ApiAnswer, apiListener, callApi } from './administration/api.ts';
-import { ApiError } from './administration/api-error.ts';
-import { type Audit, AuditEvent } from './administration/audit.ts';
+import { AuditEvent } from './administration/audit.ts';
 import { type Inventory, sumInventory } from './administration/inventory.ts';
-import { AUDIT_KEY_PURPOSE, keepAudit, loginsRefused, recordRefusals, recordStart } from './administration/keep-audit.ts';
-import { pseudonymKey, pseudonymOf } from './administration/pseudonym.ts';
+import { loginsRefused, recordRefusals, recordStart } from './administration/keep-audit.ts';
+import { findNames } from './administration/names.ts';
 import { type AnswerOf, answerQuestion, type Question } from './administration/questions.ts';
+import { type ReloadReport, Reloads } from './administration/reload.ts';
 import { standstillOf } from './administration/standstill.ts';
 import { publishSys } from './administration/sys.ts';
 import { Traces } from './administration/traces.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type Config, loadConfig } from './config/load.ts';
-import { createLog, type Log, silentLog } from './log.ts';
+import { type Log, silentLog } from './log.ts';
 import { Gauge } from './peers/gauges.ts';
 import { type Random, systemRandom } from './random.ts';
-import { unpackSession } from './routing/record.ts';
-import { Ageing, recover } from './routing/recover.ts';
-import { HiddenSessions } from './routing/resume.ts';
+import { recover } from './routing/recover.ts';
 import type { Crew } from './shards/crew.ts';
-import { type Gate, gatekeeperOf } from './shards/gatekeeper.ts';
+import { type Gate, loadSecurity } from './shards/gatekeeper.ts';
 import { Host } from './shards/host.ts';
-import { askOwner, callOwner, lockFolder } from './spool/folder-lock.ts';
-import type { MasterKeySource } from './spool/master-key.ts';
+import { openSpoolOf } from './spool/configured.ts';
 import type { RunningSpool } from './spool/open.ts';
+import { version } from './version.ts';
 
 export type { Inventory } from './administration/inventory.ts';
+export type { ReloadReport } from './administration/reload.ts';
 export { type Config, ConfigError, type ListenerConfig, loadConfig } from './config/load.ts';
 export type { Authenticator, AuthOutcome, Credentials, Exchange, ExchangeMethods, ExchangeOutcome, Rights } from './gate.ts';
 export { createLog, type Log } from './log.ts';
+export type { Identity, Principal, TopicGrants } from './principal.ts';
 export { type Gate, loadSecurity } from './shards/gatekeeper.ts';
+export { version } from './version.ts';
 
 /**
  * How `createBroker` may be told what to do. Everything has a default; ports default to free ones. With `server.threads` above 1 each shard has a thread of its own, which no object
@@ -52,6 +51,8 @@ export interface BrokerOptions extends Gate {
   readonly store?: Store;
   readonly clock?: Clock;
   readonly random?: Random;
+  /** Gives the configuration as it is to be after a reload; without it the one of the start, whose files are read anew. @throws ConfigError */
+  readonly reread?: () => Config;
   /** The storage thread or a shard has died: the broker cannot go on. By default it stops. */
   readonly onFatal?: (error: Error) => void;
 }
@@ -64,6 +65,8 @@ export interface Broker {
   readonly ws: number;
   readonly tls: number;
   readonly wss: number;
+  /** The admin port, 0 when there is none. */
+  readonly admin: number;
   /** Listeners that carry what should be encrypted, by name: to be told at every start. */
   readonly insecure: readonly string[];
   /** Sessions and connections now, for those who embed it. */
@@ -76,6 +79,11 @@ export interface Broker {
   };
   /** What is held, for whom it may concern: counts, bytes and ages by class. */
   inventory(): Promise<Inventory>;
+  /**
+   * Reads the configuration (`reread`, or the one that is given) and the files that it names anew, without losing a client.
+   * @throws Error that says what is wrong with which file; everything is as it was then
+   */
+  reload(next?: Config): Promise<ReloadReport>;
   /** What the spool tells of itself; null without a data directory. */
   readonly spool: { readonly figures: Figures; readonly hasMasterKey: boolean } | null;
   /** Stops accepting, tells MQTT 5 clients (0x8B), flushes, and resolves when all is closed or the stop timeout has passed. */
@@ -87,8 +95,6 @@ export interface Broker {
   abandon(): Promise<boolean>;
 }
 
-export const version: string = readVersion();
-
 /**
  * Starts a broker.
  * @throws ConfigError for a wrong option; Error in one line for a port, certificate, password or ACL file that cannot be used
@@ -98,10 +104,12 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   const { threads } = config.server;
   if (threads > 1) refuseObjects(options);
   const log = options.log ?? silentLog;
-  const gatekeeper = gatekeeperOf(config, log, await gateOf(options));
+  const time = { clock: options.clock ?? systemClock, random: options.random ?? systemRandom };
+  const gate = await gateOf(options);
+  const keeperOf = (of: Config) => loadSecurity(of, log, time, gate);
+  const gatekeeper = await keeperOf(config);
   const spool = options.store === undefined && config.server.dataDir !== '' ? await openSpoolOf(config) : null;
-  const clock = options.clock ?? systemClock;
-  const random = options.random ?? systemRandom;
+  const { clock, random } = time;
   const store = options.store ?? spool?.store ?? new MemoryStore(config.spool.maxRetentionS * 1_000);
   const closeStore = async () => {
     await store.close();
@@ -114,11 +122,11 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   const { audit } = names;
   const seams = {
     config,
-    clock,
-    random,
+    ...time,
     log,
     store,
     ...gatekeeper,
+    keeperOf,
   };
   // Several shards are loaded only for those who have them.
   const company =
@@ -126,11 +134,51 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   const host = company?.host ?? new Host(seams);
   const { shard } = host;
   let crew: Crew | null = null;
+  let admin: AdminPort | null = null;
+  let stopped: Promise<void> | null = null;
+  const askAll = async <Q extends Question>(question: Q): Promise<readonly AnswerOf<Q>[]> => {
+    const [own, others] = await Promise.all([answerQuestion(shard, question, host), crew === null ? [] : crew.ask(question)]);
+    return [own, ...others];
+  };
+  const inventory = async () => sumInventory(await askAll({ kind: 'held' }), spool?.hasMasterKey ?? false);
+  const fatal = (what: string) => (error: Error) => {
+    log.error(`${what}: ${error.message}`);
+    (options.onFatal ?? (() => void stopOnce()))(error);
+  };
+  const reloads = new Reloads({
+    config,
+    log,
+    audit,
+    askAll,
+    prepareAdmin: async () => (admin === null ? () => {} : admin.prepare()),
+    onFatal: fatal('a reload has failed half way, and shards may differ'),
+  });
+  const reload = (next?: Config) => reloads.reload(next === undefined ? (options.reread ?? (() => config)) : () => next);
+  const traces = new Traces({ askAll, clock, random, ...names });
+  const administration: Administration = {
+    version,
+    get config() {
+      return reloads.config;
+    },
+    log,
+    clock,
+    random,
+    startedMs: clock.wallMs(),
+    askAll,
+    inventory,
+    reload,
+    ...names,
+    traces,
+    whileNothingMoves: standstillOf(shard),
+    figures: spool?.figures ?? null,
+    isStopping: () => stopped !== null,
+  };
   try {
     await (spool === null ? recover(shard) : Promise.race([recover(shard), spool.died]));
     crew = company === null ? null : await company.hire();
     await host.open(company?.place ?? null, null);
     await crew?.open(portsOf(host), shard.nextStored);
+    admin = await openAdmin(administration, spool);
   } catch (error) {
     await host.endConnections();
     if (crew !== null) await crew.close().catch(() => {});
@@ -140,32 +188,8 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     if (options.store === undefined) await closeStore();
     throw error;
   }
-  const askAll = async <Q extends Question>(question: Q): Promise<readonly AnswerOf<Q>[]> => {
-    const [own, others] = await Promise.all([answerQuestion(shard, question), crew === null ? [] : crew.ask(question)]);
-    return [own, ...others];
-  };
-  const inventory = async () => sumInventory(await askAll({ kind: 'held' }), spool?.hasMasterKey ?? false);
-  const traces = new Traces({ askAll, clock, random, ...names });
-  const administration: Administration = {
-    version,
-    config,
-    log,
-    clock,
-    random,
-    askAll,
-    inventory,
-    ...names,
-    traces,
-    whileNothingMoves: standstillOf(shard),
-    figures: spool?.figures ?? null,
-  };
   recordStart(audit, config, version);
   const stopRefusals = recordRefusals(audit, () => loginsRefused(shard), clock);
-  spool?.answer(apiListener(administration));
-  const fatal = (what: string) => (error: Error) => {
-    log.error(`${what}: ${error.message}`);
-    (options.onFatal ?? (() => void stopOnce()))(error);
-  };
   async function abandon(): Promise<boolean> {
     host.abandon();
     return crew === null || crew.abandon();
@@ -174,7 +198,6 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   crew?.died.catch(fatal('the broker cannot go on without all of its shards'));
   const stopSys = config.server.sysIntervalS === 0 ? () => {} : publishSys(shard, version, config.server.sysIntervalS);
 
-  let stopped: Promise<void> | null = null;
   function stopOnce(): Promise<void> {
     stopped ??= stop();
     return stopped;
@@ -185,6 +208,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     await (crew === null ? traces.close() : Promise.race([traces.close(), crew.died])).catch(() => {});
     await Promise.all([host.endConnections(), crew?.endConnections().catch(() => {})]);
     if (company !== null && crew !== null) await Promise.race([company.settle(), crew.died]).catch(() => {});
+    await admin?.close();
     await crew?.close().catch(() => {});
     host.close();
     await company?.handOut?.close();
@@ -201,6 +225,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     ws: portOf('ws'),
     tls: portOf('tls'),
     wss: portOf('wss'),
+    admin: admin?.port ?? 0,
     insecure: config.listeners.filter(({ insecure }) => insecure).map(({ name }) => name),
     counts: () => ({
       connections: shard.connections.size + elsewhere(Gauge.CONNECTIONS),
@@ -210,6 +235,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
       retained: shard.retained.count,
     }),
     inventory,
+    reload,
     spool: spool === null ? null : { figures: spool.figures, hasMasterKey: spool.hasMasterKey },
     stop: stopOnce,
     abandon,
@@ -225,19 +251,6 @@ function portsOf({ listeners }: Host): ReadonlyMap<string, number> {
   return new Map(listeners.map(({ name, port }) => [name, port]));
 }
 
-/** Where is recorded what is done here, and how clients are named there. @throws Error in one line that names a file */
-async function findNames(
-  config: Config,
-  spool: RunningSpool | null,
-  clock: Clock,
-  random: Random,
-  log: Log,
-): Promise<Pick<Administration, 'audit' | 'pseudonym'>> {
-  const key = pseudonymKey({ file: config.admin.pseudonymKeyFile, folder: config.server.dataDir }, random);
-  const audit = keepAudit(config, (await spool?.keyFor(AUDIT_KEY_PURPOSE)) ?? null, clock, log);
-  return { audit, pseudonym: (clientId) => pseudonymOf(key, clientId) };
-}
-
 /** @throws Error that names the option which only a broker of one thread can take */
 function refuseObjects(options: BrokerOptions): void {
   const given = (['authenticator', 'rights', 'exchanges', 'store', 'clock', 'random'] as const).filter(
@@ -249,170 +262,20 @@ function refuseObjects(options: BrokerOptions): void {
   );
 }
 
+/** What serves HTTP is loaded only for those who have a data directory, an admin port or an admin socket. */
+async function openAdmin(administration: Administration, spool: RunningSpool | null): Promise<AdminPort | null> {
+  const { port, socket } = administration.config.admin;
+  if (spool !== null) {
+    const { apiListener } = await import('./administration/api.ts');
+    spool.answer(apiListener(administration));
+  }
+  if (port === null && socket === '') return null;
+  const { openAdminPort } = await import('./administration/admin-port.ts');
+  return openAdminPort(administration);
+}
+
 async function gateOf(options: BrokerOptions): Promise<Gate> {
   if (options.gate === undefined) return options;
   const { loadGate } = await import('./shards/gatekeeper.ts');
   return { ...options, ...(await loadGate(String(options.gate))) };
-}
-
-/** The spool is loaded only for those who have a data directory. */
-async function openSpoolOf(config: Config): Promise<RunningSpool> {
-  const { openSpool } = await import('./spool/open.ts');
-  const { spool, server } = config;
-  return openSpool({
-    folder: server.dataDir,
-    masterKey: masterKeySource(config),
-    retentionMs: spool.maxRetentionS * 1_000,
-    eraseWithinMs: spool.eraseWithinMs,
-    diskFloorBytes: spool.diskFloorBytes,
-    commitWindowMs: spool.commitWindowMs,
-    relaxed: spool.durability === 'relaxed',
-    clients: server.threads,
-  });
-}
-
-/** What the data directory of a configuration holds: asked of the broker that runs on it, or read from it. @throws Error in one line */
-export async function inventoryOf(config: Config): Promise<Inventory> {
-  const answer = await askOwner(config.server.dataDir, 'inventory');
-  if (answer !== null) return answer as Inventory;
-  if (!existsSync(config.server.dataDir)) throw new Error(`${config.server.dataDir}: there is no such directory`);
-  const spool = await openSpoolOf(config);
-  try {
-    let deliveries = 0;
-    let bytes = 0;
-    const hidden = new HiddenSessions();
-    await spool.store.recover({
-      session(number, record) {
-        hidden.took(number, unpackSession(record)?.clientId ?? '');
-      },
-      subscription() {},
-      deliveries(session, _base, end, messages, messageBytes) {
-        if (hidden.tookDeliveries(session, end)) return;
-        deliveries += messages;
-        bytes += messageBytes;
-      },
-      inbound() {},
-      retained() {},
-    });
-    const stored = await spool.store.inventory();
-    const sessions = { ...stored.sessions, count: stored.sessions.count - hidden.count };
-    return { ...stored, sessions, queued: { deliveries, bytes }, inFlight: { deliveries: 0 }, hasMasterKey: spool.hasMasterKey };
-  } finally {
-    await spool.store.close();
-    await spool.unlock();
-  }
-}
-
-/**
- * A request to the admin API of a data directory: served by the broker that runs on it, or by this process when none does.
- * @throws Error in one line
- */
-export async function administer(config: Config, method: string, path: string, body?: unknown): Promise<ApiAnswer> {
-  const { dataDir } = config.server;
-  const answer = await callOwner(dataDir, method, path, body);
-  if (answer !== null) return answer;
-  if (!existsSync(dataDir)) throw new Error(`${dataDir}: there is no such directory`);
-  return withStopped(config, async (administration) => {
-    try {
-      return await callApi(administration, method, path, body);
-    } catch (error) {
-      if (error instanceof ApiError) return { status: error.status, body: { error: error.message } };
-      throw error;
-    }
-  });
-}
-
-/** Does something with what a data directory holds that no broker runs on: a shard without listeners, in which nothing grows older. */
-async function withStopped<T>(config: Config, act: (administration: Administration) => Promise<T>): Promise<T> {
-  const one = { ...config, server: { ...config.server, threads: 1 } };
-  const log = createLog('warn', (line) => process.stderr.write(`${line}\n`), systemClock.wallMs);
-  const spool = await openSpoolOf(one);
-  const { store } = spool;
-  let host: Host | null = null;
-  let audit: Audit | null = null;
-  try {
-    const names = await findNames(one, spool, systemClock, systemRandom, log);
-    audit = names.audit;
-    const nobody = { authenticate: () => ({ ok: false, reason: Reason.SERVER_UNAVAILABLE }) as const };
-    host = new Host({
-      config: one,
-      clock: systemClock,
-      random: systemRandom,
-      log,
-      store,
-      authenticator: nobody,
-      exchanges: null,
-      rights: null,
-    });
-    const { shard } = host;
-    await Promise.race([recover(shard, Ageing.OFF), spool.died]);
-    const askAll = async <Q extends Question>(question: Q) => [await answerQuestion(shard, question)];
-    const work = act({
-      version,
-      config: one,
-      log,
-      clock: systemClock,
-      random: systemRandom,
-      askAll,
-      inventory: async () => sumInventory(await askAll({ kind: 'held' }), spool.hasMasterKey),
-      ...names,
-      traces: new Traces({ askAll, clock: systemClock, random: systemRandom, ...names }),
-      whileNothingMoves: standstillOf(shard),
-      figures: spool.figures,
-    });
-    return await Promise.race([work, spool.died]);
-  } finally {
-    host?.close();
-    await audit?.close();
-    await store.close();
-    await spool.unlock();
-  }
-}
-
-/** Wraps the keys of a data directory under another master key. @throws Error in one line */
-export async function rotateMasterKey(config: Config, next: MasterKeySource): Promise<void> {
-  const { findMasterKey } = await import('./spool/master-key.ts');
-  const { rotateMaster } = await import('../storage/folder.ts');
-  const { dataDir } = config.server;
-  const master = findMasterKey(next);
-  rotateMaster(dataDir, findMasterKey(masterKeySource(config)), master, (bytes) => systemRandom.bytes(bytes));
-  if ((await callOwner(dataDir, 'POST', '/v1/audit/key-rotated')) !== null) return;
-  const lock = await lockFolder(dataDir);
-  try {
-    const { folderKey } = await import('../storage/folder.ts');
-    const audit = keepAudit(config, folderKey(dataDir, master, AUDIT_KEY_PURPOSE), systemClock, silentLog);
-    audit.record(AuditEvent.KEY_ROTATED);
-    await audit.close();
-  } finally {
-    await lock.unlock();
-  }
-}
-
-/** What the lines of an audit log are sealed with; null without a master key, or without a spool. @throws Error in one line */
-export async function auditKeyOf(config: Config): Promise<Uint8Array | null> {
-  const { findMasterKey } = await import('./spool/master-key.ts');
-  const master = findMasterKey(masterKeySource(config));
-  if (master === null) return null;
-  const { folderKey } = await import('../storage/folder.ts');
-  return folderKey(config.server.dataDir, master, AUDIT_KEY_PURPOSE);
-}
-
-function masterKeySource({ spool }: Config): MasterKeySource {
-  return { file: spool.keyFile, env: spool.keyEnv, command: spool.keyCommand };
-}
-
-function readVersion(): string {
-  // The sources lie one folder below package.json, the build two.
-  for (const path of ['../package.json', '../../package.json']) {
-    try {
-      const { name, version: found } = JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')) as {
-        name: string;
-        version: string;
-      };
-      if (name === 'lethe') return found;
-    } catch {
-      // the other one has it
-    }
-  }
-  return 'unknown';
 }

@@ -14,9 +14,21 @@ export interface Peer {
   readonly port: number;
   /** Whether the bytes were encrypted on the last hop. */
   readonly secure: boolean;
-  /** Verified client certificate: common name of its subject, and SHA-256 fingerprint in hex. */
-  readonly certificate: { readonly commonName: string; readonly fingerprint: string } | null;
+  /** Verified client certificate; null: none was shown. */
+  readonly certificate: PeerCertificate | null;
 }
+
+export interface PeerCertificate {
+  /** Of its subject; empty when it has none, or several. */
+  readonly commonName: string;
+  /** SHA-256, in hex. */
+  readonly fingerprint: string;
+  /** The user name, where the listener takes it from the certificate; empty when the certificate has no such name, or several. Absent: the listener does not. */
+  readonly userName?: string;
+}
+
+/** What of a client certificate is the user name. */
+export type CertificateUser = 'none' | 'common_name' | 'subject' | 'san_dns' | 'san_email' | 'san_uri';
 
 /** What became of a lent block. */
 export const Lent = {

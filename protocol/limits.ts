@@ -53,6 +53,15 @@ export interface Limits {
   trieNodesMax: number;
   trieSubscriptionsMax: number;
   topicCacheEntries: number;
+  /** PUBLISH packets, and bytes, that are read from one client in a second; 0: no bound. */
+  clientMessagesPerS: number;
+  clientBytesPerS: number;
+  /** Times that one client may connect in a minute; 0: no bound. */
+  clientConnectsPerMinute: number;
+  /** Connections of one user; 0: no bound. */
+  connectionsPerUser: number;
+  /** Delay of the event loop above which new connections are refused; 0: never. */
+  overloadDelayMs: number;
 }
 
 const MiB = 1_048_576;
@@ -87,6 +96,11 @@ export const defaultLimits: Limits = {
   trieNodesMax: 4_194_304,
   trieSubscriptionsMax: 4_194_304,
   topicCacheEntries: 65_536,
+  clientMessagesPerS: 0,
+  clientBytesPerS: 0,
+  clientConnectsPerMinute: 0,
+  connectionsPerUser: 0,
+  overloadDelayMs: 2_000,
 };
 
 /** Smallest and largest value of each bound: the schema of the configuration and the assertions share it. */
@@ -120,6 +134,11 @@ export const limitRanges: { readonly [K in keyof Limits]: readonly [min: number,
   trieNodesMax: [1_024, 33_554_432],
   trieSubscriptionsMax: [1_024, 33_554_432],
   topicCacheEntries: [16, 4_194_304],
+  clientMessagesPerS: [0, 100_000_000],
+  clientBytesPerS: [0, Number.MAX_SAFE_INTEGER],
+  clientConnectsPerMinute: [0, 1_000_000],
+  connectionsPerUser: [0, 10_000_000],
+  overloadDelayMs: [0, 600_000],
 };
 
 /** The first relation between two bounds that does not hold, in words that name both; null when all hold. */
@@ -133,6 +152,11 @@ export function limitsConflict(limits: Limits): string | null {
   if (limits.subscriptionsPerClientMax > limits.trieSubscriptionsMax) {
     return 'subscriptionsPerClientMax must not exceed trieSubscriptionsMax';
   }
+  if (limits.overloadDelayMs > 0 && limits.overloadDelayMs < OVERLOAD_DELAY_MS_MIN)
+    return `overloadDelayMs must be 0 or at least ${OVERLOAD_DELAY_MS_MIN}`;
   if (limits.topicLevelsMax > limits.topicBytesMax + 1) return 'topicLevelsMax must not exceed topicBytesMax + 1';
   return null;
 }
+
+/** Timers alone are late by as much as this. */
+const OVERLOAD_DELAY_MS_MIN = 100;

@@ -78,13 +78,14 @@ export class Eraser {
     if (this.#sinceMs === Infinity) return;
     const sinceMs = this.#sinceMs;
     // What is taken out of a value must be durably acknowledged first.
-    if (this.#spool.hasChanges && !this.#spool.commit()) return;
-    if (!this.#evacuate() || !this.#destroy()) return;
-    if (!isAll) this.#nextRunMs = startedMs;
-    this.#sinceMs = this.#touched.size === 0 && this.#doomed.length === 0 ? Infinity : startedMs;
+    const isDone = (!this.#spool.hasChanges || this.#spool.commit()) && this.#evacuate() && this.#destroy();
+    // What is not done is late, and is seen to be.
     const lagMs = clock.monotonicMs() - sinceMs;
     figures.set(Figure.ERASURE_LAG_MS, lagMs);
     if (lagMs > figures.get(Figure.ERASURE_LAG_MAX_MS)) figures.set(Figure.ERASURE_LAG_MAX_MS, lagMs);
+    if (!isDone) return;
+    if (!isAll) this.#nextRunMs = startedMs;
+    this.#sinceMs = this.#touched.size === 0 && this.#doomed.length === 0 ? Infinity : startedMs;
   }
 
   /** Removes every row of a session's queue, and what was set aside of it. */

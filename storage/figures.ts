@@ -22,7 +22,7 @@ export const Figure = {
   /** Bytes that were sealed anew so that their neighbours could be forgotten. */
   EVACUATED_BYTES: 11,
   KEYS_DESTROYED: 12,
-  /** Age in ms of the oldest consumed message whose key still lives; and the largest that was seen. */
+  /** Age in ms that the oldest consumed message had when the last erasure destroyed its key, or failed to; and the largest that was seen. */
   ERASURE_LAG_MS: 13,
   ERASURE_LAG_MAX_MS: 14,
   FILE_BYTES: 15,

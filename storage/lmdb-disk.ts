@@ -13,7 +13,6 @@ import {
   existsSync,
   fsyncSync,
   openSync,
-  readSync,
   renameSync,
   rmSync,
   statfsSync,
@@ -22,6 +21,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
+import { checkDataFile } from './data-file.ts';
 import { type Disk, DiskError, DiskFault, type DiskWriter, diskError } from './disk.ts';
 
 export const DATA_FILE = 'spool.mdb';
@@ -195,7 +195,7 @@ export class LmdbDisk implements Disk {
       overlappingSync: false,
       noReadAhead: true,
     };
-    checkHeader(path);
+    checkDataFile(path);
     try {
       const environment = open<Buffer, Buffer>(options as Parameters<typeof open>[0] & { path: string });
       for (const name of [path, `${path}-lock`]) if (existsSync(name)) chmodSync(name, 0o600);
@@ -203,33 +203,6 @@ export class LmdbDisk implements Disk {
     } catch (error) {
       throw diskError('the data file', error);
     }
-  }
-}
-
-/** Magic number and version of a meta page, and where they and the size of a page stand in it. */
-const META_MAGIC = 0xbeef_c0de;
-const META_VERSION = 2;
-const META_AT = 24;
-const PAGE_SIZE_AT = 48;
-const META_BYTES = 64;
-
-/** lmdb ends the process when a file's two meta pages are none: that must be found out before. @throws DiskError */
-function checkHeader(path: string): void {
-  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-  if (size === 0) return; // to be made
-  const descriptor = openSync(path, 'r');
-  try {
-    const meta = Buffer.alloc(META_BYTES);
-    const isMeta = (at: number) => {
-      const found = at + PAGE_BYTES <= size && readSync(descriptor, meta, 0, META_BYTES, at) === META_BYTES;
-      return found && meta.readUInt32LE(META_AT) === META_MAGIC && meta.readUInt32LE(META_AT + 4) === META_VERSION;
-    };
-    if (!isMeta(0) || !isMeta(meta.readUInt32LE(PAGE_SIZE_AT)))
-      throw new DiskError(DiskFault.BROKEN, 'it is no data file of Lethe, or its header is damaged');
-  } catch (error) {
-    throw diskError('the data file', error);
-  } finally {
-    closeSync(descriptor);
   }
 }
 

@@ -1,6 +1,8 @@
 // Starts one broker inside the test process, on free loopback ports: the one place in test/ that knows how. And the one place that knows how many shards the
 // suite gives its brokers: `LETHE_SERVER__THREADS=3` says so to those in the test process and to those that tests start as processes.
-import { type Broker, type BrokerOptions, type Config, createBroker, loadConfig } from '../engine/lethe.ts';
+import { systemClock } from '../engine/clock.ts';
+import { type Broker, type BrokerOptions, type Config, createBroker, createLog, type Log, loadConfig } from '../engine/lethe.ts';
+import { judgeLine } from './log-lines.ts';
 
 const VARIABLE = 'LETHE_SERVER__THREADS';
 
@@ -14,7 +16,12 @@ export type RunningBroker = Broker;
 
 /** @param set options as `lethe serve --set` takes them */
 export function startBroker(set: readonly string[] = [], options: Omit<BrokerOptions, 'set' | 'config'> = {}): Promise<Broker> {
-  return createBroker({ ...options, set: [`server.threads=${shards}`, ...set] });
+  return createBroker({ log: watchedLog(), ...options, set: [`server.threads=${shards}`, ...set] });
+}
+
+/** Everything that is logged, at the lowest level, is held against what lines may be (log-lines.ts). */
+function watchedLog(): Log {
+  return createLog('debug', judgeLine, systemClock.wallMs);
 }
 
 /** What a file says, for a broker of the suite's shards. */

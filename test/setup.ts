@@ -11,7 +11,15 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   mosquitto: 'mosquitto',
   mosquitto_passwd: 'mosquitto',
   openssl: 'openssl',
+  curl: 'curl',
+  promtool: 'prometheus',
+  'systemd-notify': 'systemd',
+  socat: 'socat',
 };
+
+/** Any of these will do, and where none can be had the live page is not tested, which its test says. */
+const BROWSERS = ['chromium', 'chromium-browser', 'google-chrome'];
+const BROWSER_PACKAGE = 'chromium';
 
 export default function setup(): void {
   const missing = [
@@ -21,13 +29,15 @@ export default function setup(): void {
         .map((name) => PROGRAMS[name]!),
     ),
   ];
+  const mayInstall = process.getuid?.() === 0 && isInstalled('apt-get');
+  if (mayInstall && !BROWSERS.some(isInstalled)) missing.push(BROWSER_PACKAGE);
   if (missing.length === 0) return;
   const install = `apt-get install -y ${missing.join(' ')}`;
-  if (process.getuid?.() !== 0 || !isInstalled('apt-get')) {
+  if (!mayInstall) {
     throw new Error(`the tests need Debian's ${missing.join(' and ')}: install with 'sudo ${install}' and run them again`);
   }
   process.stdout.write(`installing ${missing.join(', ')} for the tests\n`);
-  // RUNLEVEL=1 keeps the mosquitto package from starting its service on the default port.
+  // RUNLEVEL=1 keeps the packages of mosquitto and prometheus from starting their services on the default ports.
   const options = {
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' },
     stdio: ['ignore', 'ignore', 'inherit'] as const,

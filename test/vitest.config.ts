@@ -7,6 +7,7 @@ export default defineConfig({
     root: new URL('..', import.meta.url).pathname,
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/setup.ts'],
+    setupFiles: ['test/log-watch.ts'],
     // Debian puts the mosquitto server where an ordinary user's PATH does not look.
     env: { PATH: `${process.env['PATH']}${delimiter}/usr/sbin` },
     pool: 'forks',

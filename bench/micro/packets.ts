@@ -10,6 +10,7 @@ export const OFFERS: Offers = {
   retainAvailable: true,
   wildcardSubscriptions: true,
   sharedSubscriptions: true,
+  takeover: 'same_user',
   responseInformation: '',
   serverReference: '',
   v3ExpiryS: 0,

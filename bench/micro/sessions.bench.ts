@@ -10,7 +10,7 @@ import { GatedAnswers } from '../../engine/sessions/gated.ts';
 import { InboundIdentifiers } from '../../engine/sessions/inbound.ts';
 import { Outbox } from '../../engine/sessions/outbox.ts';
 import { SessionTable } from '../../engine/sessions/table.ts';
-import type { Target } from '../../engine/sessions/target.ts';
+import { targetFor } from '../../engine/sessions/target.ts';
 import { type Duty, Turn } from '../../engine/sessions/turn.ts';
 import { Timer, TimerWheel } from '../../engine/timers.ts';
 import { PacketType, Reason } from '../../protocol/packet.ts';
@@ -52,7 +52,7 @@ function build(): Tasks {
 }
 
 function addDeliveries(tasks: Tasks): void {
-  const target: Target = { subscriber: 1, options: 1, subscriptionIds: NO_BYTES, group: -1, ofOwn: null };
+  const target = targetFor(1, 1, NO_BYTES);
   const log = new Deliveries();
   tasks.each('inflight', 'deliveries: append, send, find and finish', () => {
     log.append(NO_MESSAGE, deliveryBits(1, 0), target);

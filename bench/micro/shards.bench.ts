@@ -93,7 +93,7 @@ class Company {
   readonly #clients: Client[] = [];
 
   constructor(count: number) {
-    const fabric = allocateFabric(count, defaultLimits.sessionsMax);
+    const fabric = allocateFabric(count, defaultLimits.sessionsMax, defaultLimits.connectionsMax);
     for (let index = 0; index < count; index++) {
       const clock = new HandClock();
       const shard: Shard = new Shard({

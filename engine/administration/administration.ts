@@ -7,6 +7,7 @@ import type { Random } from '../random.ts';
 import type { Audit } from './audit.ts';
 import type { Inventory } from './inventory.ts';
 import type { AskAll } from './questions.ts';
+import type { ReloadReport } from './reload.ts';
 import type { Traces } from './traces.ts';
 
 export interface Administration {
@@ -14,18 +15,25 @@ export interface Administration {
   readonly config: Config;
   readonly log: Log;
   readonly clock: Clock;
+  /** When the broker came up, in wall-clock ms. */
+  readonly startedMs: number;
   readonly random: Random;
   /** Asks every shard. */
   readonly askAll: AskAll;
   inventory(): Promise<Inventory>;
+  /** Reads the configuration and its files anew. @throws Error in words for the operator; everything is as it was then */
+  reload(): Promise<ReloadReport>;
   /** Where everything that somebody does here is recorded: `audit.record(AuditEvent.KICK, { client: pseudonym(clientId) })`. */
   readonly audit: Audit;
-  /** The name of a client outside of the broker. */
+  /** The name of a client outside of the broker, and what it is made with (pseudonym.ts). */
   pseudonym(clientId: string): string;
+  readonly pseudonymKey: Uint8Array;
   /** Does something while no session is on its way from one shard to another; one such thing at a time. */
   whileNothingMoves<T>(act: () => Promise<T>): Promise<T>;
   /** Traces of clients that run now. */
   readonly traces: Traces;
   /** What the spool tells of itself; null without a data directory. */
   readonly figures: Figures | null;
+  /** Whether the broker is on its way down. */
+  isStopping(): boolean;
 }

@@ -1,12 +1,18 @@
-// The admin API: HTTP and JSON, on the socket in the data directory. A route is a line of data with a handler; each file named `routes-…` has those of one subject, and `routes`
-// joins them. No route can read a payload.
+// The admin API: HTTP and JSON, on the socket in the data directory and on the admin port (admin-port.ts). A route is a line of data with a handler; each file named `routes-…` has
+// those of one subject, and `routes` joins them. No route can read a payload or a topic.
 //
-// A path names its parameters in braces (`/v1/clients/{client}`), as OpenAPI does.
+// A path names its parameters in braces (`/v1/clients/{client}`), as OpenAPI does; openapi.ts describes the API from the routes.
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { buffer } from 'node:stream/consumers';
 import type { Administration } from './administration.ts';
 import { ApiError } from './api-error.ts';
+import { describeApi } from './openapi.ts';
+import { healthRoutes } from './routes-health.ts';
 import { heldRoutes } from './routes-held.ts';
+import { liveRoutes } from './routes-live.ts';
+import { logRoutes } from './routes-log.ts';
+import { reloadRoutes } from './routes-reload.ts';
+import { sessionRoutes } from './routes-sessions.ts';
 import { subjectRoutes } from './routes-subjects.ts';
 import { traceRoutes } from './routes-trace.ts';
 
@@ -23,6 +29,18 @@ export interface ApiAnswer {
   /** Sent as JSON, unless `type` says what it is. */
   readonly body: unknown;
   readonly type?: string;
+  /** Headers besides those that every answer has. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** JSON Schema of the dialect of OpenAPI 3.1, as far as it is needed here. */
+export type Schema = Readonly<Record<string, unknown>>;
+
+/** A parameter behind the question mark; every one may be left out. */
+export interface QueryParameter {
+  readonly name: string;
+  readonly description: string;
+  readonly schema: Schema;
 }
 
 export interface Route {
@@ -30,34 +48,78 @@ export interface Route {
   readonly path: string;
   /** One line for the description of the API. */
   readonly summary: string;
+  /** Whether it is answered without a token: it tells nothing but that the broker is there. */
+  readonly isPublic?: true;
+  readonly query?: readonly QueryParameter[];
+  /** Of the JSON body that it takes. */
+  readonly body?: Schema;
+  /** Of the answer with status 200. */
+  readonly answer?: Schema;
+  /** What it answers with, where that is not JSON. */
+  readonly answerType?: string;
   handle(administration: Administration, request: ApiRequest): Promise<ApiAnswer>;
 }
 
-export const routes: readonly Route[] = [...heldRoutes, ...subjectRoutes, ...traceRoutes];
+/** Lets a request pass. @throws ApiError when it may not */
+export type Admit = (request: IncomingMessage, route: Route) => void;
+
+const description: Route = {
+  method: 'GET',
+  path: '/v1/openapi.json',
+  summary: 'This description, as OpenAPI 3.1',
+  handle: async ({ version }) => ({ status: 200, body: describeApi(routes, version) }),
+};
+
+export const routes: readonly Route[] = [
+  ...healthRoutes,
+  ...heldRoutes,
+  ...liveRoutes,
+  ...logRoutes,
+  ...sessionRoutes,
+  ...subjectRoutes,
+  ...traceRoutes,
+  ...reloadRoutes,
+  description,
+];
 
 const BODY_BYTES_MAX = 65_536;
 
-/** Answers requests of those who are allowed to ask. */
-export function apiListener(administration: Administration): RequestListener {
+/** @param admit who may ask; absent: whoever can reach it */
+export function apiListener(administration: Administration, admit: Admit = () => {}): RequestListener {
   return (request, response) => {
-    answer(administration, request).then(
+    answer(administration, request, admit).then(
       (found) => send(response, found),
       (error: unknown) => {
         if (!(error instanceof ApiError)) administration.log.error('an admin request failed unexpectedly');
         const status = error instanceof ApiError ? error.status : 500;
-        send(response, { status, body: { error: error instanceof ApiError ? error.message : 'failed' } });
+        const headers: Record<string, string> = status === 401 ? { 'www-authenticate': 'Bearer' } : {};
+        send(response, { status, body: { error: error instanceof ApiError ? error.message : 'failed' }, headers });
       },
     );
   };
 }
 
-function answer(administration: Administration, request: IncomingMessage): Promise<ApiAnswer> {
-  return serve(administration, request.method ?? '', request.url ?? '/', () => bodyOf(request));
+function answer(administration: Administration, request: IncomingMessage, admit: Admit): Promise<ApiAnswer> {
+  // A HEAD is answered by Node as a GET without its body.
+  const method = request.method === 'HEAD' ? 'GET' : (request.method ?? '');
+  return serve(
+    administration,
+    method,
+    request.url ?? '/',
+    () => bodyOf(request),
+    (route) => admit(request, route),
+  );
 }
 
 /** Serves a request of the program itself, as one that came over the socket. @throws ApiError when it cannot be served */
 export function callApi(administration: Administration, method: string, path: string, body: unknown): Promise<ApiAnswer> {
-  return serve(administration, method, path, async () => body ?? null);
+  return serve(
+    administration,
+    method,
+    path,
+    async () => body ?? null,
+    () => {},
+  );
 }
 
 async function serve(
@@ -65,17 +127,27 @@ async function serve(
   method: string,
   url: string,
   readBody: () => Promise<unknown>,
+  admit: (route: Route) => void,
 ): Promise<ApiAnswer> {
-  const { pathname, searchParams } = new URL(url, 'http://localhost');
+  const { pathname, searchParams } = parseUrl(url);
   let isKnown = false;
   for (const route of routes) {
     const parameters = match(route.path, pathname);
     if (parameters === null) continue;
+    admit(route);
     isKnown = true;
     if (route.method !== method) continue;
     return route.handle(administration, { parameters, query: searchParams, body: await readBody() });
   }
   throw isKnown ? new ApiError(405, 'this path has no such method') : new ApiError(404, 'there is no such path');
+}
+
+function parseUrl(url: string): URL {
+  try {
+    return new URL(url, 'http://localhost');
+  } catch {
+    throw new ApiError(400, 'the request has no valid path');
+  }
 }
 
 /** The parameters of a path that fits; null when it does not. */
@@ -111,7 +183,9 @@ async function bodyOf(request: IncomingMessage): Promise<unknown> {
   }
 }
 
-function send(response: ServerResponse, { status, body, type }: ApiAnswer): void {
+function send(response: ServerResponse, { status, body, type, headers }: ApiAnswer): void {
   const text = type === undefined ? `${JSON.stringify(body)}\n` : String(body);
-  response.writeHead(status, { 'content-type': type ?? 'application/json', 'cache-control': 'no-store' }).end(text);
+  response.writeHead(status, { 'content-type': type ?? 'application/json', ...SAFE_HEADERS, ...headers }).end(text);
 }
+
+const SAFE_HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' } as const;

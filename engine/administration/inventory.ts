@@ -29,7 +29,14 @@ export async function takeHeld(shard: Shard): Promise<HeldByShard> {
   for (const session of shard.sessions) inFlight += session.deliveries.inflight;
   const isElsewhere = store.isShared && shard.peers !== null && shard.peers.index !== 0;
   const hiddenSessions = shard.transfers?.sessions ?? 0;
-  return { inFlight, queuedMessages, queuedBytes, hiddenSessions, stored: isElsewhere ? null : await store.inventory() };
+  return { inFlight, queuedMessages, queuedBytes, hiddenSessions, stored: isElsewhere ? null : await storedBy(shard) };
+}
+
+/** What a shard's store holds, and the one of retained messages that never touch a disk. */
+async function storedBy({ store, retainedStore }: Shard): Promise<StoreInventory> {
+  const stored = await store.inventory();
+  if (retainedStore === store) return stored;
+  return { ...stored, retained: addClass(stored.retained, (await retainedStore.inventory()).retained) };
 }
 
 /** The inventory of a broker from what its shards hold. */

@@ -46,7 +46,7 @@ export interface PseudonymKeySource {
 export function pseudonymKey(source: PseudonymKeySource, random: Random): Uint8Array {
   const known = findPseudonymKey(source);
   if (known !== null) return known;
-  const key = random.bytes(KEY_BYTES);
+  const key = Uint8Array.from(random.bytes(KEY_BYTES));
   if (source.folder === '') return key;
   const path = join(source.folder, KEY_FILE);
   const fresh = `${path}.new`;

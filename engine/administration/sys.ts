@@ -1,5 +1,6 @@
 // $SYS: the broker's figures as retained messages, under Mosquitto's names so that existing dashboards work. Cold: made from counters
 // once in an interval. Names that Lethe adds stand under $SYS/broker/lethe/.
+import { getHeapStatistics } from 'node:v8';
 import { MessageView } from '../../protocol/publish.ts';
 import { Counters, DropReason } from '../counters.ts';
 import { Gauge } from '../peers/gauges.ts';
@@ -38,7 +39,8 @@ export function publishSys(shard: Shard, version: string, intervalS: number): ()
   say(shard, '$SYS/broker/version', `lethe version ${version}`);
   const timer = new Timer(() => {
     counters = totals(shard);
-    const heap = process.memoryUsage().heapUsed;
+    // process.memoryUsage() opens a file: where descriptors have run out it throws, and the broker would end.
+    const heap = getHeapStatistics().used_heap_size;
     heapMaximum = Math.max(heapMaximum, heap);
     say(shard, '$SYS/broker/heap/current', String(heap));
     say(shard, '$SYS/broker/heap/maximum', String(heapMaximum));
@@ -107,6 +109,12 @@ function figures(shard: Shard, counters: Counters, uptimeS: number): [string, st
     ['lethe/receivers/slow', counters.slowReceivers],
     ['lethe/refused/quota', counters.refusedQuota],
     ['lethe/refused/rights', counters.refusedRights],
+    ['lethe/refused/connect rate', counters.refusedConnectRate],
+    ['lethe/refused/user quota', counters.refusedUserQuota],
+    ['lethe/refused/banned', counters.refusedBanned],
+    ['lethe/refused/overload', counters.refusedOverload],
+    ['lethe/overloads', counters.overloads],
+    ['lethe/rate holds', counters.rateHolds],
     ['lethe/topic cache/hits', shard.routes.cache.hits + elsewhere[Gauge.CACHE_HITS]!],
     ['lethe/topic cache/misses', shard.routes.cache.misses + elsewhere[Gauge.CACHE_MISSES]!],
   ];

@@ -1,5 +1,6 @@
 // A request to the admin API of a data directory, and its answer or the reason why there is none.
-import { administer, type Config } from '../lethe.ts';
+import type { Config } from '../lethe.ts';
+import { administer } from '../shards/stopped-directory.ts';
 import { callOwner, type OwnerAnswer } from '../spool/folder-lock.ts';
 import { ExitCode } from './exit-code.ts';
 import { Failure } from './failure.ts';

@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import { type AuditVerdict, verifyAudit } from '../administration/audit-verify.ts';
 import { auditFile } from '../administration/keep-audit.ts';
-import { auditKeyOf } from '../lethe.ts';
+import { auditKeyOf } from '../shards/stopped-directory.ts';
 import { ExitCode, exitCodesHelp } from './exit-code.ts';
 import { endWith, Failure, messageOf } from './failure.ts';
 import { type FolderFlags, folderConfig, withFolderOptions } from './folder-options.ts';

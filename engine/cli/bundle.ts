@@ -18,7 +18,7 @@ const entries: InputOption = {
 };
 
 /** Two are native, MQTT.js is only for clients, and the last asks for Node's zlib in a way that only works where it stands. */
-const external = ['lmdb', 'uWebSockets.js', 'mqtt', 'hdr-histogram-js'];
+const external = ['lmdb', 'uWebSockets.js', 'hdr-histogram-js'];
 
 const { output } = await build({
   cwd: ROOT,

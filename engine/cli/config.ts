@@ -7,15 +7,15 @@ import { ExitCode, exitCodesHelp } from './exit-code.ts';
 
 export function checkConfigCommand(): Command {
   return new Command('check-config')
-    .description('judge a configuration file and the password and ACL files that it names, without serving')
+    .description('judge a configuration file and the password, ACL and key files that it names, without serving')
     .argument('<file>', 'configuration file, TOML')
     .addHelpText('after', '\nExample:\n  lethe check-config lethe.toml && systemctl restart lethe')
     .addHelpText('after', exitCodesHelp)
-    .action((file: string) => {
+    .action(async (file: string) => {
       const config = load({ file });
       if (config === null) return;
       try {
-        loadSecurity(config, silentLog);
+        (await loadSecurity(config, silentLog)).close();
       } catch (error) {
         process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
         process.exitCode = ExitCode.USAGE;

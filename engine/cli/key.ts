@@ -1,7 +1,7 @@
 // `lethe key`: makes a master key, and wraps the keys of a spool under another one.
 import { Command } from 'commander';
-import { rotateMasterKey } from '../lethe.ts';
 import { systemRandom } from '../random.ts';
+import { rotateMasterKey } from '../shards/stopped-directory.ts';
 import { ExitCode, exitCodesHelp } from './exit-code.ts';
 import { endWith, Failure } from './failure.ts';
 import { type FolderFlags, folderConfig, withFolderOptions } from './folder-options.ts';

@@ -17,6 +17,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   pub: async () => (await import('./pub.ts')).pubCommand(),
   sub: async () => (await import('./sub.ts')).subCommand(),
   inventory: async () => (await import('./inventory.ts')).inventoryCommand(),
+  reload: async () => (await import('./reload.ts')).reloadCommand(),
   erase: async () => (await import('./erase.ts')).eraseCommand(),
   export: async () => (await import('./export.ts')).exportCommand(),
   trace: async () => (await import('./trace.ts')).traceCommand(),

@@ -2,9 +2,12 @@
 import { Command } from 'commander';
 import { systemClock } from '../clock.ts';
 import { type Broker, type Config, ConfigError, createBroker, createLog, loadConfig, version } from '../lethe.ts';
+import type { Log } from '../log.ts';
 import { BindError } from '../network/bind.ts';
-import { FolderBusyError } from '../spool/folder-lock.ts';
+import { FolderBusyError } from '../spool/folder-busy.ts';
 import { ExitCode, exitCodesHelp } from './exit-code.ts';
+import { guardMemory } from './memory-guard.ts';
+import { tellServiceManager } from './service-manager.ts';
 
 interface ServeFlags {
   readonly host?: string;
@@ -33,6 +36,10 @@ export function serveCommand(): Command {
     .option('--log-level <level>', 'error, warn, info or debug')
     .option('--ready-json', 'print one line of JSON when ready, and nothing else, on standard output')
     .addHelpText('after', '\nEnvironment: LETHE_SECTION__KEY sets an option, for example LETHE_LIMITS__PACKET_BYTES_MAX=1MiB.')
+    .addHelpText(
+      'after',
+      'Signals: SIGHUP reads the configuration and its files anew (lethe reload); SIGTERM and SIGINT stop, a second one at once.',
+    )
     .addHelpText('after', exitCodesHelp)
     .action(serve);
 }
@@ -44,17 +51,21 @@ function collect(value: string, before: readonly string[]): string[] {
 async function serve(flags: ServeFlags): Promise<void> {
   const config = configure(flags);
   if (config === null) return;
+  // One that comes too early must not end the process.
+  process.on('SIGHUP', () => void broker?.reload().catch(() => {}));
   const log = createLog(config.server.logLevel, (line) => process.stderr.write(`${line}\n`), systemClock.wallMs);
+  if (!config.server.coreDumps) guardMemory(log);
   let broker: Broker | null = null;
   try {
-    broker = await createBroker({ config, log, onFatal: () => exitNow(broker, ExitCode.FAILURE) });
+    broker = await createBroker({ config, log, reread: () => load(flags), onFatal: () => exitNow(broker, ExitCode.FAILURE) });
   } catch (error) {
     process.stderr.write(`lethe: ${error instanceof Error ? error.message : String(error)}\n`);
     // What else goes wrong here stands in the configuration or in the files that it names: the operator's to mend.
     process.exitCode = error instanceof BindError || error instanceof FolderBusyError ? ExitCode.FAILURE : ExitCode.USAGE;
     return;
   }
-  stopOnSignals(broker);
+  stopOnSignals(broker, log);
+  void tellServiceManager('READY=1', log);
   if (flags.readyJson === true) process.stdout.write(`${readyLine(broker)}\n`);
   else announce(config, broker);
   for (const name of broker.insecure)
@@ -62,6 +73,18 @@ async function serve(flags: ServeFlags): Promise<void> {
 }
 
 function configure(flags: ServeFlags): Config | null {
+  try {
+    return load(flags);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exitCode = ExitCode.USAGE;
+    return null;
+  }
+}
+
+/** @throws ConfigError */
+function load(flags: ServeFlags): Config {
   const named: readonly (readonly [flag: string, key: string, value: string | undefined])[] = [
     ['--host', 'listener.tcp.host', flags.host],
     ['--host', 'listener.ws.host', flags.host],
@@ -72,23 +95,17 @@ function configure(flags: ServeFlags): Config | null {
     ['--ephemeral', 'server.data_dir', flags.ephemeral === true ? '' : undefined],
     ['--log-level', 'server.log_level', flags.logLevel],
   ];
-  try {
-    return loadConfig({
-      ...(flags.config === undefined ? {} : { file: flags.config }),
-      env: process.env,
-      set: flags.set,
-      flags: named.flatMap(([flag, key, value]) => (value === undefined ? [] : [{ flag, key, value }])),
-    });
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    process.exitCode = ExitCode.USAGE;
-    return null;
-  }
+  return loadConfig({
+    ...(flags.config === undefined ? {} : { file: flags.config }),
+    env: process.env,
+    set: flags.set,
+    flags: named.flatMap(([flag, key, value]) => (value === undefined ? [] : [{ flag, key, value }])),
+  });
 }
 
 function readyLine(broker: Broker): string {
-  const ports = { tcp: broker.tcp, ws: broker.ws, tls: broker.tls, wss: broker.wss };
+  const { tcp, ws, tls, wss, admin } = broker;
+  const ports = { tcp, ws, tls, wss, admin };
   const open = Object.fromEntries(Object.entries(ports).filter(([, port]) => port !== 0));
   return JSON.stringify({ ready: true, pid: process.pid, ...open });
 }
@@ -98,6 +115,11 @@ function announce(config: Config, broker: Broker): void {
     const shown = host.includes(':') ? `[${host}]` : host;
     const suffix = transport === 'ws' || transport === 'wss' ? path : '';
     process.stdout.write(`lethe ${version} listens: ${transport}://${shown}:${broker.ports.get(name)}${suffix}\n`);
+  }
+  const { host, certFile } = config.admin;
+  if (broker.admin !== 0) {
+    const shown = host.includes(':') ? `[${host}]` : host;
+    process.stdout.write(`Live page and admin API: ${certFile === '' ? 'http' : 'https'}://${shown}:${broker.admin}/\n`);
   }
   const { dataDir } = config.server;
   const where = dataDir === '' ? 'in memory only (--data DIR keeps them on disk)' : `in ${dataDir}, encrypted${keyNote(broker)}`;
@@ -121,13 +143,14 @@ function exitNow(broker: Broker | null, code: number): void {
 }
 
 /** The first signal stops in order, a second one at once. */
-function stopOnSignals(broker: Broker): void {
+function stopOnSignals(broker: Broker, log: Log): void {
   const signals = { SIGTERM: 143, SIGINT: 130 } as const;
   let stopping = false;
   for (const [signal, code] of Object.entries(signals)) {
     process.on(signal, () => {
       if (stopping) return exitNow(broker, code);
       stopping = true;
+      void tellServiceManager('STOPPING=1', log);
       broker.stop().then(
         () => process.exit(ExitCode.OK),
         (error: unknown) => {

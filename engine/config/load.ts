@@ -1,17 +1,31 @@
 // The configuration: one TOML file, then environment variables, then flags, each over the one before, judged as a whole.
 //
 // Environment: LETHE_SECTION__KEY, for example LETHE_LIMITS__PACKET_BYTES_MAX=1MiB; a listener by its name:
-// LETHE_LISTENER__TCP__PORT=1884. Flags: --set section.key=value, --set listener.NAME.key=value. Values are read as
+// LETHE_LISTENER__TCP__PORT=1884. Flags: --set section.key=value, --set listener.NAME.key=value; roles likewise. Values are read as
 // TOML where they are TOML (numbers, true, lists) and as plain text otherwise.
 import { readFileSync } from 'node:fs';
-import { isIP } from 'node:net';
 import { parse, TomlError } from 'smol-toml';
 import { type BaseIssue, safeParse } from 'valibot';
 import { type Limits, limitRanges, limitsConflict } from '../../protocol/limits.ts';
+import type { CertificateUser } from '../link.ts';
 import type { LogLevel } from '../log.ts';
+import type { RoleConfig } from '../security/rights.ts';
 import { QueueOverflow } from '../sessions/session.ts';
+import { type AuthConfig, asksForCredentials, isLoopback, judgeAuth, resolveAuth } from './auth.ts';
+import { judgeAdmin } from './judge-admin.ts';
+import { judgeRetention } from './judge-retention.ts';
 import { locateKeys } from './locate.ts';
-import { isTable, optionNames, type RawConfig, type RawListener, schema, snakeCase, type Table } from './schema.ts';
+import {
+  isTable,
+  LISTS,
+  optionNames,
+  type RawConfig,
+  type RawListener,
+  replacedOptions,
+  schema,
+  snakeCase,
+  type Table,
+} from './schema.ts';
 
 export interface ListenerConfig {
   readonly name: string;
@@ -31,8 +45,32 @@ export interface ListenerConfig {
   readonly compression: boolean;
   readonly proxyProtocol: boolean;
   readonly proxyTrusted: readonly string[];
-  readonly useCertificateNameAsUser: boolean;
+  readonly certificateUser: CertificateUser;
   readonly queueOverflow: QueueOverflow;
+  /** Ceilings of what comes by this listener; null: none of its own. */
+  readonly sessionExpiryMaxS: number | null;
+  readonly messageExpiryMaxS: number | null;
+}
+
+/** Ceilings of some users. */
+export interface RetentionConfig {
+  readonly users: readonly string[];
+  readonly sessionExpiryMaxS: number | null;
+  readonly messageExpiryMaxS: number | null;
+}
+
+/** Where the admin API is served, besides the socket in the data directory. */
+export interface AdminConfig {
+  /** Null: no port. */
+  readonly port: number | null;
+  readonly host: string;
+  readonly certFile: string;
+  readonly keyFile: string;
+  readonly tokenFile: string;
+  /** Whether loopback needs no token. */
+  readonly open: boolean;
+  readonly socket: string;
+  readonly pseudonymKeyFile: string;
 }
 
 export interface Config {
@@ -42,6 +80,7 @@ export interface Config {
     readonly stopTimeoutMs: number;
     readonly logLevel: LogLevel;
     readonly threads: number;
+    readonly coreDumps: boolean;
   };
   readonly session: {
     readonly v3ExpiryS: number;
@@ -49,9 +88,18 @@ export interface Config {
     readonly retainAvailable: boolean;
     readonly wildcardSubscriptions: boolean;
     readonly sharedSubscriptions: boolean;
+    readonly takeover: 'same_user' | 'any_user';
     readonly responseInformation: string;
     readonly serverReference: string;
+    /** 0: no ceiling. */
+    readonly messageExpiryMaxS: number;
   };
+  readonly retained: {
+    readonly policy: 'disk' | 'memory' | 'off';
+    /** 0: no ceiling. */
+    readonly maxAgeS: number;
+  };
+  readonly retention: readonly RetentionConfig[];
   readonly spool: {
     readonly durability: 'durable' | 'relaxed';
     readonly commitWindowMs: number;
@@ -62,10 +110,12 @@ export interface Config {
     readonly keyEnv: string;
     readonly keyCommand: readonly string[];
   };
-  readonly auth: { readonly passwordFile: string; readonly aclFile: string };
-  readonly admin: { readonly pseudonymKeyFile: string };
+  readonly auth: AuthConfig;
+  readonly roles: readonly RoleConfig[];
+  readonly admin: AdminConfig;
   readonly audit: { readonly file: string; readonly rotateBytes: number; readonly keepFiles: number };
   readonly limits: Limits;
+  readonly bannedNetworks: readonly string[];
   readonly listeners: readonly ListenerConfig[];
 }
 
@@ -160,16 +210,16 @@ function readFile(file: string, origins: Origins): Table {
 /** Sets one option from text, finding a listener by its name. */
 function apply(raw: Table, path: readonly string[], text: string, where: string, origins: Origins): void {
   const [section, ...rest] = path;
-  if (section === 'listener' && rest.length === 2) {
-    const listeners = raw['listener'] as Table[];
-    if (!Array.isArray(listeners)) return; // the schema says what is wrong
-    const index = listeners.findIndex((table) => table['name'] === rest[0]);
+  if (isList(section!) && rest.length === 2) {
+    const tables = (raw[section!] ?? []) as Table[];
+    if (!Array.isArray(tables)) return; // the schema says what is wrong
+    const index = tables.findIndex((table) => table['name'] === rest[0]);
     if (index < 0) {
-      const names = listeners.map((table) => String(table['name'])).join(', ');
-      throw new ConfigError([{ where, message: `there is no listener named '${rest[0]}'; there are: ${names}` }]);
+      const names = tables.map((table) => String(table['name'])).join(', ') || 'none';
+      throw new ConfigError([{ where, message: `there is no ${section} named '${rest[0]}'; there are: ${names}` }]);
     }
-    listeners[index]![rest[1]!] = parseValue(text);
-    origins.set(`listener.${index}.${rest[1]}`, where);
+    tables[index]![rest[1]!] = parseValue(text);
+    origins.set(`${section}.${index}.${rest[1]}`, where);
     return;
   }
   if (rest.length !== 1) {
@@ -202,12 +252,19 @@ function unknownOptions(raw: Table): string[][] {
     const names = optionNames(section);
     const unknownIn = (table: unknown, path: readonly string[]) =>
       (isTable(table) ? Object.keys(table) : []).filter((key) => !names.includes(key)).map((key) => [...path, key]);
-    if (section !== 'listener') return unknownIn(value, [section]);
+    if (!isList(section)) return unknownIn(value, [section]);
     return (Array.isArray(value) ? value : []).flatMap((table, index) => unknownIn(table, [section, String(index)]));
   });
 }
 
+function isList(section: string): boolean {
+  return (LISTS as readonly string[]).includes(section);
+}
+
 function describeUnknown(path: readonly string[], origins: Origins, fallback: string): ConfigProblem {
+  const replaced = replacedOptions[nameOf(path)];
+  if (replaced !== undefined)
+    return { where: whereIs(path, origins, fallback), message: `${nameOf(path)} has become ${replaced}` };
   const allowed = optionNames(path.length === 1 ? '' : path[0]!).join(', ');
   return { where: whereIs(path, origins, fallback), message: `unknown option '${nameOf(path)}'; allowed here: ${allowed}` };
 }
@@ -231,8 +288,12 @@ function whereIs(path: readonly string[], origins: Origins, fallback: string): s
 }
 
 function resolve(raw: RawConfig): Config {
+  const auth = resolveAuth(raw);
   const limits = Object.fromEntries(
-    (Object.keys(limitRanges) as (keyof Limits)[]).map((name) => [name, (raw.limits as Record<string, number>)[snakeCase(name)]]),
+    (Object.keys(limitRanges) as (keyof Limits)[]).map((name) => [
+      name,
+      (raw.limits as unknown as Record<string, number>)[snakeCase(name)],
+    ]),
   ) as unknown as Limits;
   return {
     server: {
@@ -241,16 +302,25 @@ function resolve(raw: RawConfig): Config {
       stopTimeoutMs: raw.server.stop_timeout_ms,
       logLevel: raw.server.log_level,
       threads: raw.server.threads,
+      coreDumps: raw.server.core_dumps,
     },
     session: {
       v3ExpiryS: raw.session.v3_expiry_s,
       maximumQos: raw.session.maximum_qos as 0 | 1 | 2,
-      retainAvailable: raw.session.retain_available,
+      retainAvailable: raw.session.retain_available && raw.retained.policy !== 'off',
       wildcardSubscriptions: raw.session.wildcard_subscriptions,
       sharedSubscriptions: raw.session.shared_subscriptions,
+      takeover: raw.session.takeover,
       responseInformation: raw.session.response_information,
       serverReference: raw.session.server_reference,
+      messageExpiryMaxS: raw.session.message_expiry_max_s,
     },
+    retained: { policy: raw.retained.policy, maxAgeS: raw.retained.max_age_s },
+    retention: raw.retention.map((table) => ({
+      users: table.users,
+      sessionExpiryMaxS: table.session_expiry_max_s,
+      messageExpiryMaxS: table.message_expiry_max_s,
+    })),
     spool: {
       durability: raw.spool.durability,
       commitWindowMs: raw.spool.commit_window_ms,
@@ -261,16 +331,27 @@ function resolve(raw: RawConfig): Config {
       keyEnv: raw.spool.key_env,
       keyCommand: raw.spool.key_command,
     },
-    auth: { passwordFile: raw.auth.password_file, aclFile: raw.auth.acl_file },
-    admin: { pseudonymKeyFile: raw.admin.pseudonym_key_file },
+    auth,
+    roles: raw.role,
+    admin: {
+      port: raw.admin.port ?? null,
+      host: raw.admin.host,
+      certFile: raw.admin.cert_file,
+      keyFile: raw.admin.key_file,
+      tokenFile: raw.admin.token_file,
+      open: raw.admin.open,
+      socket: raw.admin.socket,
+      pseudonymKeyFile: raw.admin.pseudonym_key_file,
+    },
     audit: { file: raw.audit.file, rotateBytes: raw.audit.rotate_bytes, keepFiles: raw.audit.keep_files },
     // Nothing is kept longer than the retention, whatever a session asks for.
     limits: { ...limits, sessionExpiryMaxS: Math.min(limits.sessionExpiryMaxS, raw.spool.max_retention_s) },
-    listeners: raw.listener.map((listener) => resolveListener(listener, raw.auth.password_file !== '')),
+    bannedNetworks: raw.limits.banned_networks,
+    listeners: raw.listener.map((listener) => resolveListener(listener, asksForCredentials(auth))),
   };
 }
 
-function resolveListener(raw: RawListener, hasPasswords: boolean): ListenerConfig {
+function resolveListener(raw: RawListener, asks: boolean): ListenerConfig {
   return {
     name: raw.name,
     transport: raw.transport,
@@ -283,19 +364,18 @@ function resolveListener(raw: RawListener, hasPasswords: boolean): ListenerConfi
     clientCertificate: raw.client_certificate,
     tlsMinVersion: raw.tls_min_version === '1.3' ? 'TLSv1.3' : 'TLSv1.2',
     insecure: raw.insecure,
-    anonymous: raw.anonymous ?? (!hasPasswords && (isLoopback(raw.host) || raw.client_certificate === 'require')),
+    anonymous:
+      raw.anonymous ??
+      (!asks && raw.certificate_user === 'none' && (isLoopback(raw.host) || raw.client_certificate === 'require')),
     origins: raw.origins ?? null,
     compression: raw.compression,
     proxyProtocol: raw.proxy_protocol,
     proxyTrusted: raw.proxy_trusted,
-    useCertificateNameAsUser: raw.use_certificate_name_as_user,
+    certificateUser: raw.certificate_user,
     queueOverflow: OVERFLOWS[raw.queue_overflow],
+    sessionExpiryMaxS: raw.session_expiry_max_s,
+    messageExpiryMaxS: raw.message_expiry_max_s,
   };
-}
-
-export function isLoopback(host: string): boolean {
-  if (host === 'localhost' || host === '::1') return true;
-  return isIP(host) === 4 && host.startsWith('127.');
 }
 
 /** What no single option shows: options that do not go together, and settings that would open a door unsaid. */
@@ -318,12 +398,15 @@ function judge(raw: RawConfig, config: Config, origins: Origins, fallback: strin
       message: `spool.${key} needs server.data_dir: without one nothing is stored`,
     });
   }
+  judgeAdmin(raw, (key, message) => problems.push({ where: whereIs(['admin', key], origins, fallback), message }));
+  judgeAuth(raw, (path, message) => problems.push({ where: whereIs(path, origins, fallback), message }));
+  judgeRetention(config, (path, message) => problems.push({ where: whereIs(path, origins, fallback), message }));
   const seen = new Map<string, string>();
   raw.listener.forEach((own, index) => {
     const at = (key: string) => whereIs(['listener', String(index), key], origins, fallback);
     const say = (key: string, message: string) =>
       problems.push({ where: at(key), message: `listener '${own.name}': ${message}` });
-    judgeListener(own, config.auth.passwordFile !== '', say);
+    judgeListener(own, asksForCredentials(config.auth), say);
     const address = `${own.host}:${own.port}`;
     if (own.port !== 0 && seen.has(address)) say('port', `has the address of listener '${seen.get(address)}'`);
     if ([...seen.values()].includes(own.name)) say('name', 'has the name of another listener');
@@ -332,14 +415,14 @@ function judge(raw: RawConfig, config: Config, origins: Origins, fallback: strin
   return problems;
 }
 
-function judgeListener(own: RawListener, hasPasswords: boolean, say: (key: string, message: string) => void): void {
+function judgeListener(own: RawListener, asks: boolean, say: (key: string, message: string) => void): void {
   const encrypted = own.transport === 'tls' || own.transport === 'wss';
   const webSocket = own.transport === 'ws' || own.transport === 'wss';
   const open = !isLoopback(own.host);
   if (open && !encrypted && !own.insecure) {
     say('host', 'listens beyond loopback without TLS; use transport tls or wss, or say insecure = true');
   }
-  const identified = hasPasswords || own.client_certificate === 'require';
+  const identified = asks || own.certificate_user !== 'none' || own.client_certificate === 'require';
   if (open && !identified && own.anonymous !== true) {
     say(
       'host',
@@ -357,9 +440,8 @@ function judgeListener(own: RawListener, hasPasswords: boolean, say: (key: strin
   if (own.tls_min_version !== '1.2' && own.transport !== 'tls')
     say('tls_min_version', `${own.transport} cannot be limited to TLS ${own.tls_min_version}; use a tls listener`);
   if (own.client_certificate !== 'none' && own.ca_file === '') say('client_certificate', 'client_certificate needs ca_file');
-  if (own.use_certificate_name_as_user && own.client_certificate !== 'require') {
-    say('use_certificate_name_as_user', 'use_certificate_name_as_user needs client_certificate = "require"');
-  }
+  if (own.certificate_user !== 'none' && own.client_certificate === 'none')
+    say('certificate_user', 'certificate_user needs client_certificate = "require" or "request"');
   if (!webSocket && own.origins !== undefined) say('origins', 'origins is for ws and wss only');
   if (own.proxy_protocol && webSocket) say('proxy_protocol', 'proxy_protocol is for tcp and tls only');
   if (own.proxy_protocol && own.proxy_trusted.length === 0)

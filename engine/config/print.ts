@@ -1,21 +1,46 @@
 // The configuration as a file that would make it: every option, with its range and one line of help.
 import { stringify } from 'smol-toml';
 import { limitRanges } from '../../protocol/limits.ts';
-import { type Config, type ListenerConfig, OVERFLOWS } from './load.ts';
+import { type Config, type ListenerConfig, OVERFLOWS, type RetentionConfig } from './load.ts';
 import { optionHelp, snakeCase } from './schema.ts';
 
 /** A complete TOML file; loading it gives the same configuration. */
 export function printConfig(config: Config): string {
-  const sections = (['server', 'session', 'spool', 'auth', 'admin', 'audit', 'limits'] as const).map((name) =>
-    printTable(name, { ...config[name] }),
-  );
+  const table = (name: 'server' | 'session' | 'retained' | 'spool' | 'auth' | 'admin' | 'audit') =>
+    printTable(name, { ...config[name] });
+  const before = (['server', 'session', 'retained', 'spool', 'auth'] as const).map(table);
+  const after = (['admin', 'audit'] as const).map(table);
+  const limits = printTable('limits', { ...config.limits, bannedNetworks: config.bannedNetworks });
+  const retention = config.retention.length === 0 ? [emptyRetention()] : config.retention.map((table) => printRetention(table));
   const listeners = config.listeners.map((listener) => printListener(listener));
-  return `# Lethe: every option. Files, then LETHE_SECTION__KEY variables, then flags; the last one wins.\n\n${[...sections, ...listeners].join('\n')}`;
+  return `# Lethe: every option. Files, then LETHE_SECTION__KEY variables, then flags; the last one wins.\n\n${[...before, printRoles(config), ...after, limits, ...retention, ...listeners].join('\n')}`;
 }
 
 function printTable(section: string, values: Readonly<Record<string, unknown>>): string {
-  const lines = Object.entries(values).map(([name, value]) => printOption(section, name, value));
-  return `[${section}]\n${lines.join('')}`;
+  return `[${section}]\n${printOptions(section, values)}`;
+}
+
+/** Without a role, what one would look like. */
+function printRoles({ roles }: Config): string {
+  if (roles.length > 0) return roles.map((role) => `[[role]]\n${printOptions('role', { ...role })}`).join('\n');
+  const example = printOptions('role', { name: 'reader', publish: [], subscribe: [], deny: [], users: [] });
+  return `# [[role]]\n${example.replace(/^(?!#)(?=.)/gm, '# ')}`;
+}
+
+function printOptions(section: string, values: Readonly<Record<string, unknown>>): string {
+  return Object.entries(values)
+    .map(([name, value]) => printOption(section, name, value))
+    .join('');
+}
+
+function printRetention(table: RetentionConfig): string {
+  return printTable('retention', { ...table }).replace('[retention]', '[[retention]]');
+}
+
+/** Where there is no such table: what one would look like, as comments. */
+function emptyRetention(): string {
+  const none = printRetention({ users: [], sessionExpiryMaxS: null, messageExpiryMaxS: null });
+  return none.replace(/^(?!#)(?=.)/gm, '# ');
 }
 
 function printListener(listener: ListenerConfig): string {
@@ -26,14 +51,14 @@ function printListener(listener: ListenerConfig): string {
     queueOverflow: Object.entries(OVERFLOWS).find(([, overflow]) => overflow === queueOverflow)![0],
     ...(origins === null ? {} : { origins }),
   };
-  const lines = Object.entries(values).map(([name, value]) => printOption('listener', name, value));
   const any = origins === null ? `# ${optionHelp['listener.origins']}\n# origins = []\n` : '';
-  return `[[listener]]\n${lines.join('')}${any}`;
+  return `[[listener]]\n${printOptions('listener', values)}${any}`;
 }
 
 function printOption(section: string, name: string, value: unknown): string {
   const key = snakeCase(name);
   const range = section === 'limits' ? limitRanges[name as keyof typeof limitRanges] : undefined;
+  if (value === null) return `# ${optionHelp[`${section}.${key}`]}\n# ${key} = unset\n`;
   const bounds = range === undefined ? '' : ` (${range[0]} to ${range[1]})`;
   return `# ${optionHelp[`${section}.${key}`]}${bounds}\n${stringify({ [key]: value }).trim()}\n`;
 }

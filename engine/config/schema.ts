@@ -3,6 +3,7 @@
 import * as v from 'valibot';
 import { defaultLimits, type Limits, limitRanges } from '../../protocol/limits.ts';
 import { LogLevel } from '../log.ts';
+import { ALGORITHMS, CERTIFICATE_NAMES, METHODS } from './auth.ts';
 
 const SIZE_UNITS: Readonly<Record<string, number>> = { B: 1, KiB: 1_024, MiB: 1_048_576, GiB: 1_073_741_824 };
 const TIME_UNITS_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
@@ -20,16 +21,24 @@ function withUnit(key: string, value: unknown): unknown {
   return /_s(_|$)/.test(key) ? ms / 1_000 : value;
 }
 
+/** A bound in seconds that is not there unless it is set. */
+function ceiling(key: string, min: number) {
+  return v.optional(v.nullable(number(key, min, 4_294_967_295)), null);
+}
+
 function integer(key: string, min: number, max: number, preset: number) {
+  return v.optional(number(key, min, max), preset);
+}
+
+function number(key: string, min: number, max: number) {
   const message = `must be a whole number from ${min} to ${max}`;
   const isInRange = (value: number) => Number.isSafeInteger(value) && value >= min && value <= max;
-  const read = v.pipe(
+  return v.pipe(
     v.unknown(),
     v.transform((value) => withUnit(key, value)),
     v.number(message),
     v.check(isInRange, message),
   );
-  return v.optional(read, preset);
 }
 
 function oneOf<const T extends readonly string[]>(values: T) {
@@ -45,6 +54,10 @@ const boolean = () => v.boolean('must be true or false');
 const flag = (preset: boolean) => v.optional(boolean(), preset);
 const text = (preset: string) => v.optional(string(), preset);
 const texts = () => v.array(string(), 'must be a list of strings');
+const list = () => v.optional(texts(), []);
+const someOf = <const T extends readonly string[]>(values: T) =>
+  v.optional(v.array(oneOf(values), `must be a list out of: ${values.join(', ')}`), []);
+const named = () => v.pipe(string(), v.regex(/^[a-z][a-z0-9-]*$/, 'must be lower-case letters, digits and dashes'));
 
 /** A section. What it may not hold is found by `load.ts`, which names every such option; here it is passed over. */
 function table<const T extends v.ObjectEntries>(entries: T) {
@@ -72,6 +85,7 @@ const sections = {
     stop_timeout_ms: integer('stop_timeout_ms', 0, 600_000, 5_000),
     log_level: choice(Object.keys(LogLevel) as (keyof typeof LogLevel)[], 'info'),
     threads: integer('threads', 1, 64, 1),
+    core_dumps: flag(false),
   },
   session: {
     v3_expiry_s: integer('v3_expiry_s', 0, 4_294_967_295, 31 * 86_400),
@@ -79,8 +93,19 @@ const sections = {
     retain_available: flag(true),
     wildcard_subscriptions: flag(true),
     shared_subscriptions: flag(true),
+    takeover: choice(['same_user', 'any_user'], 'same_user'),
     response_information: text(''),
     server_reference: text(''),
+    message_expiry_max_s: integer('message_expiry_max_s', 0, 4_294_967_295, 0),
+  },
+  retained: {
+    policy: choice(['disk', 'memory', 'off'], 'disk'),
+    max_age_s: integer('max_age_s', 0, 4_294_967_295, 0),
+  },
+  retention: {
+    users: v.pipe(texts(), v.minLength(1, 'must name at least one user')),
+    session_expiry_max_s: ceiling('session_expiry_max_s', 0),
+    message_expiry_max_s: ceiling('message_expiry_max_s', 1),
   },
   spool: {
     durability: choice(['durable', 'relaxed'], 'durable'),
@@ -92,21 +117,65 @@ const sections = {
     key_env: text(''),
     key_command: v.optional(texts(), []),
   },
-  auth: { password_file: text(''), acl_file: text('') },
-  admin: { pseudonym_key_file: text('') },
+  auth: {
+    methods: someOf(METHODS),
+    password_file: text(''),
+    acl_file: text(''),
+    default_roles: list(),
+    anonymous_roles: list(),
+    failures_per_minute: integer('failures_per_minute', 0, 100_000, 20),
+    failures_block_s: integer('failures_block_s', 1, 86_400, 300),
+    jwt_secret_file: text(''),
+    jwt_key_file: text(''),
+    jwks_file: text(''),
+    jwks_url: text(''),
+    jwks_cache_s: integer('jwks_cache_s', 1, 86_400, 600),
+    jwt_algorithms: someOf(ALGORITHMS),
+    jwt_issuer: text(''),
+    jwt_audience: text(''),
+    jwt_user_claim: text('sub'),
+    jwt_user_must_match: flag(true),
+    jwt_client_id_claim: text(''),
+    jwt_clock_tolerance_s: integer('jwt_clock_tolerance_s', 0, 3_600, 30),
+    http_url: text(''),
+    http_timeout_ms: integer('http_timeout_ms', 1, 60_000, 3_000),
+    http_ca_file: text(''),
+    http_header_file: text(''),
+    http_send_address: flag(false),
+  },
+  role: {
+    name: named(),
+    publish: list(),
+    subscribe: list(),
+    deny: list(),
+    users: list(),
+  },
+  admin: {
+    port: v.optional(number('port', 0, 65_535)),
+    host: text('127.0.0.1'),
+    cert_file: text(''),
+    key_file: text(''),
+    token_file: text(''),
+    open: flag(false),
+    socket: text(''),
+    pseudonym_key_file: text(''),
+  },
   audit: {
     file: text(''),
     rotate_bytes: integer('rotate_bytes', 4_096, Number.MAX_SAFE_INTEGER, 16_777_216),
     keep_files: integer('keep_files', 1, 10_000, 10),
   },
-  limits: Object.fromEntries(
-    (Object.keys(limitRanges) as (keyof Limits)[]).map((name) => {
-      const key = snakeCase(name);
-      return [key, integer(key, limitRanges[name][0], limitRanges[name][1], defaultLimits[name])];
-    }),
-  ),
+  limits: {
+    ...Object.fromEntries(
+      (Object.keys(limitRanges) as (keyof Limits)[]).map((name) => {
+        const key = snakeCase(name);
+        return [key, integer(key, limitRanges[name][0], limitRanges[name][1], defaultLimits[name])];
+      }),
+    ),
+    banned_networks: v.optional(texts(), []),
+  },
   listener: {
-    name: v.pipe(string(), v.regex(/^[a-z][a-z0-9-]*$/, 'must be lower-case letters, digits and dashes')),
+    name: named(),
     transport: oneOf(['tcp', 'tls', 'ws', 'wss']),
     host: text('127.0.0.1'),
     port: integer('port', 0, 65_535, 0),
@@ -129,16 +198,21 @@ const sections = {
     compression: flag(false),
     proxy_protocol: flag(false),
     proxy_trusted: v.optional(texts(), []),
-    use_certificate_name_as_user: flag(false),
+    certificate_user: choice(CERTIFICATE_NAMES, 'none'),
     queue_overflow: choice(['refuse', 'drop_oldest', 'drop_newest'], 'refuse'),
+    session_expiry_max_s: ceiling('session_expiry_max_s', 0),
+    message_expiry_max_s: ceiling('message_expiry_max_s', 1),
   },
 };
 
 export const schema = v.object({
   server: v.optional(table(sections.server), {}),
   session: v.optional(table(sections.session), {}),
+  retained: v.optional(table(sections.retained), {}),
+  retention: v.optional(v.array(table(sections.retention), 'must be written as [[retention]] tables'), []),
   spool: v.optional(table(sections.spool), {}),
   auth: v.optional(table(sections.auth), {}),
+  role: v.optional(v.array(table(sections.role), 'must be written as [[role]] tables'), []),
   admin: v.optional(table(sections.admin), {}),
   audit: v.optional(table(sections.audit), {}),
   limits: v.optional(table(sections.limits), {}),
@@ -147,6 +221,14 @@ export const schema = v.object({
 
 export type RawConfig = v.InferOutput<typeof schema>;
 export type RawListener = RawConfig['listener'][number];
+
+/** Sections that are lists of tables. */
+export const LISTS = ['listener', 'role', 'retention'] as const;
+
+/** Options that have another name now. */
+export const replacedOptions: Readonly<Record<string, string>> = {
+  'listener.use_certificate_name_as_user': 'listener.certificate_user; write certificate_user = "common_name"',
+};
 
 /** Options that a section may hold, and the sections for ''. */
 export function optionNames(section: string): readonly string[] {
@@ -160,14 +242,24 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'server.sys_interval_s': 'seconds between two rounds of $SYS topics; 0: none',
   'server.stop_timeout_ms': 'longest time that a graceful stop may take',
   'server.log_level': 'error, warn, info or debug',
+  'server.core_dumps':
+    'whether a core dump may hold the memory of the broker, messages in clear included, and SIGUSR1 start a debugger',
   'server.threads': 'shards, each with a thread and every port: as many as there are cores to use',
   'session.v3_expiry_s': 'how long an MQTT 3 session without Clean Session outlives its connection',
   'session.maximum_qos': 'highest QoS granted and accepted',
   'session.retain_available': 'whether retained messages are kept',
   'session.wildcard_subscriptions': 'whether filters may hold + and #',
   'session.shared_subscriptions': 'whether $share/group/filter is allowed',
+  'session.takeover': "who may connect with the client identifier of another user's session: same_user (nobody) or any_user",
   'session.response_information': 'Response Information for MQTT 5 clients that ask; empty: none',
   'session.server_reference': 'Server Reference in the DISCONNECT of a stopping broker; empty: none',
+  'session.message_expiry_max_s': 'longest time that any message is kept, whatever its publisher asks for; 0: no ceiling',
+  'retained.policy':
+    'disk: retained messages outlive a restart where there is a data directory; memory: they never touch it; off: there are none',
+  'retained.max_age_s': 'age at which a retained message is let go, whatever its publisher asks for; 0: no ceiling',
+  'retention.users': 'user names that the ceilings of this table hold for',
+  'retention.session_expiry_max_s': 'longest session expiry of these users; unset: no ceiling of their own',
+  'retention.message_expiry_max_s': 'longest time that what these users publish is kept; unset: no ceiling of their own',
   'spool.durability': 'durable: acknowledged when it would survive a power cut; relaxed: before that',
   'spool.commit_window_ms': 'how long messages are gathered for one commit; what is consumed meanwhile is never written',
   'spool.erase_within_ms': 'time within which what was consumed is beyond recovery',
@@ -176,8 +268,44 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'spool.key_file': 'file with the master key; empty: none',
   'spool.key_env': 'environment variable with the master key; empty: none',
   'spool.key_command': 'program and arguments whose output is the master key; empty: none',
-  'auth.password_file': "password file in Mosquitto's format; empty: none",
-  'auth.acl_file': "ACL file in Mosquitto's format; empty: everything is allowed",
+  'auth.methods':
+    'who is asked, in this order, until one allows or denies: certificate, password_file, jwt, http; empty: those that are configured, in this order',
+  'auth.password_file': 'password file (`lethe passwd`, mosquitto_passwd); empty: none',
+  'auth.acl_file': "ACL file in Mosquitto's format; empty: everything is allowed where there is no role either",
+  'auth.default_roles': 'names of roles of every client with a verified user name',
+  'auth.anonymous_roles': 'names of roles of every client without one',
+  'auth.failures_per_minute': 'failed logins of one address (IPv6: one /64) before it has to wait; 0: any',
+  'auth.failures_block_s': 'longest wait; it begins with seconds and doubles each time',
+  'auth.jwt_secret_file': 'file with the shared secret of JSON Web Tokens (HS256, HS384, HS512), at least 32 bytes',
+  'auth.jwt_key_file': 'file with the public key of JSON Web Tokens, PEM (RS, PS, ES, EdDSA)',
+  'auth.jwks_file': 'file with the public keys of JSON Web Tokens, as a JSON Web Key Set',
+  'auth.jwks_url': 'URL of such a set: https, or http on loopback',
+  'auth.jwks_cache_s': 'how long the keys of auth.jwks_url are used before they are asked for again',
+  'auth.jwt_algorithms': 'algorithms that a token may be signed by; empty: all that the key is for',
+  'auth.jwt_issuer': 'issuer (iss) that a token must name; empty: any',
+  'auth.jwt_audience': 'audience (aud) that a token must name; empty: any',
+  'auth.jwt_user_claim': 'claim that is the user name',
+  'auth.jwt_user_must_match': "whether the user name of CONNECT, when it gives one, must be the token's",
+  'auth.jwt_client_id_claim': 'claim that the client identifier must be equal to; empty: none',
+  'auth.jwt_clock_tolerance_s': 'how far the clock of the issuer may be off',
+  'auth.http_url': 'URL that is asked who may come in (POST): https, or http on loopback; empty: none',
+  'auth.http_timeout_ms': 'longest wait for an answer of auth.http_url or auth.jwks_url',
+  'auth.http_ca_file': 'authorities of the certificates of auth.http_url and auth.jwks_url, PEM; empty: those of the system',
+  'auth.http_header_file': 'file with a header that is sent to auth.http_url, as "Name: value": a secret; empty: none',
+  'auth.http_send_address': "whether auth.http_url is told the client's address",
+  'role.name': 'name of the role, in tokens, answers of auth.http_url, auth.default_roles and auth.anonymous_roles',
+  'role.publish': 'topic filters that it may publish to; %c stands for the client identifier, %u for the user name',
+  'role.subscribe': 'topic filters that it may receive from, likewise',
+  'role.deny': 'topic filters that it may do neither with, whatever else allows it',
+  'role.users': 'user names that have the role',
+  'admin.port': 'port of the admin API, the metrics and the live page; 0 takes a free one; unset: none',
+  'admin.host': 'address of the admin port; beyond loopback it needs a certificate and a token',
+  'admin.cert_file': 'certificate chain of the admin port, PEM; empty: no TLS, which only loopback may do without',
+  'admin.key_file': 'private key of the admin port, PEM',
+  'admin.token_file': 'file of mode 0600 with the bearer token of the admin port, 32 characters at least',
+  'admin.open': 'allows an admin port on loopback without a token: whoever has an account on this machine may then use it',
+  'admin.socket':
+    'path of a UNIX socket (mode 0600) for the admin API of a broker without a data directory; with one it stands there',
   'admin.pseudonym_key_file':
     'file with the key of pseudonyms, 32 bytes or 64 hex digits; empty: pseudonym.key in the data directory',
   'audit.file': 'audit log; empty: audit.log in the data directory, and none without one',
@@ -212,6 +340,12 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'limits.trie_nodes_max': 'nodes of the topic trie; reserved, touched as used',
   'limits.trie_subscriptions_max': 'subscriptions of the topic trie; reserved, touched as used',
   'limits.topic_cache_entries': 'topics whose receivers are remembered',
+  'limits.client_messages_per_s': 'PUBLISH packets that are read from one client in a second, the rest waits; 0: no bound',
+  'limits.client_bytes_per_s': 'bytes that are read from one client in a second, likewise; 0: no bound',
+  'limits.client_connects_per_minute': 'times that one client may connect in a minute (0x9F); 0: no bound',
+  'limits.connections_per_user': 'connections with one user name at one time (0x97); 0: no bound',
+  'limits.overload_delay_ms': 'lateness of the event loop above which new connections are refused (0x89, HTTP 503); 0: never',
+  'limits.banned_networks': 'addresses and networks whose connections are closed before a byte is read',
   'listener.name': 'name in messages, and in --set listener.NAME.key=value',
   'listener.transport': 'tcp, tls, ws or wss',
   'listener.host': 'address to listen on',
@@ -229,5 +363,8 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'listener.proxy_protocol': 'expects a PROXY protocol header, v1 or v2 (tcp)',
   'listener.proxy_trusted': 'addresses or CIDR ranges whose PROXY header is believed',
   'listener.queue_overflow': 'when the queue of a session that came here is full: refuse, drop_oldest or drop_newest',
-  'listener.use_certificate_name_as_user': "takes the client certificate's common name as the user name (tls)",
+  'listener.certificate_user':
+    'what of the client certificate is the user name: none, common_name, subject, san_dns, san_email or san_uri (tls)',
+  'listener.session_expiry_max_s': 'longest session expiry of clients that come here; unset: no ceiling of its own',
+  'listener.message_expiry_max_s': 'longest time that what clients publish here is kept; unset: no ceiling of its own',
 };

@@ -32,6 +32,11 @@ export interface AddressList {
  * @throws Error that names the listener and the entry that is neither
  */
 export function addressList(listener: string, option: string, entries: readonly string[]): AddressList {
+  return networks(`listener "${listener}": ${option}`, entries);
+}
+
+/** Likewise, for an option of any section. @throws Error */
+export function networks(option: string, entries: readonly string[]): AddressList {
   const list = new BlockList();
   for (const entry of entries) {
     const [address = '', prefix, rest] = entry.split('/');
@@ -41,9 +46,7 @@ export function addressList(listener: string, option: string, entries: readonly 
     const wellFormed =
       family !== 0 && rest === undefined && (prefix === undefined || /^\d{1,3}$/.test(prefix)) && bits <= bitsMax;
     if (!wellFormed) {
-      throw new Error(
-        `listener "${listener}": ${option}: "${entry}" is no address or network; write it like 10.0.0.1 or 10.0.0.0/8`,
-      );
+      throw new Error(`${option}: "${entry}" is no address or network; write it like 10.0.0.1 or 10.0.0.0/8`);
     }
     list.addSubnet(address, bits, family === 4 ? 'ipv4' : 'ipv6');
   }

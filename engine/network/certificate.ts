@@ -3,6 +3,8 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
+import type { CertificateUser } from '../link.ts';
+import { certificatesOf } from './trust.ts';
 
 /** Whether a client is asked for a certificate. `request`: one that does not verify counts as none. */
 export type ClientCertificate = 'none' | 'request' | 'require';
@@ -15,6 +17,8 @@ export interface TlsOptions {
   readonly caFile?: string;
   readonly minVersion: 'TLSv1.2' | 'TLSv1.3';
   readonly clientCertificate: ClientCertificate;
+  /** What of it is the user name. */
+  readonly certificateUser?: CertificateUser;
   /** Of the key file. */
   readonly passphrase?: string;
 }
@@ -56,6 +60,7 @@ export async function readTlsMaterial(listener: string, options: TlsOptions): Pr
     throw refuse('key_file', `${keyFile} is not the key of the certificate in ${certFile}; give the pair that belongs together`);
   }
   if (ca !== null && parseCertificate(ca) === null) throw refuse('ca_file', `${caFile} holds no PEM certificate`);
+  if (ca !== null && !areWhole(ca)) throw refuse('ca_file', `${caFile} holds a certificate that cannot be read; take it out`);
   try {
     createSecureContext({ cert, key, ...(ca === null ? {} : { ca }), ...(passphrase === undefined ? {} : { passphrase }) });
   } catch (error) {
@@ -65,6 +70,38 @@ export async function readTlsMaterial(listener: string, options: TlsOptions): Pr
     );
   }
   return { cert, key, ca };
+}
+
+/** Whether every certificate of a file can be read: the TLS library passes over what is behind a broken one. */
+function areWhole(pem: Buffer): boolean {
+  try {
+    return certificatesOf(pem).length > 0;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Reads the files for a listener that has good ones; null when they are what they were. A certificate that nobody would accept is refused, so that the one in use stays.
+ * @throws Error
+ */
+export async function readNewTlsMaterial(
+  listener: string,
+  options: TlsOptions,
+  before: TlsMaterial,
+  wallMs: number,
+): Promise<TlsMaterial | null> {
+  const material = await readTlsMaterial(listener, options);
+  const isSameCertificate = before.cert.equals(material.cert);
+  if (isSameCertificate && before.key.equals(material.key) && isSameFile(before.ca, material.ca)) return null;
+  const { validTo } = new X509Certificate(material.cert);
+  if (isSameCertificate || wallMs <= Date.parse(validTo)) return material;
+  const problem = `the certificate in ${options.certFile} has expired (${validTo}); get a new one`;
+  throw new Error(`listener "${listener}": cert_file: ${problem}`);
+}
+
+export function isSameFile(a: Buffer | null, b: Buffer | null): boolean {
+  return a === b || (a !== null && b !== null && a.equals(b));
 }
 
 function parseCertificate(pem: Buffer): X509Certificate | null {

@@ -1,21 +1,27 @@
 // The listener for MQTT over TCP and over TLS. A socket passes up to three gates before it becomes a link: the handshake
 // throttle, the PROXY header, the TLS handshake.
 import { createServer, type Server, type Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import type { Admission } from '../admission.ts';
 import type { Clock } from '../clock.ts';
-import { type Accept, type Listener, type Peer, TransportKind } from '../link.ts';
+import { type Accept, type Link, type Peer, TransportKind } from '../link.ts';
 import { addressList, plainAddress } from './address.ts';
 import { type BindOptions, bind, bindShared } from './bind.ts';
-import { readTlsMaterial, type TlsOptions } from './certificate.ts';
+import { isSameFile, readNewTlsMaterial, readTlsMaterial, type TlsMaterial, type TlsOptions } from './certificate.ts';
 import { type HandOut, needsHandOut } from './hand-out.ts';
 import { socketOn, takeHandle } from './node-handles.ts';
 import { readProxyHeader } from './proxied.ts';
 import type { Origin } from './proxy-protocol.ts';
+import type { ListenerChange, PreparedListener, ReloadableListener } from './reloadable.ts';
 import { StreamLink } from './stream-link.ts';
 import { defaultHandshakeLimits, type HandshakeLimits, HandshakeThrottle } from './throttle.ts';
 import { tlsFront } from './tls.ts';
+import { Trust } from './trust.ts';
 
 export interface TcpOptions extends BindOptions {
   readonly accept: Accept;
+  /** Turns connections away before they cost anything; nobody where there is none. */
+  readonly admission?: Admission;
   readonly clock: Clock;
   /** Every connection must start with a PROXY header, and comes from one of `trusted`: addresses or networks. */
   readonly proxyProtocol?: { readonly trusted: readonly string[]; readonly timeoutMs: number };
@@ -36,6 +42,8 @@ const SERVER = { noDelay: true, allowHalfOpen: false };
 /** A connection on its way to become a link. */
 interface Arrival {
   origin: Origin;
+  /** What its handshake was begun with. */
+  trust: Trust | null;
   /** Tells the throttle that the handshake is over, one way or the other. */
   settle(): void;
 }
@@ -44,14 +52,19 @@ interface Arrival {
  * Opens the listener.
  * @throws Error in one line that names the listener and the option that is wrong and says what to do
  */
-export async function listenTcp(options: TcpOptions): Promise<Listener> {
-  const { name, accept, clock, proxyProtocol, tls, endTimeoutMs } = options;
+export async function listenTcp(options: TcpOptions): Promise<ReloadableListener> {
+  const { name, accept, admission, clock, proxyProtocol, tls, endTimeoutMs } = options;
   const transport = tls === undefined ? TransportKind.TCP : TransportKind.TLS;
   const trusted = proxyProtocol === undefined ? null : addressList(name, 'proxy_trusted', proxyProtocol.trusted);
   const throttle = new HandshakeThrottle(options.handshakes ?? defaultHandshakeLimits, clock);
   const tickets = options.ticketKeys === undefined ? null : { listener: name, keys: options.ticketKeys };
   const handshakeMs = options.handshakeTimeoutMs ?? HANDSHAKE_TIMEOUT_MS;
-  const secure = tls === undefined ? null : tlsFront<Arrival>(tls, await readTlsMaterial(name, tls), tickets, handshakeMs, open);
+  let material = tls === undefined ? null : await readTlsMaterial(name, tls);
+  const secure = tls === undefined ? null : tlsFront<Arrival>(tls, material!, tickets, handshakeMs, open);
+  /** Vouches for those who come after the authorities have changed; null until then. */
+  let trust: Trust | null = null;
+  /** Links whose client has shown a certificate. */
+  const certified = new Map<Link, TLSSocket>();
   /** No PROXY header and no TLS: the bytes are MQTT from the first one on. */
   const isPlain = secure === null && proxyProtocol === undefined;
   /** Sockets in a handshake. */
@@ -66,7 +79,7 @@ export async function listenTcp(options: TcpOptions): Promise<Listener> {
       socket.destroy();
       return;
     }
-    const arrival: Arrival = { origin: { address: plainAddress(remoteAddress), port: remotePort }, settle: () => {} };
+    const arrival: Arrival = { origin: { address: plainAddress(remoteAddress), port: remotePort }, trust, settle: () => {} };
     if (trusted !== null && !trusted.has(arrival.origin.address)) {
       socket.destroy();
       return;
@@ -98,22 +111,54 @@ export async function listenTcp(options: TcpOptions): Promise<Listener> {
   }
 
   function encrypt(socket: Socket, arrival: Arrival): void {
-    if (secure === null) open(socket, arrival, null);
-    else secure.begin(socket, arrival);
+    // The handshake is what overload cannot afford: who comes without one is told by CONNACK.
+    if (admission?.refusesAddress(arrival.origin.address) || (secure !== null && admission?.refusesAll())) socket.destroy();
+    else if (secure === null) open(socket, arrival, null);
+    else {
+      arrival.trust = trust;
+      secure.begin(socket, arrival);
+    }
   }
 
   function open(socket: Socket, arrival: Arrival, certificate: Peer['certificate']): void {
     arrival.settle();
-    if (!accepting) {
+    // The authorities may have changed while the handshake was under way.
+    const isStale = certificate !== null && arrival.trust !== trust && !isVouchedFor(socket as TLSSocket);
+    if (!accepting || isStale) {
       socket.destroy();
       return;
     }
     const { address, port } = arrival.origin;
     const peer: Peer = { transport, listener: name, address, port, secure: secure !== null, certificate };
     const link = new StreamLink(socket, isPlain ? 'unread' : 'streamed', peer, clock, endTimeoutMs);
+    if (certificate !== null) {
+      certified.set(link, socket as TLSSocket);
+      socket.once('close', () => certified.delete(link));
+    }
     const sink = accept(link);
     if (sink === null) link.destroy();
     else link.attach(sink);
+  }
+
+  function isVouchedFor(socket: TLSSocket): boolean {
+    return trust === null || trust.vouchesFor(socket.getPeerX509Certificate(), clock.wallMs());
+  }
+
+  async function prepare(change: ListenerChange): Promise<PreparedListener> {
+    if (material === null || change.tls === undefined) return { apply: () => NO_LINKS };
+    const next = await readNewTlsMaterial(name, change.tls, material, clock.wallMs());
+    // Sessions of before may be resumed as long as nothing has changed.
+    if (next === null) return { apply: () => NO_LINKS };
+    const nextTrust = isSameFile(material.ca, next.ca) ? trust : new Trust(next.ca);
+    return { apply: () => renew(next, nextTrust) };
+  }
+
+  function renew(next: TlsMaterial, nextTrust: Trust | null): readonly Link[] {
+    secure!.renew(next);
+    material = next;
+    if (nextTrust === trust) return NO_LINKS;
+    trust = nextTrust;
+    return [...certified].flatMap(([link, socket]) => (isVouchedFor(socket) ? [] : [link]));
   }
 
   const door = await openDoor(options, isPlain ? 'paused' : 'started', arrive);
@@ -122,6 +167,7 @@ export async function listenTcp(options: TcpOptions): Promise<Listener> {
     name,
     transport,
     port: door.port,
+    prepare,
     close() {
       accepting = false;
       door.close();
@@ -132,6 +178,8 @@ export async function listenTcp(options: TcpOptions): Promise<Listener> {
     },
   };
 }
+
+const NO_LINKS: readonly Link[] = [];
 
 /** Where connections come in. */
 interface Door {

@@ -3,12 +3,15 @@
 import { createHash } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { createServer, type TLSSocket } from 'node:tls';
-import type { Peer } from '../link.ts';
+import type { CertificateUser, Peer } from '../link.ts';
 import type { TlsMaterial, TlsOptions } from './certificate.ts';
+import { commonName, nameInCertificate } from './certificate-name.ts';
 
 export interface TlsFront<Context> {
   /** Takes the socket over. `context` comes back when the handshake succeeds; otherwise the socket is closed. */
   begin(socket: Socket, context: Context): void;
+  /** Handshakes from now on are made with this. Sessions of before are not resumed: their clients were verified against what may not hold any more. */
+  renew(material: TlsMaterial): void;
 }
 
 /** What the shards of a listener have in common, so that a client resumes its session in any of them. */
@@ -29,21 +32,24 @@ export function tlsFront<Context>(
   // It never listens: sockets are handed to it by its 'connection' event, which node documents for this use. It hands the
   // encrypted socket back without the raw one, so contexts wait under the far end of the connection, which is unique here.
   const contexts = new Map<string, Context>();
-  const server = createServer({
-    cert: material.cert,
-    key: material.key,
-    ...(material.ca === null ? {} : { ca: material.ca }),
+  const contextOf = ({ cert, key, ca }: TlsMaterial, ticketKeys: Buffer | null) => ({
+    cert,
+    key,
+    ...(ca === null ? {} : { ca }),
     ...(options.passphrase === undefined ? {} : { passphrase: options.passphrase }),
     minVersion: options.minVersion,
+    ...(ticketKeys === null || tickets === null ? {} : { ticketKeys, sessionIdContext: sessionContext(tickets.listener) }),
+  });
+  const server = createServer({
+    ...contextOf(material, tickets === null ? null : Buffer.from(tickets.keys)),
     requestCert: options.clientCertificate !== 'none',
     rejectUnauthorized: options.clientCertificate === 'require',
     handshakeTimeout: timeoutMs,
-    ...(tickets === null ? {} : { ticketKeys: Buffer.from(tickets.keys), sessionIdContext: sessionContext(tickets.listener) }),
   });
   server.on('secureConnection', (socket) => {
     const context = contexts.get(farEnd(socket));
     if (context === undefined) socket.destroy();
-    else onSecure(socket, context, verifiedCertificate(socket));
+    else onSecure(socket, context, verifiedCertificate(socket, options.certificateUser ?? 'none'));
   });
   server.on('tlsClientError', (_error, socket) => socket.destroy());
 
@@ -54,7 +60,17 @@ export function tlsFront<Context>(
       socket.once('close', () => contexts.delete(key));
       server.emit('connection', socket);
     },
+    // Without keys of ours the new context draws its own.
+    renew(next) {
+      server.setSecureContext(contextOf(next, tickets === null ? null : ticketKeysFor(tickets.keys, next)));
+    },
   };
+}
+
+/** Other keys for other files, the same ones in each shard. */
+function ticketKeysFor(keys: Uint8Array, { cert, ca }: TlsMaterial): Buffer {
+  const hash = createHash('sha512').update(keys).update(cert);
+  return (ca === null ? hash : hash.update(ca)).digest().subarray(0, keys.length);
 }
 
 /**
@@ -72,13 +88,13 @@ function farEnd(socket: Socket): string {
   return `${socket.remoteAddress} ${socket.remotePort}`;
 }
 
-function verifiedCertificate(socket: TLSSocket): Peer['certificate'] {
+function verifiedCertificate(socket: TLSSocket, user: CertificateUser): Peer['certificate'] {
   if (!socket.authorized) return null;
-  const { subject, fingerprint256 } = socket.getPeerCertificate();
-  const { CN } = subject;
+  const certificate = socket.getPeerX509Certificate();
+  if (certificate === undefined) return null;
   return {
-    // A subject with several common names has none that it can be called by.
-    commonName: typeof CN === 'string' ? CN : '',
-    fingerprint: fingerprint256.replaceAll(':', '').toLowerCase(),
+    commonName: commonName(certificate),
+    fingerprint: certificate.fingerprint256.replaceAll(':', '').toLowerCase(),
+    ...(user === 'none' ? {} : { userName: nameInCertificate(certificate, user) }),
   };
 }

@@ -7,6 +7,11 @@ declare module 'uWebSockets.js' {
   export const DISABLED: number;
   export const SHARED_COMPRESSOR: number;
   interface TemplatedApp {
+    /** Names the app, so that another one can hand connections to it. */
+    getDescriptor(): object;
+    /** What this app accepts goes to its children in turn, once it has any; connections that stand stay where they are. */
+    addChildAppDescriptor(descriptor: object): void;
+    removeChildAppDescriptor(descriptor: object): void;
     listen(host: string, port: number, options: number, listening: (socket: us_listen_socket | false) => void): TemplatedApp;
   }
 }

@@ -20,6 +20,8 @@ export const Refusals = {
     status: '400 Subprotocol Not Supported',
     text: `Offer one of these in Sec-WebSocket-Protocol: ${SUBPROTOCOLS.join(', ')}\n`,
   },
+  BANNED: { status: '403 Forbidden', text: 'This address may not connect.\n' },
+  OVERLOADED: { status: '503 Overloaded', text: 'The broker takes no new connections now. Try again in a moment.\n' },
   BUSY: { status: '503 Too Many Handshakes', text: 'Too many connections at once. Try again in a moment.\n' },
 } as const satisfies Record<string, Refusal>;
 

@@ -4,21 +4,25 @@
 // uWebSockets reads TLS files itself and says only that it failed, so files and port are tried with node first.
 import {
   App,
+  type AppOptions,
   DISABLED,
   type HttpRequest,
   type HttpResponse,
   LIBUS_LISTEN_EXCLUSIVE_PORT,
   SHARED_COMPRESSOR,
   SSLApp,
+  type TemplatedApp,
   type us_listen_socket,
   us_listen_socket_close,
   type us_socket_context_t,
 } from 'uWebSockets.js';
+import type { Admission } from '../admission.ts';
 import type { Clock } from '../clock.ts';
-import { type Accept, CloseCause, type Listener, type Peer, TransportKind } from '../link.ts';
+import { type Accept, CloseCause, type Peer, TransportKind } from '../link.ts';
 import { addressText } from './address.ts';
 import { type BindOptions, bindFailure, probe } from './bind.ts';
-import { readTlsMaterial, type TlsOptions } from './certificate.ts';
+import { readNewTlsMaterial, readTlsMaterial, type TlsOptions } from './certificate.ts';
+import type { ListenerChange, PreparedListener, ReloadableListener } from './reloadable.ts';
 import { defaultHandshakeLimits, type HandshakeLimits, HandshakeThrottle } from './throttle.ts';
 import { chooseSubprotocol, originAllowed, type Refusal, Refusals } from './websocket-handshake.ts';
 import { FrameJoiner, type Socket, type WebSocketData, WebSocketLink } from './websocket-link.ts';
@@ -27,6 +31,8 @@ export interface WebSocketOptions extends Omit<BindOptions, 'backlog'> {
   /** Path of the endpoint, `/mqtt` unless given. */
   readonly path?: string;
   readonly accept: Accept;
+  /** Turns connections away before they cost anything; nobody where there is none. */
+  readonly admission?: Admission;
   readonly clock: Clock;
   /** Origins of web pages that may connect, as browsers send them (`https://example.org`); null for all. */
   readonly origins: readonly string[] | null;
@@ -41,6 +47,12 @@ export interface WebSocketOptions extends Omit<BindOptions, 'backlog'> {
   readonly endTimeoutMs: number;
 }
 
+/** One app that serves, and how many sockets it has. */
+interface Serving {
+  readonly app: TemplatedApp;
+  connections: number;
+}
+
 const DEFAULT_PATH = '/mqtt';
 const RETRY_AFTER_S = '1';
 const CLOSED_WITHOUT_FRAME = 1_006;
@@ -53,63 +65,111 @@ const BACKPRESSURE_BYTES_MAX = 0x7fff_ffff;
  * Opens the listener.
  * @throws Error in one line that names the listener and the option that is wrong and says what to do
  */
-export async function listenWebSocket(options: WebSocketOptions): Promise<Listener> {
-  const { name, host, accept, clock, tls, endTimeoutMs } = options;
+export async function listenWebSocket(options: WebSocketOptions): Promise<ReloadableListener> {
+  const { name, host, accept, admission, clock, tls, endTimeoutMs } = options;
   const path = checkedPath(name, options.path ?? DEFAULT_PATH);
-  const origins = options.origins === null ? null : new Set(options.origins.map((origin) => origin.toLowerCase()));
+  let origins = originSet(options.origins);
   const compress = options.compression ?? false;
   const throttle = new HandshakeThrottle(options.handshakes ?? defaultHandshakeLimits, clock);
   const transport = tls === undefined ? TransportKind.WS : TransportKind.WSS;
   const frame = new FrameJoiner();
   let accepting = true;
 
-  const app = tls === undefined ? App() : await secureApp(name, tls);
+  /** Apps with certificates of before, as long as they have connections. */
+  const retired = new Set<Serving>();
 
-  // Called with 1 for each connection and with -1 for each that closes before it is upgraded.
-  const countHandshake = (response: HttpResponse, change: number): void => {
-    if (change < 0) throttle.settle();
-    else if (!throttle.begin()) response.close();
-  };
-  app.filter(countHandshake);
+  const files = tls === undefined ? null : appFiles(name, tls);
+  let material = tls === undefined ? null : await readTlsMaterial(name, tls);
+  // What listens over TLS serves nobody itself: it hands what it has accepted to an app that has the certificate of now. So the certificate can change without a moment in which the port is nobody's.
+  const door = files === null ? App() : SSLApp(files);
+  let serving = serve(files === null ? door : SSLApp(files));
+  if (serving.app !== door) door.addChildAppDescriptor(serving.app.getDescriptor());
 
-  app.ws<WebSocketData>(path, {
-    maxPayloadLength: options.payloadBytesMax,
-    maxBackpressure: BACKPRESSURE_BYTES_MAX,
-    closeOnBackpressureLimit: false,
-    compression: compress ? SHARED_COMPRESSOR : DISABLED,
-    // MQTT has its own keep alive, at which the engine looks.
-    idleTimeout: 0,
-    sendPingsAutomatically: false,
-    upgrade(response, request, context) {
-      if (!accepting || !throttle.take()) return refuse(response, Refusals.BUSY, RETRY_AFTER_S);
-      if (!originAllowed(request.getHeader('origin'), origins)) return refuse(response, Refusals.ORIGIN);
-      const subprotocol = chooseSubprotocol(request.getHeader('sec-websocket-protocol'));
-      if (subprotocol === '') return refuse(response, Refusals.SUBPROTOCOL);
-      throttle.settle();
-      upgrade(response, request, context, subprotocol);
-    },
-    open(socket) {
-      const link = new WebSocketLink(socket, peerOf(socket), frame, clock, endTimeoutMs, compress);
-      socket.getUserData().link = link;
-      const sink = accept(link);
-      if (sink === null) link.destroy();
-      else link.attach(sink);
-    },
-    message: (socket, message, isBinary) => socket.getUserData().link?.onMessage(message, isBinary),
-    drain: (socket) => socket.getUserData().link?.onDrain(),
-    close: (socket, code, reason) => socket.getUserData().link?.onClose(causeOf(code, reason)),
-  });
-  app.any('/*', (response, request) =>
-    refuse(response, request.getUrl() === path ? Refusals.NOT_AN_UPGRADE : Refusals.NOT_FOUND),
-  );
+  function serve(app: TemplatedApp): Serving {
+    const own: Serving = { app, connections: 0 };
+    // Called with 1 for each connection and with -1 for each that closes before it is upgraded.
+    const countHandshake = (response: HttpResponse, change: number): void => {
+      own.connections += change;
+      if (change < 0) throttle.settle();
+      else if (!throttle.begin()) response.close();
+      if (own.connections === 0) retired.delete(own);
+    };
+    app.filter(countHandshake);
+    serveMqtt(own);
+    app.any('/*', (response, request) =>
+      refuse(response, request.getUrl() === path ? Refusals.NOT_AN_UPGRADE : Refusals.NOT_FOUND),
+    );
+    return own;
+  }
+
+  function serveMqtt(own: Serving): void {
+    own.app.ws<WebSocketData>(path, {
+      maxPayloadLength: options.payloadBytesMax,
+      maxBackpressure: BACKPRESSURE_BYTES_MAX,
+      closeOnBackpressureLimit: false,
+      compression: compress ? SHARED_COMPRESSOR : DISABLED,
+      // MQTT has its own keep alive, at which the engine looks.
+      idleTimeout: 0,
+      sendPingsAutomatically: false,
+      upgrade(response, request, context) {
+        if (admission?.banned && admission.refusesAddress(addressOf(response.getRemoteAddress())))
+          return refuse(response, Refusals.BANNED);
+        if (admission?.refusesAll()) return refuse(response, Refusals.OVERLOADED, RETRY_AFTER_S);
+        if (!accepting || !throttle.take()) return refuse(response, Refusals.BUSY, RETRY_AFTER_S);
+        if (!originAllowed(request.getHeader('origin'), origins)) return refuse(response, Refusals.ORIGIN);
+        const subprotocol = chooseSubprotocol(request.getHeader('sec-websocket-protocol'));
+        if (subprotocol === '') return refuse(response, Refusals.SUBPROTOCOL);
+        throttle.settle();
+        upgrade(response, request, context, subprotocol);
+      },
+      open(socket) {
+        const link = new WebSocketLink(socket, peerOf(socket), frame, clock, endTimeoutMs, compress);
+        socket.getUserData().link = link;
+        const sink = accept(link);
+        if (sink === null) link.destroy();
+        else link.attach(sink);
+      },
+      message: (socket, message, isBinary) => socket.getUserData().link?.onMessage(message, isBinary),
+      drain: (socket) => socket.getUserData().link?.onDrain(),
+      close(socket, code, reason) {
+        own.connections--;
+        if (own.connections === 0) retired.delete(own);
+        socket.getUserData().link?.onClose(causeOf(code, reason));
+      },
+    });
+  }
+
+  async function prepare(change: ListenerChange): Promise<PreparedListener> {
+    const nextOrigins = originSet(change.origins);
+    const nextMaterial =
+      change.tls === undefined || material === null ? null : await readNewTlsMaterial(name, change.tls, material, clock.wallMs());
+    const next = nextMaterial === null ? null : serve(SSLApp(appFiles(name, change.tls!)));
+    return {
+      apply() {
+        origins = nextOrigins;
+        if (next === null) return [];
+        material = nextMaterial;
+        replaceServing(next);
+        return [];
+      },
+    };
+  }
+
+  function replaceServing(next: Serving): void {
+    door.addChildAppDescriptor(next.app.getDescriptor());
+    door.removeChildAppDescriptor(serving.app.getDescriptor());
+    for (const old of retired) if (old.connections === 0) retired.delete(old);
+    // Kept also when it is empty: what was accepted a moment ago is on its way to it.
+    retired.add(serving);
+    serving = next;
+  }
 
   function peerOf(socket: Socket): Peer {
-    const bytes = new Uint8Array(socket.getRemoteAddress());
     // uWebSockets does not tell the port.
     return {
       transport,
       listener: name,
-      address: addressText(bytes, 0, bytes.length),
+      address: addressOf(socket.getRemoteAddress()),
       port: 0,
       secure: tls !== undefined,
       certificate: null,
@@ -120,7 +180,7 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<Listen
   // The first shard takes a port that nobody has, and the others join it there.
   const port = index === 0 ? await probe(options) : options.port;
   let listening: us_listen_socket | false = false;
-  app.listen(host, port, count === 1 ? LIBUS_LISTEN_EXCLUSIVE_PORT : LISTEN_SHARED, (socket) => {
+  door.listen(host, port, count === 1 ? LIBUS_LISTEN_EXCLUSIVE_PORT : LISTEN_SHARED, (socket) => {
     listening = socket;
   });
   if (listening === false) throw bindFailure({ name, host, port }, 'EADDRINUSE');
@@ -130,6 +190,7 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<Listen
     name,
     transport,
     port,
+    prepare,
     close() {
       accepting = false;
       if (open !== null) us_listen_socket_close(open);
@@ -137,9 +198,15 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<Listen
       return new Promise((resolve) => clock.endOfTurn(resolve));
     },
     destroy() {
-      app.close();
+      for (const { app } of new Set([...retired, serving])) app.close();
+      if (serving.app !== door) door.close();
     },
   };
+}
+
+function addressOf(remote: ArrayBuffer): string {
+  const bytes = new Uint8Array(remote);
+  return addressText(bytes, 0, bytes.length);
 }
 
 function upgrade(response: HttpResponse, request: HttpRequest, context: us_socket_context_t, subprotocol: string): void {
@@ -164,7 +231,8 @@ function refuse(response: HttpResponse, { status, text }: Refusal, retryAfterS?:
   response.end(text, true);
 }
 
-async function secureApp(name: string, tls: TlsOptions) {
+/** @throws Error for options that uWebSockets does not have */
+function appFiles(name: string, tls: TlsOptions): AppOptions {
   const refused = (option: string, problem: string) => new Error(`listener "${name}": ${option}: ${problem}`);
   if (tls.clientCertificate !== 'none') {
     throw refused('client_certificate', 'WebSocket cannot ask for a certificate; set "none" here, or use a tls listener');
@@ -172,9 +240,12 @@ async function secureApp(name: string, tls: TlsOptions) {
   if (tls.minVersion !== 'TLSv1.2') {
     throw refused('tls_min_version', 'WebSocket cannot be limited to TLS 1.3; set "1.2", or let a proxy do the TLS');
   }
-  await readTlsMaterial(name, tls);
   const files = { cert_file_name: tls.certFile, key_file_name: tls.keyFile };
-  return SSLApp(tls.passphrase === undefined ? files : { ...files, passphrase: tls.passphrase });
+  return tls.passphrase === undefined ? files : { ...files, passphrase: tls.passphrase };
+}
+
+function originSet(origins: readonly string[] | null): ReadonlySet<string> | null {
+  return origins === null ? null : new Set(origins.map((origin) => origin.toLowerCase()));
 }
 
 /** uWebSockets gives ':' and '*' a meaning in a path. */

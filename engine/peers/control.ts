@@ -1,5 +1,6 @@
 // What shards say to each other seldom: MessagePack behind a version byte, with pinned options, as the body of a CONTROL letter.
 import { Packr } from 'msgpackr/pack';
+import type { Principal } from '../principal.ts';
 
 const VERSION = 1;
 const packr = new Packr({ useRecords: false, mapsAsObjects: true, variableMapSize: true });
@@ -8,7 +9,7 @@ const packr = new Packr({ useRecords: false, mapsAsObjects: true, variableMapSiz
 export interface MovedSession {
   readonly handle: number;
   readonly clientId: string;
-  readonly username: string | null;
+  readonly principal: Principal;
   readonly level: number;
   readonly expiryS: number;
   readonly stored: number;
@@ -18,6 +19,7 @@ export interface MovedSession {
   readonly queuedMessages: number;
   readonly queuedBytes: number;
   readonly overflow: number;
+  readonly listener: string;
   readonly disconnectedAtMs: number;
   readonly inbound: readonly number[];
   readonly will: unknown;
@@ -36,6 +38,8 @@ export interface Claim {
   readonly shard: number;
   readonly request: number;
   readonly clientId: string;
+  /** Who the client is, null for an anonymous one. */
+  readonly username: string | null;
   /** Clean Start: an existing session is not wanted. */
   readonly clean: boolean;
 }
@@ -51,6 +55,9 @@ export type Control =
   | { readonly kind: 'full'; readonly request: number }
   /** To the host: give the session to another shard, or end it. */
   | { readonly kind: 'release'; readonly handle: number; readonly claim: Claim }
+  /** From the host to the directory, which tells the one who asked: the session is another user's, and stays. */
+  | { readonly kind: 'kept'; readonly handle: number; readonly host: number }
+  | { readonly kind: 'denied'; readonly request: number }
   /** To the directory: the session has ended. */
   | { readonly kind: 'ended'; readonly handle: number; readonly shard: number }
   /** From the host before to the next one; then come its messages, where stores are not shared, and the end of the move. */

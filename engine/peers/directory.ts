@@ -5,6 +5,7 @@
 //         → yours                       the asking shard hosts it
 //         → release to its host         → moved … moved-end (host to host), arrived
 //                                       → or ended, when there was nothing to keep: fresh
+//                                       → or kept, when it is another user's: denied
 //
 // A host that ended a session may cross a release on the way: whichever comes first, `ended` frees the handle, and the claim gets a fresh one.
 import type { Claim, Control } from './control.ts';
@@ -99,6 +100,15 @@ export class Directory {
     entry.handle = this.#takeHandle(shard);
     this.#byHandle.set(entry.handle, entry);
     this.#send(shard, { kind: 'fresh', request, handle: entry.handle });
+    this.#settle(entry);
+  }
+
+  /** A host does not give a session away. */
+  kept(handle: number, host: number): void {
+    const entry = this.#byHandle.get(handle);
+    if (entry === undefined || entry.moving === null) return;
+    entry.owner = host;
+    this.#send(entry.moving.shard, { kind: 'denied', request: entry.moving.request });
     this.#settle(entry);
   }
 

@@ -7,10 +7,13 @@
 //   waiting   Int32          at a * count + b: 1 while shard a waits for room in its ring to b
 //   gauges    Float64        a row for each shard (gauges.ts)
 //   roster    Int32          two words for each session index (roster.ts)
+//   users, connects          counts by name (tallies.ts), under a lock
 import { allocateDoorbell } from '../../storage/doorbell.ts';
 import { allocateRing } from '../../storage/ring.ts';
+import { systemRandom } from '../random.ts';
 import { allocateGauges } from './gauges.ts';
 import { rosterBytes } from './roster.ts';
+import { allocateTallies } from './tallies.ts';
 
 export interface Fabric {
   readonly count: number;
@@ -20,6 +23,8 @@ export interface Fabric {
   readonly waiting: SharedArrayBuffer;
   readonly gauges: SharedArrayBuffer;
   readonly roster: SharedArrayBuffer;
+  readonly users: SharedArrayBuffer;
+  readonly connects: SharedArrayBuffer;
 }
 
 const RING_BYTES_MAX = 2_097_152;
@@ -27,8 +32,8 @@ const RING_BYTES_MIN = 262_144;
 /** What all rings into one shard may take, as far as `RING_BYTES_MIN` allows. */
 const RINGS_BYTES = 8_388_608;
 
-/** @param sessionsMax sessions of all shards together */
-export function allocateFabric(count: number, sessionsMax: number): Fabric {
+/** @param sessionsMax sessions of all shards together, and `connectionsMax` connections */
+export function allocateFabric(count: number, sessionsMax: number, connectionsMax: number): Fabric {
   const ringBytes = ringCapacity(count);
   return {
     count,
@@ -40,6 +45,8 @@ export function allocateFabric(count: number, sessionsMax: number): Fabric {
     waiting: new SharedArrayBuffer(count * count * 4),
     gauges: allocateGauges(count),
     roster: new SharedArrayBuffer(rosterBytes(sessionsMax)),
+    users: allocateTallies(connectionsMax, systemRandom),
+    connects: allocateTallies(sessionsMax, systemRandom),
   };
 }
 

@@ -19,7 +19,7 @@ export const Gauge = {
 } as const;
 export type Gauge = (typeof Gauge)[keyof typeof Gauge];
 
-const ROW = 64;
+const ROW = 128;
 
 export function allocateGauges(count: number): SharedArrayBuffer {
   return new SharedArrayBuffer(count * ROW * 8);

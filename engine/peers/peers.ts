@@ -14,6 +14,7 @@ import { Gauges } from './gauges.ts';
 import { Roster } from './roster.ts';
 import { RoutePlaces } from './route-places.ts';
 import { Sender } from './sender.ts';
+import { Tallies } from './tallies.ts';
 import { Debts, Tickets } from './tickets.ts';
 
 /** What comes from one other shard. */
@@ -42,6 +43,8 @@ export class Peers {
   readonly tickets: Tickets;
   readonly roster: Roster;
   readonly gauges: Gauges;
+  readonly users: Tallies;
+  readonly connects: Tallies;
   readonly #settled: Int32Array;
   readonly #waiting: Int32Array;
   readonly #bells: readonly Doorbell[];
@@ -66,6 +69,8 @@ export class Peers {
     this.tickets = new Tickets(count);
     this.roster = new Roster(fabric.roster);
     this.gauges = new Gauges(fabric.gauges, count, index);
+    this.users = new Tallies(fabric.users);
+    this.connects = new Tallies(fabric.connects);
     this.senders = fabric.bells.map((_, shard) => {
       const memory = fabric.rings[index * count + shard]!;
       if (memory === null) return null;

@@ -20,10 +20,14 @@ export function onControl(shard: Shard, control: Control): void {
     case 'fresh':
     case 'yours':
     case 'full':
+    case 'denied':
       claimAnswered(shard, control);
       return;
     case 'release':
       releaseSession(shard, control.handle, control.claim);
+      return;
+    case 'kept':
+      shard.directory!.kept(control.handle, control.host);
       return;
     case 'ended':
       shard.directory!.ended(control.handle);

@@ -6,7 +6,7 @@ import type { MessageView } from '../../protocol/publish.ts';
 import { ALIGNED_ABOVE, LETTER_FIXED_BYTES, Letter, PADDING_MAX, padded, padding, TARGET_WORDS, Word } from '../peers/letter.ts';
 import type { Receiver } from '../peers/peers.ts';
 import { Refusal, TICKETS_HIGH } from '../peers/tickets.ts';
-import type { Target } from '../sessions/target.ts';
+import { type Target, targetFor } from '../sessions/target.ts';
 import { onControlBytes } from './administer.ts';
 import { deliverToAnother, deliverToTargets } from './deliver.ts';
 import { fanOut } from './fan-out.ts';
@@ -317,7 +317,7 @@ function readTargets(
     const group = words[word + 2]!;
     const judged = group < 0 && shard.rights !== null && shard.sessions.at(subscriber) !== null;
     if (judged && !shard.routes.mayReceive(subscriber, bytes, topicFrom, topicTo)) continue;
-    targets.push({ subscriber, options: words[word + 1]!, subscriptionIds, group, ofOwn: null });
+    targets.push(targetFor(subscriber, words[word + 1]!, subscriptionIds, group));
   }
   return targets;
 }

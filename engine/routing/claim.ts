@@ -11,9 +11,20 @@ import type { Shard } from './shard.ts';
 /** Who waits for a session. */
 export interface Claimant {
   readonly clientId: string;
+  readonly username: string | null;
   readonly clean: boolean;
-  /** Gives the client its session, null when there is no room for one. False: the client has gone meanwhile. */
-  seat(session: Session | null, present: boolean): boolean;
+  /** Gives the client its session. False: it has gone meanwhile. */
+  seat(session: Session, present: boolean): boolean;
+  /** The client gets none: there is no room, or it is another user's. */
+  refuse(reason: Reason): void;
+}
+
+/**
+ * Whether a client may have a session that exists, to go on with it or to end it. What is queued for one user is not another's, nor an anonymous client's. The session of an anonymous client
+ * is anybody's, so that those of the time before there were passwords find their clients.
+ */
+export function mayTakeOver(shard: Shard, session: Session, username: string | null): boolean {
+  return session.username === null || session.username === username || shard.offers.takeover === 'any_user';
 }
 
 /** Finds or makes the session of a client; the claimant is seated inside the call or later. */
@@ -23,12 +34,14 @@ export function claimSession(shard: Shard, claimant: Claimant): void {
 }
 
 /** The directory has answered a claim. */
-export function claimAnswered(shard: Shard, answer: Extract<Control, { kind: 'fresh' | 'yours' | 'full' }>): void {
+export function claimAnswered(shard: Shard, answer: Extract<Control, { kind: 'fresh' | 'yours' | 'full' | 'denied' }>): void {
   const claimant = shard.claimants.get(answer.request);
   if (claimant === undefined) return;
   shard.claimants.delete(answer.request);
   if (answer.kind === 'full') {
-    claimant.seat(null, false);
+    claimant.refuse(Reason.QUOTA_EXCEEDED);
+  } else if (answer.kind === 'denied') {
+    claimant.refuse(Reason.NOT_AUTHORIZED);
   } else if (answer.kind === 'fresh') {
     const session = new Session(answer.handle as SessionHandle, claimant.clientId);
     shard.sessions.enter(session);
@@ -46,9 +59,13 @@ export function seatMoved(shard: Shard, session: Session, request: number): void
   setAwayTimers(shard, session, Math.max(0, shard.clock.wallMs() - session.disconnectedAtMs));
 }
 
-/** Takes a session that is here from its connection and gives it to the claimant. False when nothing is left of it: it is to be asked for anew. */
+/** Takes a session that is here from its connection and gives it to the claimant, who may be refused. False when nothing is left of it: it is to be asked for anew. */
 function offer(shard: Shard, session: Session, claimant: Claimant): boolean {
   if (session.leaving) return false;
+  if (!mayTakeOver(shard, session, claimant.username)) {
+    claimant.refuse(Reason.NOT_AUTHORIZED);
+    return true;
+  }
   const { connection } = session;
   if (connection !== null) {
     shard.counters.takeovers++;
@@ -67,6 +84,6 @@ function ask(shard: Shard, claimant: Claimant): void {
   const request = shard.nextClaim++;
   shard.claimants.set(request, claimant);
   const { index } = shard.peers!;
-  const { clientId, clean } = claimant;
-  sendControl(shard, 0, { kind: 'claim', claim: { shard: index, request, clientId, clean } });
+  const { clientId, username, clean } = claimant;
+  sendControl(shard, 0, { kind: 'claim', claim: { shard: index, request, clientId, username, clean } });
 }

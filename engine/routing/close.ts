@@ -3,6 +3,7 @@ import { disconnectAnswer } from '../../protocol/answers.ts';
 import { encodeDisconnect } from '../../protocol/disconnect.ts';
 import { Level, Reason } from '../../protocol/packet.ts';
 import { NO_BYTES } from '../../protocol/publish.ts';
+import { countReason } from '../counters.ts';
 import { type Connection, ConnectionState } from '../sessions/connection.ts';
 import { forgetGated } from './answer.ts';
 import { detach } from './lifecycle.ts';
@@ -13,6 +14,7 @@ import type { Shard } from './shard.ts';
 const REASON_TEXT: Partial<Record<Reason, string>> = {
   [Reason.MALFORMED_PACKET]: 'the packet could not be parsed',
   [Reason.PROTOCOL_ERROR]: 'the packet is not allowed here',
+  [Reason.NOT_AUTHORIZED]: 'what let the client in does not hold any more',
   [Reason.KEEP_ALIVE_TIMEOUT]: 'nothing was received within one and a half times the keep alive',
   [Reason.SESSION_TAKEN_OVER]: 'another connection uses the same client identifier',
   [Reason.PACKET_TOO_LARGE]: 'the packet exceeds the Maximum Packet Size of CONNACK',
@@ -23,6 +25,8 @@ const REASON_TEXT: Partial<Record<Reason, string>> = {
   [Reason.RETAIN_NOT_SUPPORTED]: 'retained messages are switched off',
   [Reason.SERVER_SHUTTING_DOWN]: 'the broker is stopping',
   [Reason.QUOTA_EXCEEDED]: 'a limit of the broker was reached',
+  [Reason.ADMINISTRATIVE_ACTION]: 'the operator has ended the connection',
+  [Reason.MESSAGE_RATE_TOO_HIGH]: 'more was sent in a second than may be, and more than can be kept',
 };
 
 /** Ends a connection from this side: says why on MQTT 5, flushes, closes. The will stays due [MQTT-3.1.2-8]. */
@@ -30,6 +34,7 @@ export function endConnection(shard: Shard, connection: Connection, reason: Reas
   if (connection.state === ConnectionState.CLOSED) return;
   const wasOpen = connection.isOpen;
   connection.closeReason = reason;
+  countReason(shard.counters.endedBy, reason);
   if (wasOpen && connection.level === Level.V5) {
     const full = disconnectBytes(shard, connection, reason);
     // [MQTT-3.14.2-3] the words are left out where they would exceed what the client accepts
@@ -57,18 +62,24 @@ export function linkDown(shard: Shard, connection: Connection): void {
 
 function leave(shard: Shard, connection: Connection, keepWill: boolean): void {
   if (connection.isOpen) shard.openConnections--;
+  if (connection.slow) shard.slowConnections--;
   connection.state = ConnectionState.CLOSED;
   if (connection.timer !== null) shard.timers.cancel(connection.timer);
+  if (connection.identityTimer !== null) shard.timers.cancel(connection.identityTimer);
   letGo(shard, connection);
   forgetPublisher(connection);
   forgetGated(shard, connection);
   shard.waitingForStore.delete(connection);
+  if (connection.rate !== null) shard.timers.cancel(connection.rate.timer);
+  if (connection.userTally !== null) shard.users.leave(connection.userTally);
+  connection.userTally = null;
   shard.waitingForPeers.delete(connection);
   if (connection.number !== 0) shard.publishers.delete(connection.number);
   connection.framer?.release();
   connection.framer = null;
   connection.early = NO_BYTES;
   connection.unread = NO_BYTES;
+  connection.unreadBytes = 0;
   connection.replay = null;
   shard.replayTurn.waiting.delete(connection);
   connection.rights = null;

@@ -3,15 +3,19 @@ import { connackRefusal } from '../../protocol/answers.ts';
 import { type ConnectPacket, decodeConnect, encodeConnack } from '../../protocol/connect.ts';
 import { decodeAuth, encodeAuth } from '../../protocol/disconnect.ts';
 import { fault, Level, Reason, reasonOf } from '../../protocol/packet.ts';
+import { countReason } from '../counters.ts';
 import type { AuthOutcome, Credentials, ExchangeOutcome } from '../gate.ts';
 import { Gauge } from '../peers/gauges.ts';
 import { SessionFlag } from '../peers/roster.ts';
+import type { Identity } from '../principal.ts';
 import { InboundAliases, OutboundAliases } from '../sessions/aliases.ts';
 import { type Connection, ConnectionState, UNLIMITED_BYTES } from '../sessions/connection.ts';
 import { QueueOverflow, type Session } from '../sessions/session.ts';
 import { Timer } from '../timers.ts';
-import { claimSession } from './claim.ts';
+import { boundedWill, setCeilings } from './ceilings.ts';
+import { claimSession, mayTakeOver } from './claim.ts';
 import { closeOrderly, endConnection } from './close.ts';
+import { identify, refuseIdentity } from './identity.ts';
 import { endSession, setWill, storeSession, willBytes } from './lifecycle.ts';
 import { isHeld, isHeldFor, resumeIfFree } from './pressure.ts';
 import { pump } from './queue.ts';
@@ -55,6 +59,12 @@ export function onConnect(
   const arrival: Arrival = { packet, clientId, assigned, done };
   const { peer } = connection.link;
   const credentials: Credentials = { clientId, username: packet.username, password: packet.password, peer };
+  if (shard.guard !== null && !shard.guard.mayTry(peer.address)) {
+    shard.counters.authRefusedBlocked++;
+    // To MQTT 3 it would look like a server that is down, to be tried again at once.
+    refuse(shard, connection, packet.level, packet.level === Level.V5 ? Reason.CONNECTION_RATE_EXCEEDED : Reason.NOT_AUTHORIZED);
+    return;
+  }
   connection.state = ConnectionState.AUTHENTICATING;
   if (packet.authenticationMethod !== null) {
     beginExchange(shard, connection, arrival, packet.authenticationMethod, credentials);
@@ -80,10 +90,12 @@ export function onAuth(
   const { exchange } = connection;
   if (exchange === null) return fault(Reason.PROTOCOL_ERROR);
   if (packet.method !== connection.authenticationMethod) return fault(Reason.PROTOCOL_ERROR); // [MQTT-4.12.0-5] [MQTT-4.12.1-1]
-  const expected = connection.isOpen ? Reason.REAUTHENTICATE : Reason.CONTINUE_AUTHENTICATION;
-  if (packet.reason !== expected && packet.reason !== Reason.CONTINUE_AUTHENTICATION) return fault(Reason.PROTOCOL_ERROR);
+  const begins = connection.isOpen && !connection.reauthenticating;
+  const expected = begins ? Reason.REAUTHENTICATE : Reason.CONTINUE_AUTHENTICATION;
+  if (packet.reason !== expected) return fault(Reason.PROTOCOL_ERROR);
   const { data } = packet;
   if (connection.isOpen) {
+    connection.reauthenticating = true;
     settle(shard, connection, exchange.step(data), (outcome) => reauthenticated(shard, connection, outcome));
   } else {
     connection.continueExchange?.(data);
@@ -93,6 +105,7 @@ export function onAuth(
 
 function judge(shard: Shard, packet: ConnectPacket): Reason {
   if (shard.stopping) return Reason.SERVER_SHUTTING_DOWN;
+  if (shard.admission.refusesAll()) return Reason.SERVER_BUSY;
   if (shard.connections.size + shard.elsewhere[Gauge.CONNECTIONS]! > shard.limits.connectionsMax) return Reason.SERVER_BUSY;
   // [MQTT3-3.1.3-8] an empty client identifier needs a clean session; MQTT 5 has no such rule
   if (packet.clientId === '' && packet.level !== Level.V5 && !packet.clean) return Reason.CLIENT_IDENTIFIER_NOT_VALID;
@@ -143,6 +156,7 @@ const LOGIN_REASONS: ReadonlySet<Reason> = new Set([
 export function refuse(shard: Shard, connection: Connection, level: Level, reason: Reason): void {
   if (connection.state === ConnectionState.CLOSED) return;
   shard.counters.connectRefused++;
+  countReason(shard.counters.refusedBy, reason);
   if (LOGIN_REASONS.has(reason)) shard.counters.loginsRefused++;
   const bytes = connackRefusal(level, reason);
   connection.outbox.append(bytes, 0, bytes.length);
@@ -172,8 +186,8 @@ function beginExchange(shard: Shard, connection: Connection, arrival: Arrival, m
       }
       connection.continueExchange = null;
       if (outcome.kind === 'failure')
-        refuse(shard, connection, Level.V5, outcome.reason); // [MQTT-4.12.0-4]
-      else admit(shard, connection, arrival, { ok: true, username: outcome.username }, outcome.data);
+        admit(shard, connection, arrival, { ok: false, reason: outcome.reason }, null); // [MQTT-4.12.0-4]
+      else admit(shard, connection, arrival, { ...outcome, ok: true }, outcome.data);
     });
   };
   connection.continueExchange = step;
@@ -181,9 +195,25 @@ function beginExchange(shard: Shard, connection: Connection, arrival: Arrival, m
 }
 
 function reauthenticated(shard: Shard, connection: Connection, outcome: ExchangeOutcome): void {
-  if (outcome.kind === 'continue') sendAuth(connection, Reason.CONTINUE_AUTHENTICATION, outcome.data);
-  else if (outcome.kind === 'success') sendAuth(connection, Reason.SUCCESS, outcome.data);
-  else endConnection(shard, connection, outcome.reason);
+  if (outcome.kind === 'continue') {
+    sendAuth(connection, Reason.CONTINUE_AUTHENTICATION, outcome.data);
+    return;
+  }
+  connection.reauthenticating = false;
+  const session = connection.session!;
+  if (outcome.kind === 'failure') endReauthentication(shard, connection, outcome.reason);
+  // Subscriptions and everything that is queued are the right of who it was.
+  else if (outcome.username !== session.username) endReauthentication(shard, connection, Reason.NOT_AUTHORIZED);
+  else {
+    identify(shard, connection, session, outcome);
+    if (session.stored !== 0) storeSession(shard, session);
+    sendAuth(connection, Reason.SUCCESS, outcome.data);
+  }
+}
+
+function endReauthentication(shard: Shard, connection: Connection, reason: Reason): void {
+  refuseIdentity(shard, connection, reason, 'offered');
+  endConnection(shard, connection, reason);
 }
 
 function sendAuth(connection: Connection, reason: Reason, data: Uint8Array | null): void {
@@ -201,23 +231,38 @@ function admit(
 ): void {
   const { packet, clientId } = arrival;
   if (!outcome.ok) {
+    const isOffered = packet.username !== null || packet.password !== null || packet.authenticationMethod !== null;
+    refuseIdentity(shard, connection, outcome.reason, isOffered ? 'offered' : 'nothing offered');
     refuse(shard, connection, packet.level, outcome.reason);
+    return;
+  }
+  if (comesTooOften(shard, arrival)) {
+    shard.counters.refusedConnectRate++;
+    refuse(shard, connection, packet.level, Reason.CONNECTION_RATE_EXCEEDED);
     return;
   }
   if (shard.peers !== null) {
     // The session may be another shard's: nothing is read until it is known whose.
     connection.link.pause();
     connection.state = ConnectionState.CLAIMING;
-    const seat = (session: Session | null, present: boolean) => {
+    const seat = (session: Session, present: boolean) => {
       if (connection.state === ConnectionState.CLOSED) return false;
       resumeIfFree(shard, connection);
-      seatClient(shard, connection, arrival, session, present, outcome.username, authenticationData);
-      return session !== null;
+      return seatClient(shard, connection, arrival, session, present, outcome, authenticationData);
     };
-    claimSession(shard, { clientId, clean: packet.clean, seat });
+    const { username } = outcome;
+    const refused = (reason: Reason) => {
+      if (connection.state !== ConnectionState.CLOSED) resumeIfFree(shard, connection);
+      refuse(shard, connection, packet.level, reason);
+    };
+    claimSession(shard, { clientId, username, clean: packet.clean, seat, refuse: refused });
     return;
   }
   let session = shard.sessions.find(clientId);
+  if (session !== null && !mayTakeOver(shard, session, outcome.username)) {
+    refuse(shard, connection, packet.level, Reason.NOT_AUTHORIZED);
+    return;
+  }
   if (session?.connection) {
     shard.counters.takeovers++;
     endConnection(shard, session.connection, Reason.SESSION_TAKEN_OVER); // [MQTT-3.1.4-3]
@@ -229,27 +274,57 @@ function admit(
   }
   const present = session !== null;
   session ??= shard.sessions.create(clientId);
-  seatClient(shard, connection, arrival, session, present, outcome.username, authenticationData);
-}
-
-/** Opens the connection on its session; null: there is no room for one. */
-function seatClient(
-  shard: Shard,
-  connection: Connection,
-  arrival: Arrival,
-  session: Session | null,
-  present: boolean,
-  username: string | null,
-  authenticationData: Uint8Array | null,
-): void {
-  const { packet } = arrival;
   if (session === null) {
     refuse(shard, connection, packet.level, Reason.QUOTA_EXCEEDED);
     return;
   }
-  join(shard, connection, session, packet, username);
+  const isSeated = seatClient(shard, connection, arrival, session, present, outcome, authenticationData);
+  if (!isSeated && !present) endSession(shard, session);
+}
+
+/** Whether a client has connected as often in this minute as it may. Counted after its credentials were checked, so that a stranger cannot use up what is its. */
+function comesTooOften(shard: Shard, { clientId, assigned }: Arrival): boolean {
+  const { clientConnectsPerMinute } = shard.limits;
+  if (clientConnectsPerMinute === 0 || assigned) return false;
+  const minute = Math.floor(shard.clock.wallMs() / MINUTE_MS) | 0;
+  return !shard.connects.enter(shard.connects.keyOf(clientId), clientConnectsPerMinute, minute);
+}
+
+const MINUTE_MS = 60_000;
+
+/**
+ * Counts the connection for its user; false when the user has as many as there may be. This is the last thing that is looked at: a connection that the client has left behind is
+ * gone by now.
+ */
+function countForUser(shard: Shard, connection: Connection, username: string | null): boolean {
+  const { connectionsPerUser } = shard.limits;
+  if (connectionsPerUser === 0 || username === null) return true;
+  const key = shard.users.keyOf(username);
+  if (!shard.users.enter(key, connectionsPerUser)) return false;
+  connection.userTally = key;
+  return true;
+}
+
+/** Opens the connection on its session. False when it is refused, and the session is as it was. */
+function seatClient(
+  shard: Shard,
+  connection: Connection,
+  arrival: Arrival,
+  session: Session,
+  present: boolean,
+  identity: Identity,
+  authenticationData: Uint8Array | null,
+): boolean {
+  const { packet } = arrival;
+  if (!countForUser(shard, connection, identity.username)) {
+    shard.counters.refusedUserQuota++;
+    refuse(shard, connection, packet.level, Reason.QUOTA_EXCEEDED);
+    return false;
+  }
+  join(shard, connection, session, packet, identity);
   connection.state = ConnectionState.OPEN;
   shard.openConnections++;
+  connection.openedAtS = Math.floor(shard.clock.monotonicMs() / 1_000);
   shard.counters.connectionsTotal++;
   const now = shard.connections.size + shard.elsewhere[Gauge.CONNECTIONS]!;
   shard.counters.connectionsMaximum = Math.max(shard.counters.connectionsMaximum, now);
@@ -258,10 +333,11 @@ function seatClient(
   keepAlive(shard, connection, keepAliveS(shard, packet));
   pump(shard, session); // [MQTT-4.4.0-1]
   arrival.done();
+  return true;
 }
 
 /** Ties connection and session together and takes over what CONNECT asks for. */
-function join(shard: Shard, connection: Connection, session: Session, packet: ConnectPacket, username: string | null): void {
+function join(shard: Shard, connection: Connection, session: Session, packet: ConnectPacket, identity: Identity): void {
   const { limits } = shard;
   connection.session = session;
   connection.sendQuota = Math.min(packet.receiveMaximum, limits.inflightMax); // [MQTT-3.3.4-9]
@@ -274,16 +350,17 @@ function join(shard: Shard, connection: Connection, session: Session, packet: Co
   connection.tracer = shard.tracers.get(session.clientId) ?? null;
   connection.plain = aliasesOut === 0 && connection.packetBytesMax === UNLIMITED_BYTES && connection.tracer === null;
 
-  if (session.username !== username && shard.rights !== null) shard.trie.bump(); // routes were made with the old name's rights
   session.connection = connection;
-  session.username = username;
+  identify(shard, connection, session, identity);
   session.level = packet.level;
-  session.overflow = shard.overflows.get(connection.link.peer.listener) ?? QueueOverflow.REFUSE;
+  session.listener = connection.link.peer.listener;
+  session.overflow = shard.overflows.get(session.listener) ?? QueueOverflow.REFUSE;
   session.disconnectedAtMs = 0;
-  session.expiryS = sessionExpiryS(shard, packet);
+  setCeilings(shard.ceilings, connection, identity.username);
+  session.expiryS = Math.min(sessionExpiryS(shard, packet), connection.sessionExpiryMaxS);
   if (session.expiryTimer !== null) shard.timers.cancel(session.expiryTimer);
   if (session.willTimer !== null) shard.timers.cancel(session.willTimer);
-  setWill(shard, session, packet.will); // a delayed will of the session's last connection is dropped [MQTT-3.1.3-9]
+  setWill(shard, session, boundedWill(connection, packet.will)); // a delayed will of the session's last connection is dropped [MQTT-3.1.3-9]
   session.deliveries.rewind();
   if (session.persistent && session.stored === 0) {
     session.stored = shard.nextStored;
@@ -317,7 +394,9 @@ function keepAlive(shard: Shard, connection: Connection, seconds: number): void 
   const timer = new Timer(() => {
     const silentMs = shard.clock.monotonicMs() - connection.lastReceivedMs;
     // A publisher that is held back cannot be heard: its silence is ours. One that holds itself must at least take its answers.
-    const isWaiting = isHeld(connection) || shard.waitingForStore.has(connection) || shard.waitingForPeers.has(connection);
+    const isRateHeld = connection.rate?.isHolding === true;
+    const isWaiting =
+      isRateHeld || isHeld(connection) || shard.waitingForStore.has(connection) || shard.waitingForPeers.has(connection);
     if (isWaiting && !isHeldFor(connection, connection)) shard.timers.set(timer, connection.silenceMaxMs);
     else if (silentMs < connection.silenceMaxMs) shard.timers.set(timer, connection.silenceMaxMs - silentMs);
     else endConnection(shard, connection, Reason.KEEP_ALIVE_TIMEOUT);

@@ -12,7 +12,7 @@ import { SessionFlag } from '../peers/roster.ts';
 import type { Connection } from '../sessions/connection.ts';
 import { DeliveryState, deliveryBits } from '../sessions/deliveries.ts';
 import { QueueOverflow, type Session } from '../sessions/session.ts';
-import { SubscriptionOption, type Target } from '../sessions/target.ts';
+import { SubscriptionOption, type Target, targetFor } from '../sessions/target.ts';
 import { fanOut } from './fan-out.ts';
 import { holdForArrival } from './held.ts';
 import { noteLive } from './live.ts';
@@ -80,7 +80,7 @@ export function deliverRecovered(
   subscriptionIds: Uint8Array,
 ): void {
   fanOut.begin();
-  const target = { subscriber: session.handle, options: 0, subscriptionIds, group: -1, ofOwn: null };
+  const target = targetFor(session.handle, 0, subscriptionIds);
   owe(shard, null, session, view, bits & SubscriptionOption.QOS_MASK, bits >> 2, target, false);
   endMessage(shard);
 }

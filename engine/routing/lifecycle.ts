@@ -133,15 +133,23 @@ export function willBytes(will: Will | null): number {
   return will === null ? 0 : will.topic.length + will.properties.length + will.payload.length;
 }
 
+/** Whether the client of a session may publish the will that it has left. */
+export function mayPublishWill(shard: Shard, session: Session): boolean {
+  return session.will === null || mayPublish(shard, session, session.will.topic);
+}
+
+function mayPublish({ rights }: Shard, session: Session, topic: Uint8Array): boolean {
+  return rights === null || rights.mayPublish(session.principal, session.clientId, topic, 0, topic.length);
+}
+
 /** Publishes the will of a session, if it has one, once [MQTT-3.1.2-8]. */
 function publishWill(shard: Shard, session: Session): void {
   const { will } = session;
   if (session.willTimer !== null) shard.timers.cancel(session.willTimer);
   if (will === null) return;
   setWill(shard, session, null); // [MQTT-3.1.2-10]
-  const { rights } = shard;
   const { topic } = will;
-  if (rights !== null && !rights.mayPublish(session.username, session.clientId, topic, 0, topic.length)) {
+  if (!mayPublish(shard, session, topic)) {
     shard.counters.refusedRights++;
     return;
   }

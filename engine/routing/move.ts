@@ -13,7 +13,7 @@ import type { Claim, MovedSession } from '../peers/control.ts';
 import { LETTER_FIXED_BYTES, Letter, padded, Word } from '../peers/letter.ts';
 import type { Refusal } from '../peers/tickets.ts';
 import { type QueueOverflow, Session, type SessionHandle, type Will } from '../sessions/session.ts';
-import { seatMoved } from './claim.ts';
+import { mayTakeOver, seatMoved } from './claim.ts';
 import { endConnection } from './close.ts';
 import { sendControl } from './control.ts';
 import { deliverHeld } from './deliver.ts';
@@ -39,6 +39,10 @@ export interface Departure {
 export function releaseSession(shard: Shard, handle: number, claim: Claim): void {
   const session = shard.sessions.at(handle);
   if (session === null) return; // it has ended, and the directory is on its way to know
+  if (!mayTakeOver(shard, session, claim.username)) {
+    sendControl(shard, 0, { kind: 'kept', handle, host: shard.peers!.index });
+    return;
+  }
   const { connection } = session;
   if (connection !== null) {
     shard.counters.takeovers++;
@@ -96,12 +100,12 @@ function depart(shard: Shard, { session, claim }: Departure): void {
 }
 
 function pack(session: Session): MovedSession {
-  const { handle, clientId, username, level, expiryS, stored, tail, sentBefore, queuedMessages, queuedBytes } = session;
-  const { overflow, disconnectedAtMs, will, nextSubscription } = session;
+  const { handle, clientId, principal, level, expiryS, stored, tail, sentBefore, queuedMessages, queuedBytes } = session;
+  const { overflow, listener, disconnectedAtMs, will, nextSubscription } = session;
   return {
     handle,
     clientId,
-    username,
+    principal,
     level,
     expiryS,
     stored,
@@ -111,6 +115,7 @@ function pack(session: Session): MovedSession {
     queuedMessages,
     queuedBytes,
     overflow,
+    listener,
     disconnectedAtMs,
     inbound: session.inbound.all(),
     will,
@@ -148,10 +153,11 @@ export const DELIVERY_BITS_MASK = 0xff;
 /** A session comes from another shard. It is entered when all of it is here. */
 export function takeMoved(shard: Shard, moved: MovedSession): void {
   const session = new Session(moved.handle as SessionHandle, moved.clientId);
-  session.username = moved.username;
+  session.principal = moved.principal;
   session.level = moved.level as Session['level'];
   session.expiryS = moved.expiryS;
   session.overflow = moved.overflow as QueueOverflow;
+  session.listener = moved.listener;
   session.sentBefore = moved.sentBefore;
   session.disconnectedAtMs = moved.disconnectedAtMs;
   session.nextSubscription = moved.nextSubscription;

@@ -58,6 +58,7 @@ export function relieve(shard: Shard, receiver: Connection): void {
   if (receiver.outbox.pendingBytes > shard.limits.outboxHighBytes / 4) return;
   if (receiver.slow) {
     receiver.slow = false;
+    shard.slowConnections--;
     tellSlow(shard, receiver);
     shard.log.info('a slow receiver has drained');
   }
@@ -78,6 +79,7 @@ export function letGo(shard: Shard, receiver: Connection): void {
 
 /** Reads from a connection again, unless a receiver or the store still holds it. */
 export function resumeIfFree(shard: Shard, connection: Connection): void {
+  if (connection.rate?.isHolding === true) return;
   if (isHeld(connection) || shard.waitingForStore.has(connection) || shard.waitingForPeers.has(connection)) return;
   connection.link.resume();
 }
@@ -143,6 +145,7 @@ function markSlow(shard: Shard, receiver: Connection): void {
     return;
   }
   receiver.slow = true;
+  shard.slowConnections++;
   tellSlow(shard, receiver);
   shard.counters.slowReceivers++;
   shard.log.warn('a receiver does not keep up: QoS 0 to it is dropped until it has drained', {

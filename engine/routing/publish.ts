@@ -198,6 +198,7 @@ function level5Exceeds(shard: Shard, connection: Connection): boolean {
 /** Routes a message that the client may publish, and retains it when asked; returns the reason for the answer. */
 function publish(shard: Shard, connection: Connection, view: MessageView, route: Route): Reason {
   if (view.expiryS >= 0) view.expiresAtMs = shard.clock.wallMs() + view.expiryS * 1_000;
+  if (connection.messageExpiryMaxMs !== Infinity) boundExpiry(shard, connection, view);
   deliverMessage(shard, connection, view, route);
   const { matched, refused } = fanOut;
   if (view.retain === 1) {
@@ -210,6 +211,11 @@ function publish(shard: Shard, connection: Connection, view: MessageView, route:
     return Reason.QUOTA_EXCEEDED;
   }
   return matched === 0 && route.isEmpty ? Reason.NO_MATCHING_SUBSCRIBERS : Reason.SUCCESS;
+}
+
+/** What is published under a ceiling gets an expiry, where it has none or a longer one. */
+function boundExpiry(shard: Shard, connection: Connection, view: MessageView): void {
+  view.expiresAtMs = Math.min(view.expiresAtMs, shard.clock.wallMs() + connection.messageExpiryMaxMs);
 }
 
 function resolveAlias(connection: Connection, view: MessageView): number {
@@ -236,7 +242,7 @@ function mayPublish(shard: Shard, connection: Connection, route: Route, topic: U
   const known = connection.rights.get(route.number);
   if (known !== undefined) return known;
   const session = connection.session!;
-  const may = shard.rights.mayPublish(session.username, session.clientId, topic, from, to);
+  const may = shard.rights.mayPublish(session.principal, session.clientId, topic, from, to);
   if (connection.rights.size >= RIGHTS_KEPT_MAX) connection.rights.clear();
   connection.rights.set(route.number, may);
   return may;

@@ -6,11 +6,12 @@ import { PacketType, Reason } from '../../protocol/packet.ts';
 import { type MessageView, NO_BYTES } from '../../protocol/publish.ts';
 import type { DeliverySink } from '../../storage/store.ts';
 import { DropReason } from '../counters.ts';
+import type { Rights } from '../gate.ts';
 import { type MessageHandle, NO_MESSAGE } from '../memory/messages.ts';
 import type { Connection } from '../sessions/connection.ts';
 import { DeliveryState } from '../sessions/deliveries.ts';
 import type { Session } from '../sessions/session.ts';
-import type { Target } from '../sessions/target.ts';
+import { type Target, targetFor } from '../sessions/target.ts';
 import { answer } from './answer.ts';
 import { sendPublish } from './send.ts';
 import type { Shard } from './shard.ts';
@@ -62,12 +63,12 @@ function sendNext(shard: Shard, session: Session, connection: Connection): void 
     finishDelivery(shard, session, offset);
     return;
   }
-  if (!shard.routes.mayReceive(session.handle, outbound.topic, outbound.topicFrom, outbound.topicTo)) {
+  const target = deliveries.target(offset)!;
+  if (shard.rights !== null && !mayReceive(shard, shard.rights, session, target, outbound)) {
     shard.counters.dropped[DropReason.NOT_AUTHORIZED]++;
     finishDelivery(shard, session, offset);
     return;
   }
-  const target = deliveries.target(offset)!;
   deliveries.send();
   const qos = deliveries.qos(offset);
   const packetId = deliveries.packetId(offset);
@@ -76,6 +77,16 @@ function sendNext(shard: Shard, session: Session, connection: Connection): void 
   } else if (session.stored === 0 && target.group < 0) {
     releaseQueued(shard, session, deliveries.takeMessage(offset)); // it cannot be needed again
   }
+}
+
+/** Whether the session may still be sent the message. A target is of one topic, so it is judged once, until rights or principal are others. */
+function mayReceive(shard: Shard, rights: Rights, session: Session, target: Target, view: MessageView): boolean {
+  const { principal } = session;
+  if (target.judgedBy === rights && target.judgedFor === principal) return true;
+  if (!shard.routes.mayReceive(session.handle, view.topic, view.topicFrom, view.topicTo)) return false;
+  target.judgedBy = rights;
+  target.judgedFor = principal;
+  return true;
 }
 
 /** What a queued message counts for: topic name, properties and payload. */
@@ -158,11 +169,5 @@ class Refill implements DeliverySink {
 }
 
 function storedTarget(session: Session, subscriptionIds: Uint8Array): Target {
-  return {
-    subscriber: session.handle,
-    options: 0,
-    subscriptionIds: subscriptionIds.length === 0 ? NO_BYTES : subscriptionIds.slice(),
-    group: -1,
-    ofOwn: null,
-  };
+  return targetFor(session.handle, 0, subscriptionIds.length === 0 ? NO_BYTES : subscriptionIds.slice());
 }

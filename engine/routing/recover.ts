@@ -2,11 +2,12 @@
 // timers for expiry and delayed wills. Queued messages stay in the store until their client comes.
 
 import { SESSION_NEVER_EXPIRES, Session, type SessionHandle } from '../sessions/session.ts';
-import { endSession, setAwayTimers, setWill } from './lifecycle.ts';
+import { cutToCeiling } from './ceilings.ts';
+import { endSession, setAwayTimers, setWill, storeSession } from './lifecycle.ts';
 import { countQueued } from './queue.ts';
 import { unpackSession } from './record.ts';
 import { HiddenSessions } from './resume.ts';
-import { recoverRetained } from './retain.ts';
+import { amendRetained, recoverRetained } from './retain.ts';
 import type { Shard } from './shard.ts';
 import { recoverSubscription } from './subscribe.ts';
 
@@ -19,6 +20,8 @@ export async function recover(shard: Shard, ageing: Ageing = Ageing.ON): Promise
   const found = new Map<number, Session>();
   const wasConnected = new Set<Session>();
   const hidden = new HiddenSessions();
+  /** Retained messages that the store has for longer than is allowed now. */
+  const overlong: number[] = [];
   let broken = 0;
   await shard.store.recover({
     session(number, bytes) {
@@ -30,11 +33,12 @@ export async function recover(shard: Shard, ageing: Ageing = Ageing.ON): Promise
         broken++;
         return;
       }
-      session.username = record.username;
+      session.principal = record.principal;
       session.level = record.level;
       session.expiryS = record.expiryS;
       setWill(shard, session, record.will);
       session.overflow = record.overflow;
+      session.listener = record.listener ?? '';
       session.sentBefore = record.sentBefore;
       // A session that was connected when the broker went down has been away since now.
       if (record.disconnectedAtMs === 0) wasConnected.add(session);
@@ -64,7 +68,7 @@ export async function recover(shard: Shard, ageing: Ageing = Ageing.ON): Promise
       if (!hidden.tookMark(number, packetId)) found.get(number)?.inbound.add(packetId);
     },
     retained(number, message) {
-      recoverRetained(shard, number, message);
+      if (!recoverRetained(shard, number, message)) overlong.push(number);
     },
   });
   for (const [number, session] of found) {
@@ -73,10 +77,15 @@ export async function recover(shard: Shard, ageing: Ageing = Ageing.ON): Promise
     shard.storedSessions.set(number, session);
     shard.peers?.roster.store(session.handle, number);
     if (ageing === Ageing.OFF) continue;
+    const isCut = cutToCeiling(shard.ceilings, session, shard.limits.sessionExpiryMaxS);
     const awayMs = Math.max(0, shard.clock.wallMs() - session.disconnectedAtMs);
     if (session.expiryS !== SESSION_NEVER_EXPIRES && awayMs >= session.expiryS * 1_000) endSession(shard, session);
-    else setAwayTimers(shard, session, awayMs);
+    else {
+      setAwayTimers(shard, session, awayMs);
+      if (isCut) storeSession(shard, session);
+    }
   }
+  for (const number of overlong) amendRetained(shard, number);
   await hidden.resume(shard, found, wasConnected);
   if (broken > 0) shard.log.error('session records could not be read and were left aside', { records: broken });
 }

@@ -13,7 +13,7 @@ import { IntList } from '../memory/int-list.ts';
 import type { MessageHandle } from '../memory/messages.ts';
 import { type Connection, ConnectionState, type Replay, type ReplayedFilter } from '../sessions/connection.ts';
 import type { Session } from '../sessions/session.ts';
-import { SubscriptionOption } from '../sessions/target.ts';
+import { SubscriptionOption, targetFor } from '../sessions/target.ts';
 import type { Duty } from '../sessions/turn.ts';
 import { deliverOne } from './deliver.ts';
 import { FenceWay, raiseFence } from './fence.ts';
@@ -142,12 +142,6 @@ function sendOne(shard: Shard, connection: Connection, session: Session, replay:
     return;
   }
   const { options, subscriptionIds } = replay.filter;
-  const target = {
-    subscriber: session.handle,
-    options,
-    subscriptionIds: connection.level === Level.V5 ? subscriptionIds : NO_BYTES,
-    group: -1,
-    ofOwn: null,
-  };
+  const target = targetFor(session.handle, options, connection.level === Level.V5 ? subscriptionIds : NO_BYTES);
   deliverOne(shard, view, target, Math.min(view.qos, options & SubscriptionOption.QOS_MASK), 1); // [MQTT-3.3.1-8]
 }

@@ -25,9 +25,18 @@ export function retainMessage(
     sendRetain(shard, publisher, view, retention);
     return 0;
   }
+  const { expiresAtMs } = view;
+  if (retention === Retention.STORED) boundAge(shard, view);
   const result = keepRetained(shard, view, retention);
   if (result === 0) tellOthers(shard, view);
+  view.expiresAtMs = expiresAtMs; // of those who get it now
   return result;
+}
+
+/** Cuts the expiry of a message that is retained now to the ceiling. */
+function boundAge(shard: Shard, view: MessageView): void {
+  const { retainedMaxMs } = shard.ceilings;
+  if (retainedMaxMs !== Infinity) view.expiresAtMs = Math.min(view.expiresAtMs, shard.clock.wallMs() + retainedMaxMs);
 }
 
 /** The first shard says what a topic's retained message is now. */
@@ -103,25 +112,44 @@ function keepRetained(shard: Shard, view: MessageView, retention: Retention): nu
   const number = storedBefore === 0 ? shard.nextRetained++ : storedBefore;
   shard.messages.setStored(message, number);
   shard.retainedByNumber.set(number, message);
-  const stored = shard.store.putRetained(number, view);
+  const stored = shard.retainedStore.putRetained(number, view);
   // A start must not bring the value back that this one replaced.
-  if (stored < 0) shard.store.dropRetained(number);
+  if (stored < 0) shard.retainedStore.dropRetained(number);
   return stored;
 }
 
 /** Keeps a retained message that was on its way to the first shard when the broker went down. */
 export function keepRecovered(shard: Shard, view: MessageView): void {
+  if (!shard.offers.retainAvailable) return;
+  boundAge(shard, view);
   keepRetained(shard, view, Retention.STORED);
 }
 
-/** Takes a retained message back from a store at start. */
-export function recoverRetained(shard: Shard, number: number, view: MessageView): void {
+/** Takes a retained message back from a store at start. False when it must not be there any more, or not for so long: the store is to be told (`amendRetained`). */
+export function recoverRetained(shard: Shard, number: number, view: MessageView): boolean {
   shard.nextRetained = Math.max(shard.nextRetained, number + 1);
+  if (!keepsRetained(shard)) return false;
+  const { expiresAtMs } = view;
+  boundAge(shard, view);
   const message = shard.messages.add(view);
-  if (message === NO_MESSAGE || shard.retained.set(view.topic, view.topicFrom, view.topicTo, message) < NO_MESSAGE) return;
+  if (message === NO_MESSAGE || shard.retained.set(view.topic, view.topicFrom, view.topicTo, message) < NO_MESSAGE) return true;
   shard.retainedBytes += shard.messages.length(message);
   shard.messages.setStored(message, number);
   shard.retainedByNumber.set(number, message);
+  return view.expiresAtMs === expiresAtMs;
+}
+
+/** Whether retained messages are kept where they were found. */
+function keepsRetained({ offers, store, retainedStore }: Shard): boolean {
+  return offers.retainAvailable && retainedStore === store;
+}
+
+/** Brings the store's copy of a recovered retained message to what the settings allow now: a nearer expiry, or none at all. */
+export function amendRetained(shard: Shard, number: number): void {
+  const message = shard.retainedByNumber.get(number);
+  const view = new MessageView();
+  if (message !== undefined && shard.messages.view(message, view)) shard.store.putRetained(number, view);
+  else shard.store.dropRetained(number);
 }
 
 /** Lets a retained message go whose time is up. */
@@ -151,7 +179,7 @@ function releaseStored(shard: Shard, message: MessageHandle): void {
   const number = shard.messages.stored(message);
   if (number !== 0) {
     shard.retainedByNumber.delete(number);
-    shard.store.dropRetained(number);
+    shard.retainedStore.dropRetained(number);
   }
   release(shard, message);
 }

@@ -11,12 +11,12 @@ import type { Rights } from '../gate.ts';
 import type { Peers } from '../peers/peers.ts';
 import { RemoteTargets } from '../peers/route-places.ts';
 import type { SessionTable } from '../sessions/table.ts';
-import { SubscriptionOption, type Target } from '../sessions/target.ts';
+import { SubscriptionOption, type Target, targetFor } from '../sessions/target.ts';
 import { TopicCache } from '../topics/cache.ts';
 import { MatchList, type SubscriptionTrie } from '../topics/trie.ts';
 
 const PROPERTY_SUBSCRIPTION_IDENTIFIER = 0x0b;
-/** Targets that all cached routes together may hold, stale ones included: beyond it the cache starts anew. About 80 MiB. */
+/** Targets that all cached routes together may hold, stale ones included: beyond it the cache starts anew. About 100 MiB. */
 const CACHED_TARGETS_MAX = 1_048_576;
 
 /** Rows that are compared with each other rather than gathered by session. */
@@ -87,7 +87,8 @@ export class RouteTable {
   found: Route = NO_ROUTE;
   readonly #sessions: SessionTable;
   readonly #limits: Limits;
-  readonly #rights: Rights | null;
+  /** Null: everything is allowed. Whoever changes them bumps the trie. */
+  rights: Rights | null;
   readonly #matches = new MatchList();
   readonly #peers: Peers | null;
   #cachedTargets = 0;
@@ -97,7 +98,7 @@ export class RouteTable {
     this.cache = new TopicCache(limits.topicCacheEntries);
     this.#sessions = sessions;
     this.#limits = limits;
-    this.#rights = rights;
+    this.rights = rights;
     this.#peers = peers;
   }
 
@@ -121,22 +122,18 @@ export class RouteTable {
     route.members ??= new Map();
     const known = route.members.get(entry);
     if (known !== undefined) return known;
-    const made: Target = {
-      subscriber: this.trie.entrySubscriber(entry),
-      options: this.trie.entryOptions(entry),
-      subscriptionIds: encodeIdentifiers([this.trie.entrySubscriptionId(entry)]),
-      group,
-      ofOwn: null,
-    };
+    const { trie } = this;
+    const ids = encodeIdentifiers([trie.entrySubscriptionId(entry)]);
+    const made = targetFor(trie.entrySubscriber(entry), trie.entryOptions(entry), ids, group);
     route.members.set(entry, made);
     return made;
   }
 
   /** Whether a session may be sent this topic. */
   mayReceive(subscriber: number, topic: Uint8Array, from: number, to: number): boolean {
-    if (this.#rights === null) return true;
+    if (this.rights === null) return true;
     const session = this.#sessions.at(subscriber);
-    return session !== null && this.#rights.mayReceive(session.username, session.clientId, topic, from, to);
+    return session !== null && this.rights.mayReceive(session.principal, session.clientId, topic, from, to);
   }
 
   #keep(topic: Uint8Array, from: number, to: number, generation: number): void {
@@ -164,7 +161,7 @@ export class RouteTable {
 
   /** Rights that this shard knows; what the session of another shard may read, is asked there. */
   #mayBeTold(subscriber: number, topic: Uint8Array, from: number, to: number): boolean {
-    if (this.#rights === null) return true;
+    if (this.rights === null) return true;
     return (this.#peers !== null && this.#sessions.at(subscriber) === null) || this.mayReceive(subscriber, topic, from, to);
   }
 
@@ -199,13 +196,8 @@ function areDistinct({ count, subscriber }: MatchList): boolean {
 
 function targetOfRow(matches: MatchList, row: number): Target {
   const identifier = matches.subscriptionId[row]!;
-  return {
-    subscriber: matches.subscriber[row]!,
-    options: matches.options[row]! & TARGET_OPTIONS,
-    subscriptionIds: identifier === 0 ? NO_BYTES : encodeIdentifiers([identifier]),
-    group: -1,
-    ofOwn: null,
-  };
+  const ids = identifier === 0 ? NO_BYTES : encodeIdentifiers([identifier]);
+  return targetFor(matches.subscriber[row]!, matches.options[row]! & TARGET_OPTIONS, ids);
 }
 
 /** One target for all matching subscriptions of a session (MQTT 5.0 §3.3.4). */
@@ -229,7 +221,7 @@ function mergeOptions(matches: MatchList, subscriber: number, rows: readonly num
     retainAsPublished |= options & SubscriptionOption.RETAIN_AS_PUBLISHED;
     identifiers.push(matches.subscriptionId[row]!);
   }
-  return { subscriber, options: qos | retainAsPublished, subscriptionIds: encodeIdentifiers(identifiers), group: -1, ofOwn };
+  return targetFor(subscriber, qos | retainAsPublished, encodeIdentifiers(identifiers), -1, ofOwn);
 }
 
 /** Subscription Identifier properties as they stand in a PUBLISH; 0 stands for none. [MQTT-3.3.4-3] [MQTT-3.3.4-4] */

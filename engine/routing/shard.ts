@@ -12,9 +12,10 @@ import type { Limits } from '../../protocol/limits.ts';
 import { Properties } from '../../protocol/properties.ts';
 import { MessageView, PublishHop } from '../../protocol/publish.ts';
 import type { Store } from '../../storage/store.ts';
+import { Admission } from '../admission.ts';
 import type { Clock } from '../clock.ts';
 import type { Counters } from '../counters.ts';
-import type { Authenticator, ExchangeMethods, Rights } from '../gate.ts';
+import type { Authenticator, ExchangeMethods, LoginGuard, Rights } from '../gate.ts';
 import type { Log } from '../log.ts';
 import { BlockPool } from '../memory/blocks.ts';
 import { FramerPool } from '../memory/framers.ts';
@@ -22,6 +23,7 @@ import { type MessageHandle, MessageSlab } from '../memory/messages.ts';
 import { Directory } from '../peers/directory.ts';
 import { Gauge } from '../peers/gauges.ts';
 import type { Peers } from '../peers/peers.ts';
+import { allocateTallies, Tallies } from '../peers/tallies.ts';
 import type { Random } from '../random.ts';
 import type { Connection, Replay } from '../sessions/connection.ts';
 import type { QueueOverflow, Session } from '../sessions/session.ts';
@@ -31,6 +33,7 @@ import { Turn } from '../sessions/turn.ts';
 import { TimerWheel } from '../timers.ts';
 import { RetainedIndex } from '../topics/retained.ts';
 import { SubscriptionTrie, type TrieMemory } from '../topics/trie.ts';
+import { Ceilings } from './ceilings.ts';
 import type { Claimant } from './claim.ts';
 import { OwnControl, sendControl } from './control.ts';
 import { Fences } from './fence.ts';
@@ -47,6 +50,8 @@ export interface Offers {
   readonly retainAvailable: boolean;
   readonly wildcardSubscriptions: boolean;
   readonly sharedSubscriptions: boolean;
+  /** Who may take over the session of a user. */
+  readonly takeover: 'same_user' | 'any_user';
   /** Prefix of the Response Information; empty for none. */
   readonly responseInformation: string;
   /** Server Reference sent when the broker stops; empty for none. */
@@ -68,8 +73,14 @@ export interface ShardParts {
   readonly exchanges: ExchangeMethods | null;
   /** Null: everything is allowed. */
   readonly rights: Rights | null;
+  /** None where nobody is slowed. */
+  readonly guard?: LoginGuard | null;
   /** What happens to a full queue, by the listener that its session came to; refuse where there is none. */
   readonly overflows?: ReadonlyMap<string, QueueOverflow>;
+  /** How long things may be kept at most; as long as clients ask where there are none. */
+  readonly ceilings?: Ceilings;
+  /** Keeps retained messages where that is not to be `store`. */
+  readonly retainedStore?: Store;
   /** The other shards; none when this is the only one. */
   readonly peers?: Peers;
   /** The trie that the first shard has made; none when this one makes it. */
@@ -88,17 +99,22 @@ export interface Source {
 }
 
 export class Shard {
+  /** This shard's own: a reload changes them in place. */
   readonly limits: Limits;
-  readonly offers: Offers;
+  offers: Offers;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   readonly counters: Counters;
   readonly store: Store;
-  readonly authenticator: Authenticator;
-  readonly exchanges: ExchangeMethods | null;
-  readonly rights: Rights | null;
-  readonly overflows: ReadonlyMap<string, QueueOverflow>;
+  readonly admission: Admission;
+  authenticator: Authenticator;
+  exchanges: ExchangeMethods | null;
+  rights: Rights | null;
+  guard: LoginGuard | null;
+  overflows: ReadonlyMap<string, QueueOverflow>;
+  ceilings: Ceilings;
+  readonly retainedStore: Store;
 
   readonly blocks = new BlockPool();
   readonly framers = new FramerPool(this.blocks);
@@ -117,6 +133,8 @@ export class Shard {
   readonly awaitingDurable = new Set<Session>();
   /** Connections whose client has come in. */
   openConnections = 0;
+  /** Connections that are marked slow. */
+  slowConnections = 0;
   /** Clients whose messages are traced, by client identifier. */
   readonly tracers = new Map<string, Tracer>();
   stopping = false;
@@ -175,6 +193,8 @@ export class Shard {
   arrivedBytes = new Uint8Array(0);
 
   #turnsToLearn = 0;
+  #users: Tallies | null = null;
+  #connects: Tallies | null = null;
 
   // Scratch of the packet under way; nothing keeps a reference to it.
   readonly inbound = new MessageView();
@@ -188,17 +208,21 @@ export class Shard {
   propertyScratch = new Uint8Array(65_536);
 
   constructor(parts: ShardParts) {
-    this.limits = parts.limits;
+    this.limits = { ...parts.limits };
     this.offers = parts.offers;
     this.clock = parts.clock;
     this.random = parts.random;
     this.log = parts.log;
     this.counters = parts.counters;
     this.store = parts.store;
+    this.admission = new Admission(parts.counters);
     this.authenticator = parts.authenticator;
     this.exchanges = parts.exchanges;
     this.rights = parts.rights;
+    this.guard = parts.guard ?? null;
     this.overflows = parts.overflows ?? new Map();
+    this.ceilings = parts.ceilings ?? new Ceilings();
+    this.retainedStore = parts.retainedStore ?? parts.store;
     this.turn = new Turn(parts.clock);
     this.timers = new TimerWheel(parts.clock);
     this.sessions = new SessionTable(parts.limits.sessionsMax);
@@ -225,6 +249,22 @@ export class Shard {
         : null;
     this.retained = new RetainedIndex(parts.limits.retainedMessagesMax, undefined, drawSeed(parts.random));
     this.replayTurn = new ReplayTurn(this);
+  }
+
+  /** Connections of each user, in all shards. Memory for them is there once a limit has needed it. */
+  get users(): Tallies {
+    const { peers, limits, random } = this;
+    if (peers !== null) return peers.users;
+    this.#users ??= new Tallies(allocateTallies(limits.connectionsMax, random));
+    return this.#users;
+  }
+
+  /** Connections of each client in a minute, in all shards. */
+  get connects(): Tallies {
+    const { peers, limits, random } = this;
+    if (peers !== null) return peers.connects;
+    this.#connects ??= new Tallies(allocateTallies(limits.sessionsMax, random));
+    return this.#connects;
   }
 
   /** Shows the other shards what limits and figures of the whole need, and learns theirs when it is time to. */

@@ -11,11 +11,12 @@ import type { CloseCause, Link, LinkSink } from '../link.ts';
 import { Gauge } from '../peers/gauges.ts';
 import { Connection, ConnectionState } from '../sessions/connection.ts';
 import { Outbox } from '../sessions/outbox.ts';
+import { ReadRate } from '../sessions/read-rate.ts';
 import { Timer } from '../timers.ts';
 import { onAcknowledgement } from './acknowledge.ts';
 import { closeOrderly, endConnection, linkDown } from './close.ts';
 import { onAuth, onConnect, refuse } from './connect.ts';
-import { holdUnread, isHeldFor, relieve } from './pressure.ts';
+import { holdUnread, isHeldFor, relieve, resumeIfFree } from './pressure.ts';
 import { onPublish } from './publish.ts';
 import { pump } from './queue.ts';
 import { sendReplay } from './replay.ts';
@@ -59,13 +60,14 @@ class ConnectionSink implements LinkSink {
     if (connection.state === ConnectionState.CLOSED) return;
     const shard = this.#shard;
     shard.counters.bytesReceived += to - from;
+    connection.bytesReceived += to - from;
     connection.lastReceivedMs = shard.clock.monotonicMs();
     const isFirst = connection.state === ConnectionState.AWAIT_CONNECT && connection.framer === null;
     if (isFirst && chunk[from]! >>> 4 !== PacketType.CONNECT) {
       this.#fail(Reason.PROTOCOL_ERROR); // [MQTT-3.1.0-1] the first byte tells: the rest is not waited for
       return;
     }
-    if (connection.state === ConnectionState.CLAIMING) this.#keepUnread(chunk, from, to);
+    if (connection.state === ConnectionState.CLAIMING || connection.rate?.isHolding === true) this.#keepUnread(chunk, from, to);
     else this.#take(chunk, from, to);
   }
 
@@ -74,11 +76,44 @@ class ConnectionSink implements LinkSink {
     const framer = connection.framer ?? this.#shard.framers.acquire();
     framer.packetBytesMax = this.#packetBytesMax();
     framer.feed(chunk, from, to);
+    const { counters, limits } = this.#shard;
+    const published = counters.publishReceived;
     const result = this.#parse(framer);
     if (result === LATER) this.#keepUnread(chunk, framer.leave(), to);
     if (connection.isClosed) framer.release();
     else if (result < 0 || framer.heldBytes > 0) connection.framer = framer;
     else this.#putAway(framer);
+    if (limits.clientMessagesPerS !== 0 || limits.clientBytesPerS !== 0)
+      this.#spend(counters.publishReceived - published, to - from);
+  }
+
+  /** Books what was read; a client that has sent more than it may is not read from until time has made up for it. */
+  #spend(messages: number, bytes: number): void {
+    const connection = this.#connection;
+    if (!connection.isOpen) return;
+    const shard = this.#shard;
+    const { clientMessagesPerS, clientBytesPerS } = shard.limits;
+    const nowMs = connection.lastReceivedMs;
+    connection.rate ??= new ReadRate(new Timer(() => this.#readOn()), nowMs, clientMessagesPerS, clientBytesPerS);
+    const { rate } = connection;
+    const waitMs = rate.spend(nowMs, messages, bytes, clientMessagesPerS, clientBytesPerS);
+    if (waitMs === 0) return;
+    rate.isHolding = true;
+    shard.counters.rateHolds++;
+    shard.timers.set(rate.timer, waitMs);
+    connection.link.pause();
+    if (!rate.wasTold) shard.log.info('a client sends more than it may: it is read from no faster');
+    rate.wasTold = true;
+  }
+
+  /** Time has made up for what was read. */
+  #readOn(): void {
+    const connection = this.#connection;
+    if (!connection.isOpen) return;
+    connection.rate!.isHolding = false;
+    connection.lastReceivedMs = this.#shard.clock.monotonicMs();
+    this.#takeUnread();
+    if (connection.isOpen) resumeIfFree(this.#shard, connection);
   }
 
   linkReturned(): void {
@@ -124,6 +159,8 @@ class ConnectionSink implements LinkSink {
   #parse(framer: Framer): number {
     const connection = this.#connection;
     const shard = this.#shard;
+    const { counters } = shard;
+    const { publishReceived, publishSent } = counters;
     let result: number = Frame.PACKET;
     while (connection.state !== ConnectionState.CLOSED) {
       result = framer.next();
@@ -136,6 +173,8 @@ class ConnectionSink implements LinkSink {
     }
     flushRun(shard, connection);
     framer.settle();
+    if (counters.publishSent !== publishSent && counters.publishReceived !== publishReceived)
+      shard.turn.latency.took(connection.lastReceivedMs);
     if (result < 0) this.#fail(reasonOf(result));
     else if (connection.outbox.pendingBytes > shard.limits.outboxMaxBytes && !holdUnread(shard, connection)) {
       this.#fail(Reason.QUOTA_EXCEEDED);
@@ -169,16 +208,18 @@ class ConnectionSink implements LinkSink {
   #keepUnread(chunk: Uint8Array, from: number, to: number): void {
     const connection = this.#connection;
     const { limits } = this.#shard;
-    const { unread } = connection;
+    const { unread, unreadBytes } = connection;
     if (from === to) return;
-    if (unread.length + to - from > limits.packetBytesMax + limits.connectBytesMax) {
-      this.#fail(Reason.QUOTA_EXCEEDED);
+    const needed = unreadBytes + to - from;
+    if (needed > limits.packetBytesMax + limits.connectBytesMax) {
+      this.#fail(connection.isOpen ? Reason.MESSAGE_RATE_TOO_HIGH : Reason.QUOTA_EXCEEDED);
       return;
     }
-    const grown = new Uint8Array(unread.length + to - from);
-    grown.set(unread, 0);
-    copyBytes(chunk, from, to, grown, unread.length);
-    connection.unread = grown;
+    if (needed > unread.length) {
+      connection.unread = new Uint8Array(Math.max(needed, unread.length * 2));
+      copyBytes(unread, 0, unreadBytes, connection.unread, 0);
+    }
+    connection.unreadBytes = copyBytes(chunk, from, to, connection.unread, unreadBytes);
   }
 
   /** Handles what came while CONNECT was being judged and the session was asked for. */
@@ -192,10 +233,16 @@ class ConnectionSink implements LinkSink {
       framer.feed(early, 0, earlyBytes);
       this.#parse(framer);
     }
-    const { unread } = connection;
-    if (unread.length === 0) return;
+    this.#takeUnread();
+  }
+
+  #takeUnread(): void {
+    const connection = this.#connection;
+    const { unread, unreadBytes } = connection;
+    if (unreadBytes === 0) return;
     connection.unread = NO_BYTES;
-    this.#take(unread, 0, unread.length);
+    connection.unreadBytes = 0;
+    this.#take(unread, 0, unreadBytes);
   }
 
   #fail(reason: Reason): void {
@@ -272,7 +319,9 @@ function onDisconnect(
   if (typeof packet === 'number') return packet;
   const session = connection.session!;
   if (packet.sessionExpiryS > 0 && session.expiryS === 0) return fault(Reason.PROTOCOL_ERROR); // §3.14.2.2.2
-  if (packet.sessionExpiryS >= 0) session.expiryS = Math.min(packet.sessionExpiryS, shard.limits.sessionExpiryMaxS);
+  if (packet.sessionExpiryS >= 0) {
+    session.expiryS = Math.min(packet.sessionExpiryS, shard.limits.sessionExpiryMaxS, connection.sessionExpiryMaxS);
+  }
   const keepWill = connection.level === Level.V5 && packet.reason !== Reason.SUCCESS;
   closeOrderly(shard, connection, keepWill);
   return 0;

@@ -91,7 +91,7 @@ function subscribeOne(shard: Shard, session: Session, request: FilterRequest, id
   if (from < 0) return reasonOf(from);
   if (from > 0 && !offers.sharedSubscriptions) return Reason.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED;
   if (!offers.wildcardSubscriptions && hasWildcard(filter, from)) return Reason.WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED;
-  if (rights !== null && !rights.maySubscribe(session.username, session.clientId, filter, from, filter.length)) {
+  if (rights !== null && !rights.maySubscribe(session.principal, session.clientId, filter, from, filter.length)) {
     return Reason.NOT_AUTHORIZED;
   }
   const key = filterKey(filter);

@@ -1,22 +1,27 @@
-// Who may come in: the rules that join a listener's policy, the password file and the client certificate. Fails closed: whatever
-// is not foreseen here is a refusal. Rights over topics are acl.ts.
+// Who may come in: the listener's policy, and the methods of the configuration, asked in turn. The first one that allows or denies decides; one to whom the client means nothing is passed over.
+// Fails closed: whatever is not foreseen here is a refusal. Rights over topics are rights.ts.
 //
-// A user name leaves here only when something has vouched for it, a password or a certificate. Where an anonymous listener has no
-// password file to ask, a client may give any name, as with Mosquitto, but counts as anonymous: a name that anybody can
-// type must not open the rights that an ACL file gives to that user.
+// - A listener that is not known lets nobody in.
+// - A certificate is asked about first wherever `certificate` stands first, whatever else the client gives.
+// - Who offers neither user name nor password is not asked about further: it comes in where the listener takes anonymous clients.
+// - Who offers something that no method knows is refused, also where anonymous clients may come in, unless there is no method that looks at user names or passwords at all. Then a client may
+//   give any name, as with Mosquitto, but counts as anonymous: a name that anybody can type must not open the rights of that user.
 import { Reason } from '../../protocol/packet.ts';
 import type { Authenticator, AuthOutcome, Credentials } from '../gate.ts';
-import { type PasswordFile, Verdict } from './password-file.ts';
+import type { CertificateUser } from '../link.ts';
+import { byCertificate } from './by-certificate.ts';
+import { type Method, NOT_MINE } from './method.ts';
 
 export interface ListenerPolicy {
   /** Clients without a user name may come in. */
   readonly anonymous: boolean;
-  /** The common name of the verified client certificate is the user name; what CONNECT gives is not looked at. */
-  readonly useCertificateNameAsUser: boolean;
+  /** What of the verified client certificate is the user name. */
+  readonly certificateUser: CertificateUser;
 }
 
 export interface AuthenticatorOptions {
-  readonly passwordFile: PasswordFile | null;
+  /** In the order in which they are asked. */
+  readonly methods: readonly Method[];
   /** By the name of the listener; one that is not here lets nobody in. */
   readonly listeners: ReadonlyMap<string, ListenerPolicy>;
 }
@@ -24,35 +29,40 @@ export interface AuthenticatorOptions {
 const ANONYMOUS: AuthOutcome = { ok: true, username: null };
 const NOT_AUTHORIZED: AuthOutcome = { ok: false, reason: Reason.NOT_AUTHORIZED };
 const BAD_CREDENTIALS: AuthOutcome = { ok: false, reason: Reason.BAD_USER_NAME_OR_PASSWORD };
-const BUSY: AuthOutcome = { ok: false, reason: Reason.SERVER_BUSY };
 
-export function createAuthenticator(options: AuthenticatorOptions): Authenticator {
-  const { passwordFile, listeners } = options;
+export function createAuthenticator({ methods, listeners }: AuthenticatorOptions): Authenticator {
+  const looksAtCredentials = methods.some((method) => method !== byCertificate);
+
+  function askFrom(first: number, credentials: Credentials, policy: ListenerPolicy): Promise<AuthOutcome> | AuthOutcome {
+    const offersNothing = credentials.username === null && credentials.password === null;
+    for (let at = first; at < methods.length; at++) {
+      const method = methods[at]!;
+      if (offersNothing && method !== byCertificate) continue;
+      const answer = method.answer(credentials, at === methods.length - 1);
+      if (answer instanceof Promise)
+        return answer.then(
+          (later) => (later === NOT_MINE ? askFrom(at + 1, credentials, policy) : later),
+          () => NOT_AUTHORIZED,
+        );
+      if (answer !== NOT_MINE) return answer;
+    }
+    if (!offersNothing && looksAtCredentials) return BAD_CREDENTIALS;
+    return policy.anonymous ? ANONYMOUS : NOT_AUTHORIZED;
+  }
+
   return {
     authenticate(credentials) {
       const policy = listeners.get(credentials.peer.listener);
       if (policy === undefined) return NOT_AUTHORIZED;
-      if (policy.useCertificateNameAsUser) return byCertificate(credentials);
-      if (passwordFile === null) return policy.anonymous ? ANONYMOUS : NOT_AUTHORIZED;
-      if (credentials.username !== null) return byPassword(passwordFile, credentials.username, credentials.password);
-      if (credentials.password !== null) return BAD_CREDENTIALS; // MQTT 5.0 §3.1.2.9 permits it; nothing here could check it
-      return policy.anonymous ? ANONYMOUS : NOT_AUTHORIZED;
+      if (methods.length < 2 || credentials.password === null) return askFrom(0, credentials, policy);
+      // The password lies in a buffer that is lent for this call, and a method may be asked after it.
+      const password = Uint8Array.from(credentials.password);
+      const outcome = askFrom(0, { ...credentials, password }, policy);
+      if (!(outcome instanceof Promise)) {
+        password.fill(0);
+        return outcome;
+      }
+      return outcome.finally(() => password.fill(0));
     },
   };
-}
-
-function byCertificate(credentials: Credentials): AuthOutcome {
-  const name = credentials.peer.certificate?.commonName ?? '';
-  return name === '' ? NOT_AUTHORIZED : { ok: true, username: name };
-}
-
-async function byPassword(passwordFile: PasswordFile, username: string, password: Uint8Array | null): Promise<AuthOutcome> {
-  if (password === null) return BAD_CREDENTIALS; // whoever the name belongs to, so it tells nothing
-  try {
-    const verdict = await passwordFile.verify(username, password);
-    if (verdict === Verdict.OK) return { ok: true, username };
-    return verdict === Verdict.BUSY ? BUSY : BAD_CREDENTIALS;
-  } catch {
-    return NOT_AUTHORIZED;
-  }
 }

@@ -5,7 +5,7 @@ import { type FileHandle, open, readFile, realpath, rename, stat, unlink } from 
 import { basename, dirname, join } from 'node:path';
 import { STRING_BYTES_MAX } from '../../protocol/limits.ts';
 import { type Random, systemRandom } from '../random.ts';
-import { hashPassword, looksHashed, parsePasswordHash } from './password-hash.ts';
+import { hashPassword, looksHashed, parsePasswordHash, type Recipe } from './password-hash.ts';
 
 /**
  * Replaces the file by `edit` of its text; a file that does not exist is made, mode 0600, from `edit('')`. A link is followed. The owner
@@ -103,7 +103,7 @@ export function deleteUser(text: string, user: string): string {
 }
 
 /** Hashes every password in plain text. Throws Error `line N: …` when a line is neither that nor a valid hash. */
-export async function upgradePlain(text: string, random: Random, iterations?: number): Promise<string> {
+export async function upgradePlain(text: string, random: Random, recipe?: Recipe): Promise<string> {
   const lines = linesOf(text);
   for (const [index, line] of lines.entries()) {
     if (line.startsWith('#') || line.trim() === '') continue;
@@ -111,12 +111,9 @@ export async function upgradePlain(text: string, random: Random, iterations?: nu
     const field = line.slice(colon + 1).replace(/\r$/, '');
     if (colon < 1 || field === '')
       throw new Error(`line ${index + 1}: the user name or the password is missing; a line is user:password`);
-    if (!looksHashed(field)) {
-      lines[index] = `${line.slice(0, colon)}:${await hashPassword(field, random, iterations)}`;
-      continue;
-    }
     try {
-      parsePasswordHash(field);
+      if (looksHashed(field)) parsePasswordHash(field);
+      else lines[index] = `${line.slice(0, colon)}:${await hashPassword(field, random, recipe)}`;
     } catch (error) {
       throw new Error(`line ${index + 1}: ${error instanceof Error ? error.message : 'broken hash'}`);
     }

@@ -2,11 +2,11 @@
 // is not in the file costs the same work as one that is, so an answer's time does not tell who exists.
 //
 // Hashing is work that a stranger can ask for: few run at once, few wait, and who does not fit is told so. The hashes themselves are
-// password-hash.ts; changing a file is password-edit.ts.
+// password-hash.ts; changing a file is password-edit.ts; those who can come by SCRAM are scram-users.ts.
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { availableParallelism } from 'node:os';
-import { type Random, systemRandom } from '../random.ts';
 import { type Derive, derive, type PasswordHash, parsePasswordHash } from './password-hash.ts';
+import { type ScramUsers, scramUsersOf } from './scram-users.ts';
 import { readTextFile } from './text-file.ts';
 
 /** What became of a password. */
@@ -16,29 +16,34 @@ export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 export interface PasswordFile {
   /** Number of users, at least 1. */
   readonly users: number;
+  /** Whether a name is in the file. To be told to nobody outside. */
+  has(user: string): boolean;
   /** What the operator should know though the file is valid. No personal data. */
   readonly warnings: readonly string[];
   /** Never rejects. `password` is copied before the call returns, and the copy is overwritten after use. */
   verify(user: string, password: Uint8Array): Promise<Verdict>;
 }
 
+export interface LoadedPasswordFile extends PasswordFile {
+  /** Null when no line has keys of SCRAM. */
+  readonly scram: ScramUsers | null;
+}
+
 export interface PasswordFileOptions {
-  readonly random?: Random;
   readonly derive?: Derive;
   /** Hashes computed at once. Default: half the cores, at most 2, which is half of Node's thread pool. */
   readonly atOnceMax?: number;
   /** Passwords that wait for their hash. */
   readonly waitingMax?: number;
-  /** Sum of the PBKDF2 iterations that wait: about 10 s of one core, after which most clients have given up. */
-  readonly waitingIterationsMax?: number;
+  /** Sum of the costs that wait, in iterations of PBKDF2-HMAC-SHA512: about 10 s of one core, after which most clients have given up. */
+  readonly waitingCostMax?: number;
 }
 
 const WAITING_MAX = 4_096;
-const WAITING_ITERATIONS_MAX = 20_000_000;
-const DECOY_KEY_BYTES = 32;
+const WAITING_COST_MAX = 20_000_000;
 
 /** Reads a password file; throws Error `path:line: what is wrong and what to do`, without any name or hash of the file. */
-export function loadPasswordFile(path: string, options: PasswordFileOptions = {}): PasswordFile {
+export function loadPasswordFile(path: string, options: PasswordFileOptions = {}): LoadedPasswordFile {
   const { lines, mode } = readTextFile(path);
   const users = parseUsers(lines, path);
   const warnings: string[] = [];
@@ -48,7 +53,8 @@ export function loadPasswordFile(path: string, options: PasswordFileOptions = {}
   const compute = options.derive ?? derive;
   const places = createPlaces(options);
   const decoys = [...users.values()];
-  const decoyKey = (options.random ?? systemRandom).bytes(DECOY_KEY_BYTES);
+  // A secret that every shard has, and that a start does not change: a name that costs one thing here and another there would be one that nobody has.
+  const decoyKey = createHmac('sha256', decoys[0]!.hash).update('decoys').digest();
 
   /** A hash of the file chosen by the name, the same one each time: unknown names cost what known ones cost, spread alike. */
   const decoyFor = (user: string): PasswordHash => {
@@ -58,12 +64,14 @@ export function loadPasswordFile(path: string, options: PasswordFileOptions = {}
 
   return {
     users: users.size,
+    has: (user) => users.has(user),
     warnings,
+    scram: scramUsersOf(users),
     async verify(user, password) {
       const decoy = decoyFor(user);
       const known = users.get(user);
       const expected = known ?? decoy;
-      const place = places.enter(expected.iterations);
+      const place = places.enter(expected.cost);
       if (place === null) return Verdict.BUSY;
       const own = Uint8Array.from(password);
       try {
@@ -102,26 +110,26 @@ function parseUsers(lines: readonly string[], path: string): Map<string, Passwor
 /** Places for hashing, given in the order of asking. */
 interface Places {
   /** Resolves when there is a place, which `leave` gives back; null at once when too many wait. */
-  enter(iterations: number): Promise<void> | null;
+  enter(cost: number): Promise<void> | null;
   leave(): void;
 }
 
 function createPlaces(options: PasswordFileOptions): Places {
   const atOnceMax = options.atOnceMax ?? Math.min(2, Math.max(1, availableParallelism() >> 1));
   const waitingMax = options.waitingMax ?? WAITING_MAX;
-  const waitingIterationsMax = options.waitingIterationsMax ?? WAITING_ITERATIONS_MAX;
-  const waiting: { readonly iterations: number; readonly wake: () => void }[] = [];
-  let waitingIterations = 0;
+  const waitingCostMax = options.waitingCostMax ?? WAITING_COST_MAX;
+  const waiting: { readonly cost: number; readonly wake: () => void }[] = [];
+  let waitingCost = 0;
   let running = 0;
   return {
-    enter(iterations) {
+    enter(cost) {
       if (running < atOnceMax) {
         running++;
         return Promise.resolve();
       }
-      if (waiting.length >= waitingMax || waitingIterations + iterations > waitingIterationsMax) return null;
-      waitingIterations += iterations;
-      return new Promise((wake) => waiting.push({ iterations, wake }));
+      if (waiting.length >= waitingMax || waitingCost + cost > waitingCostMax) return null;
+      waitingCost += cost;
+      return new Promise((wake) => waiting.push({ cost, wake }));
     },
     leave() {
       const next = waiting.shift();
@@ -129,7 +137,7 @@ function createPlaces(options: PasswordFileOptions): Places {
         running--;
         return;
       }
-      waitingIterations -= next.iterations;
+      waitingCost -= next.cost;
       next.wake(); // the place passes on: `running` stays as it is
     },
   };

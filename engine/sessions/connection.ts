@@ -10,6 +10,7 @@ import type { Timer } from '../timers.ts';
 import type { InboundAliases, OutboundAliases } from './aliases.ts';
 import type { GatedAnswers } from './gated.ts';
 import type { Outbox } from './outbox.ts';
+import type { ReadRate } from './read-rate.ts';
 import type { Session } from './session.ts';
 import type { Tracer } from './tracer.ts';
 
@@ -37,6 +38,9 @@ export class Connection {
   state: ConnectionState = ConnectionState.AWAIT_CONNECT;
   level: Level = 4;
   session: Session | null = null;
+  /** Monotonic s, whole ones, when the client came in. */
+  openedAtS = 0;
+  bytesReceived = 0;
   /** Monotonic ms of the last bytes from the client. */
   lastReceivedMs = 0;
   /** One and a half times the keep alive in ms, 0 for none. */
@@ -53,6 +57,13 @@ export class Connection {
   wantsProblemInformation = true;
   /** Whether a QoS 0 packet can be copied to it as it came: no aliases, no Maximum Packet Size, no tracer. */
   plain = true;
+  /** Ceilings of the listener and the user; Infinity for none. */
+  sessionExpiryMaxS = Infinity;
+  messageExpiryMaxMs = Infinity;
+  /** Null where nothing bounds how fast it is read from. */
+  rate: ReadRate | null = null;
+  /** Under what the user's connections are counted (peers/tallies.ts); null where they are not. */
+  userTally: bigint | null = null;
   /** Notes its messages for an operator; null: nobody looks. */
   tracer: Tracer | null = null;
   /** Over its mark for longer than the grace: QoS 0 to it is dropped until it has drained. */
@@ -62,6 +73,8 @@ export class Connection {
   /** Receivers that this publisher waits for; null until the first. */
   heldFor: Set<Connection> | null = null;
   pressureTimer: Timer | null = null;
+  /** Ends the connection when what let it in has run out; null where that does not. */
+  identityTimer: Timer | null = null;
   /** Number by which other shards know it as a publisher; 0 until it has published to one. */
   number = 0;
   /** Receivers of other shards that it waits for. */
@@ -75,13 +88,16 @@ export class Connection {
   /** Set by enhanced authentication, for re-authentication. */
   exchange: Exchange | null = null;
   authenticationMethod: string | null = null;
+  /** An open connection authenticates again, and has not finished. */
+  reauthenticating = false;
   /** Takes the client's next AUTH while it connects. */
   continueExchange: ((data: Uint8Array | null) => void) | null = null;
   /** Packets that came while CONNECT was being judged, one behind the other in [0, earlyBytes). */
   early: Uint8Array = NO_BYTES;
   earlyBytes = 0;
-  /** What came while the session was asked for, as it came; it follows `early`. */
+  /** What came while the session was asked for, or while the client had sent too much in a second, as it came: [0, unreadBytes). It follows `early`. */
   unread: Uint8Array = NO_BYTES;
+  unreadBytes = 0;
   /** Why the broker ended the connection, for the log. */
   closeReason: Reason | -1 = -1;
   /** Routes that this client may publish to, or may not: answers of the rights, by the route's number. */

@@ -17,6 +17,8 @@ export class Outbox implements Duty {
   block: Uint8Array = NO_BLOCK;
   /** Bytes appended and not yet taken by the kernel, as last seen. */
   pendingBytes = 0;
+  /** Bytes handed to the link so far. */
+  sentBytes = 0;
   #end = 0;
   #fullBytes = 0;
   #unsentBytes = 0;
@@ -162,6 +164,7 @@ export class Outbox implements Duty {
 
   #write(block: Uint8Array, end: number): Lent {
     this.#counters.bytesSent += end;
+    this.sentBytes += end;
     return this.#link.write(block, 0, end);
   }
 }

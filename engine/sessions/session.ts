@@ -2,6 +2,7 @@
 // session table; others hold its handle. Its subscriptions stand here too, so that they can be taken back out of the trie.
 import { Level } from '../../protocol/packet.ts';
 import { type MessageSlab, NO_MESSAGE } from '../memory/messages.ts';
+import { NOBODY, type Principal, principalOf } from '../principal.ts';
 import type { Timer } from '../timers.ts';
 import type { Connection } from './connection.ts';
 import { Deliveries, DeliveryState } from './deliveries.ts';
@@ -53,8 +54,8 @@ export const SESSION_NEVER_EXPIRES = 0xffff_ffff;
 export class Session {
   readonly handle: SessionHandle;
   readonly clientId: string;
-  /** Name that rights are checked against. */
-  username: string | null = null;
+  /** Who rights are asked for: who its client was found to be, last time. */
+  principal: Principal = principalOf(NOBODY);
   level: Level = Level.V311;
   connection: Connection | null = null;
   /** Session Expiry Interval in seconds. */
@@ -73,6 +74,8 @@ export class Session {
   /** Positions below this were sent at some time, or may have been. */
   sentBefore = 0;
   overflow: QueueOverflow = QueueOverflow.REFUSE;
+  /** Listener that its client came to last; empty where that is not known. */
+  listener = '';
   /** A read of the store is on its way. */
   reading = false;
   /** Deliveries owed and not finished, with the bytes of those that are kept. */
@@ -91,6 +94,10 @@ export class Session {
   constructor(handle: SessionHandle, clientId: string) {
     this.handle = handle;
     this.clientId = clientId;
+  }
+
+  get username(): string | null {
+    return this.principal.username;
   }
 
   /** Whether the session can outlive its connection. */

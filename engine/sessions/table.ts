@@ -64,6 +64,16 @@ export class SessionTable {
     this.#directory.delete(session.clientId);
   }
 
+  /** Places that may hold a session, for those who go through all of them in steps. */
+  get places(): number {
+    return this.#slots.length;
+  }
+
+  /** The session at a place below `places`; null where there is none. */
+  atPlace(place: number): Session | null {
+    return this.#slots[place] ?? null;
+  }
+
   *[Symbol.iterator](): IterableIterator<Session> {
     for (const session of this.#slots) if (session) yield session;
   }

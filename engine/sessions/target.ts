@@ -1,5 +1,7 @@
 // One receiver of a route: what a matching subscription, or several of one client together, ask for.
 // Made once when a topic is matched and shared by every message that takes the route.
+import type { Rights } from '../gate.ts';
+import type { Principal } from '../principal.ts';
 
 /** Bits of a subscription's options as the trie keeps them (MQTT 5.0 §3.8.3.1). */
 export const SubscriptionOption = {
@@ -18,4 +20,18 @@ export interface Target {
   readonly group: number;
   /** What is left for the receiver when it is itself the publisher: null when No Local covers everything. */
   readonly ofOwn: Target | null;
+  /** By which rights, and for whom, the receiver was last found to be allowed the topic; null: not yet (routing/queue.ts). */
+  judgedBy: Rights | null;
+  judgedFor: Principal | null;
+}
+
+/** A target that nobody has judged. It is of one topic. */
+export function targetFor(
+  subscriber: number,
+  options: number,
+  subscriptionIds: Uint8Array,
+  group = -1,
+  ofOwn: Target | null = null,
+): Target {
+  return { subscriber, options, subscriptionIds, group, ofOwn, judgedBy: null, judgedFor: null };
 }

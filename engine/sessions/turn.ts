@@ -2,6 +2,7 @@
 // The end of the turn. Whoever appends to an outbox, or must be looked at once more, puts itself on the list; the list is
 // run once after the sockets that were readable have been read.
 import type { Clock } from '../clock.ts';
+import { LatencySampler } from '../latency.ts';
 
 /** Something with a duty at the end of the turn. */
 export interface Duty {
@@ -16,6 +17,7 @@ export class Turn {
   #duties: Duty[] = [];
   #spare: Duty[] = [];
   #asked = false;
+  readonly latency = new LatencySampler();
   /** Runs last in each turn. */
   after: (() => void) | null = null;
 
@@ -50,6 +52,8 @@ export class Turn {
       duty.endTurn();
     }
     duties.length = 0;
+    const { latency } = this;
+    if (latency.arrivedMs >= 0) latency.finish(this.#clock.monotonicMs());
     if (this.after !== null) this.after();
   }
 }

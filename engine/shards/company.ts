@@ -24,7 +24,7 @@ export interface Company {
 export async function gather(parts: HostParts, spool: RunningSpool | null, gate: string): Promise<Company> {
   const { config, clock, log } = parts;
   const { threads } = config.server;
-  const fabric = allocateFabric(threads, config.limits.sessionsMax);
+  const fabric = allocateFabric(threads, config.limits.sessionsMax, config.limits.connectionsMax);
   const peers = new Peers(fabric, 0, clock);
   const host = new Host({ ...parts, peers });
   const { shard } = host;

@@ -1,48 +1,85 @@
 // Who decides who may come in and what they may do: the files of the configuration, or what a program that embeds the broker gives. With several shards a
 // program gives a module instead of objects, because each shard has a thread of its own and loads its own.
+import { type Clock, systemClock } from '../clock.ts';
 import type { Config } from '../config/load.ts';
-import type { Authenticator, ExchangeMethods, Rights } from '../gate.ts';
+import type { Authenticator, ExchangeMethods, LoginGuard, Rights } from '../gate.ts';
 import type { Log } from '../log.ts';
+import { type Random, systemRandom } from '../random.ts';
 import { loadAclFile } from '../security/acl.ts';
 import { createAuthenticator } from '../security/authenticator.ts';
-import { loadPasswordFile } from '../security/password-file.ts';
+import { exposedFiles } from '../security/exposed-files.ts';
+import { findMethods } from '../security/find-methods.ts';
+import { createLoginGuard } from '../security/login-guard.ts';
+import { createRights } from '../security/rights.ts';
+import { createScram } from '../security/scram.ts';
 
 /** What an embedding program may replace. */
 export interface Gate {
-  /** Replaces the password file and the anonymous policy of the configuration. */
+  /** Replaces the methods and the anonymous policy of the configuration. */
   readonly authenticator?: Authenticator;
-  /** Replaces the ACL file of the configuration. */
+  /** Replaces the ACL file and the roles of the configuration. */
   readonly rights?: Rights;
-  /** Methods of enhanced authentication (MQTT 5.0 §4.12). */
+  /** Methods of enhanced authentication (MQTT 5.0 §4.12); those of the broker itself are asked after them. */
   readonly exchanges?: ExchangeMethods;
 }
 
 /** What a shard asks. */
 export interface Gatekeeper {
   readonly authenticator: Authenticator;
+  /** Null: everything is allowed. */
   readonly rights: Rights | null;
   readonly exchanges: ExchangeMethods | null;
+  /** Null: nobody is slowed. */
+  readonly guard: LoginGuard | null;
+  /** Another one is asked from now on; what is under way here comes to its end. */
+  close(): void;
+  /** Nobody waits for an answer any more. */
+  destroy(): void;
 }
 
-/** Reads the files that decide who may do what. @throws Error in one line with file and line */
-export function loadSecurity(config: Config, log: Log): { authenticator: Authenticator; rights: Rights | null } {
-  const passwordFile = config.auth.passwordFile === '' ? null : loadPasswordFile(config.auth.passwordFile);
-  for (const warning of passwordFile?.warnings ?? []) log.warn(warning);
-  const authenticator = createAuthenticator({
-    passwordFile,
-    listeners: new Map(config.listeners.map((listener) => [listener.name, listener])),
-  });
-  return { authenticator, rights: config.auth.aclFile === '' ? null : loadAclFile(config.auth.aclFile) };
+export interface SecuritySeams {
+  readonly clock: Clock;
+  readonly random: Random;
 }
 
-/** Puts the two together. @throws Error in one line with file and line */
-export function gatekeeperOf(config: Config, log: Log, gate: Gate): Gatekeeper {
-  const { authenticator, rights } = loadSecurity(config, log);
+const SYSTEM: SecuritySeams = { clock: systemClock, random: systemRandom };
+
+/**
+ * Builds all of it from the configuration and the files that it names, which are read now, but for the parts that a program gives. A broker that runs can go on with what it has until this one is whole, and then take it.
+ * @throws Error in one line with file and line
+ */
+export async function loadSecurity(
+  config: Config,
+  log: Log,
+  seams: SecuritySeams = SYSTEM,
+  gate: Gate = {},
+): Promise<Gatekeeper> {
+  const { auth, roles } = config;
+  for (const warning of exposedFiles(config)) log.warn(warning);
+  const { methods, scram: users, close, destroy } = await findMethods(auth, log, seams.clock);
+  const listeners = new Map(config.listeners.map((listener) => [listener.name, listener]));
+  const acl = auth.aclFile === '' ? null : loadAclFile(auth.aclFile);
+  // Roles and grants may come with a client.
+  const isGiven = gate.authenticator !== undefined || gate.exchanges !== undefined;
+  const givesRights = isGiven || auth.methods.includes('jwt') || auth.methods.includes('http');
+  const isJudged = acl !== null || roles.length > 0 || givesRights;
+  const { defaultRoles, anonymousRoles } = auth;
+  const blockMs = auth.failuresBlockS * 1_000;
   return {
-    authenticator: gate.authenticator ?? authenticator,
-    rights: gate.rights ?? rights,
-    exchanges: gate.exchanges ?? null,
+    authenticator: gate.authenticator ?? createAuthenticator({ methods, listeners }),
+    rights: gate.rights ?? (isJudged ? createRights({ acl, roles, defaultRoles, anonymousRoles }) : null),
+    exchanges: inTurn(gate.exchanges ?? null, users === null ? null : createScram({ users, random: seams.random, listeners })),
+    guard:
+      auth.failuresPerMinute === 0 ? null : createLoginGuard({ ...seams, failuresPerMinute: auth.failuresPerMinute, blockMs }),
+    close,
+    destroy,
   };
+}
+
+/** The methods of both; the first is asked first. */
+function inTurn(first: ExchangeMethods | null, second: ExchangeMethods | null): ExchangeMethods | null {
+  if (first === null || second === null) return first ?? second;
+  return { begin: (method, credentials) => first.begin(method, credentials) ?? second.begin(method, credentials) };
 }
 
 /** Loads a module that exports a Gate's parts by their names. @throws Error in one line when it cannot be loaded */

@@ -1,65 +1,118 @@
 // One shard as a thread runs it: the shard, its listeners, what it does every second, and the order in which it stops. The first shard is hosted by the thread that
 // made the broker (lethe.ts), the others by threads of their own (shard-thread.ts).
 import { Reason } from '../../protocol/packet.ts';
+import { MemoryStore } from '../../storage/memory.ts';
 import type { Store } from '../../storage/store.ts';
+import type { Reloadable, ReloadedShard } from '../administration/reload.ts';
+import type { Addresses } from '../admission.ts';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/load.ts';
 import { Counters } from '../counters.ts';
-import type { Authenticator, ExchangeMethods, Rights } from '../gate.ts';
-import type { Listener } from '../link.ts';
+import type { Link } from '../link.ts';
 import type { Log } from '../log.ts';
+import { networks } from '../network/address.ts';
 import type { ShardPlace } from '../network/bind.ts';
+import type { PreparedListener, ReloadableListener } from '../network/reloadable.ts';
 import type { Peers } from '../peers/peers.ts';
 import type { Random } from '../random.ts';
 import { onControl } from '../routing/administer.ts';
 import { exchange, poll } from '../routing/arrive.ts';
+import { type Ceiling, Ceilings } from '../routing/ceilings.ts';
 import { endConnection } from '../routing/close.ts';
+import { applySettings, dropForbidden, endLinks } from '../routing/reload.ts';
 import { Shard } from '../routing/shard.ts';
 import { acceptLink } from '../routing/sink.ts';
 import { storeListener } from '../routing/stored.ts';
+import type { QueueOverflow } from '../sessions/session.ts';
 import { Timer } from '../timers.ts';
 import type { TrieMemory } from '../topics/trie.ts';
-import { listenAll } from './listen.ts';
+import type { Gatekeeper } from './gatekeeper.ts';
+import { changeOf, listenAll } from './listen.ts';
+import { OverloadWatch } from './overload.ts';
 
-export interface HostParts {
+export interface HostParts extends Gatekeeper {
   readonly config: Config;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
   readonly store: Store;
-  readonly authenticator: Authenticator;
-  readonly exchanges: ExchangeMethods | null;
-  readonly rights: Rights | null;
   readonly peers?: Peers;
   readonly trie?: TrieMemory;
+  /** Builds anew what decides who may do what; absent: that stays as it is. @throws Error in one line with file and line */
+  readonly keeperOf?: (config: Config) => Promise<Gatekeeper>;
+}
+
+/** What a reload has read and found good. */
+interface Prepared {
+  readonly config: Config;
+  /** Null: nobody builds one anew. */
+  readonly keeper: Gatekeeper | null;
+  readonly banned: Addresses | null;
+  readonly listeners: readonly PreparedListener[];
+}
+
+function overflowsOf({ listeners }: Config): ReadonlyMap<string, QueueOverflow> {
+  return new Map(listeners.map(({ name, queueOverflow }) => [name, queueOverflow]));
+}
+
+/** The ban list of a configuration; null: nobody is on it. */
+export function bannedBy({ bannedNetworks }: Config): Addresses | null {
+  return bannedNetworks.length === 0 ? null : networks('limits.banned_networks', bannedNetworks);
+}
+
+/** The ceilings of a configuration. */
+export function ceilingsOf({ session, retained, listeners, retention }: Config): Ceilings {
+  const orNone = (seconds: number) => (seconds === 0 ? Infinity : seconds);
+  const byUser = new Map<string, Ceiling>();
+  for (const ceiling of retention) for (const user of ceiling.users) byUser.set(user, ceiling);
+  const byListener = new Map(listeners.map((listener) => [listener.name, listener]));
+  return new Ceilings(orNone(session.messageExpiryMaxS), orNone(retained.maxAgeS), byListener, byUser);
+}
+
+function guardsAlike({ auth: a }: Config, { auth: b }: Config): boolean {
+  return a.failuresPerMinute === b.failuresPerMinute && a.failuresBlockS === b.failuresBlockS;
 }
 
 const EXPIRY_INTERVAL_MS = 1_000;
 const GAUGES_INTERVAL_MS = 50;
 const EMPTIED_POLL_MS = 5;
 
-export class Host {
+export class Host implements Reloadable {
   readonly shard: Shard;
-  listeners: readonly Listener[] = [];
-  readonly #config: Config;
+  listeners: readonly ReloadableListener[] = [];
+  readonly #keeperOf: HostParts['keeperOf'];
+  #config: Config;
+  #prepared: Prepared | null = null;
+  /** Lets go of what the gatekeeper of now has open. */
+  #keeper: Pick<Gatekeeper, 'close' | 'destroy'>;
   readonly #everySecond: Timer;
   readonly #gauges: Timer;
+  readonly #overload: OverloadWatch;
 
-  constructor({ config, ...parts }: HostParts) {
+  constructor({ config, keeperOf, close, destroy, ...parts }: HostParts) {
     this.#config = config;
+    this.#keeper = { close, destroy };
+    this.#keeperOf = keeperOf;
+    // Retained messages of which no trace may be on a disk are in a store of their own.
+    const inMemory = config.retained.policy === 'memory' && !(parts.store instanceof MemoryStore);
     const shard = new Shard({
       ...parts,
+      ...(inMemory ? { retainedStore: new MemoryStore() } : {}),
+      ceilings: ceilingsOf(config),
       limits: config.limits,
       offers: config.session,
       counters: new Counters(),
-      overflows: new Map(config.listeners.map(({ name, queueOverflow }) => [name, queueOverflow])),
+      overflows: overflowsOf(config),
     });
     this.shard = shard;
+    this.#overload = new OverloadWatch(shard);
+    shard.admission.banned = bannedBy(config);
     shard.store.listener = storeListener(shard);
-    shard.store.expire(shard.clock.wallMs()); // sets its clock: what is stored before the first interval is over must have a time too
+    shard.retainedStore.listener = shard.store.listener;
+    this.#expire(); // sets its clock: what is stored before the first interval is over must have a time too
     // Tells the store the time, so that what has expired goes also while nobody asks for it.
     this.#everySecond = new Timer(() => {
-      shard.store.expire(shard.clock.wallMs());
+      this.#expire();
       shard.timers.set(this.#everySecond, EXPIRY_INTERVAL_MS);
     });
     this.#gauges = new Timer(() => {
@@ -84,8 +137,52 @@ export class Host {
   /** Opens every listener, or none. `ports`: those of the first shard by name; absent in the first shard. */
   async open(place: ShardPlace | null, ports: ReadonlyMap<string, number> | null): Promise<void> {
     const { shard } = this;
-    this.listeners = await listenAll(this.#config, shard.clock, place, ports, (link) => acceptLink(shard, link));
+    const accept = (link: Link) => acceptLink(shard, link);
+    this.listeners = await listenAll(this.#config, shard.clock, place, ports, accept, shard.admission);
+    this.#overload.start();
     shard.timers.set(this.#everySecond, 0);
+  }
+
+  async prepare(config: Config): Promise<void> {
+    const banned = bannedBy(config);
+    const byName = new Map(config.listeners.map((listener) => [listener.name, listener]));
+    const listeners = await Promise.all(this.listeners.map((listener) => listener.prepare(changeOf(byName.get(listener.name)!))));
+    const keeper = (await this.#keeperOf?.(config)) ?? null;
+    this.#prepared = { config, keeper, banned, listeners };
+  }
+
+  async apply(): Promise<ReloadedShard> {
+    const { shard } = this;
+    const prepared = this.#prepared;
+    if (prepared === null) throw new Error('a shard has nothing prepared');
+    this.#prepared = null;
+    const { config, keeper, banned } = prepared;
+    const { authenticator, rights, exchanges } = keeper ?? shard;
+    // Who has guessed is still known, unless it is counted otherwise from now on.
+    const guard = keeper === null || guardsAlike(config, this.#config) ? shard.guard : keeper.guard;
+    this.#config = config;
+    if (keeper !== null) {
+      this.#keeper.close();
+      this.#keeper = keeper;
+    }
+    applySettings(shard, {
+      ...{ authenticator, rights, exchanges, guard },
+      limits: config.limits,
+      offers: config.session,
+      overflows: overflowsOf(config),
+      ceilings: ceilingsOf(config),
+    });
+    shard.admission.banned = banned;
+    const unvouched = new Set(prepared.listeners.flatMap((listener) => listener.apply()));
+    const unwelcome = new Set<Link>();
+    for (const { link } of shard.connections) if (banned?.has(link.peer.address)) unwelcome.add(link);
+    const ended = endLinks(shard, unvouched, Reason.NOT_AUTHORIZED) + endLinks(shard, unwelcome, Reason.ADMINISTRATIVE_ACTION);
+    return { ended, dropped: await dropForbidden(shard) };
+  }
+
+  discard(): void {
+    this.#prepared?.keeper?.destroy();
+    this.#prepared = null;
   }
 
   /** Stops accepting, tells MQTT 5 clients (0x8B), and resolves when all connections are closed or the stop timeout has passed. */
@@ -93,6 +190,7 @@ export class Host {
     const { shard, listeners } = this;
     shard.stopping = true;
     shard.timers.cancel(this.#everySecond);
+    this.#overload.stop();
     const closed = listeners.map((listener) => listener.close());
     for (const connection of [...shard.connections]) endConnection(shard, connection, Reason.SERVER_SHUTTING_DOWN);
     await this.#emptied();
@@ -116,6 +214,13 @@ export class Host {
     this.shard.turn.after = null;
     this.shard.peers?.stop();
     this.shard.timers.stop();
+    this.#keeper.destroy();
+  }
+
+  #expire(): void {
+    const { clock, store, retainedStore } = this.shard;
+    store.expire(clock.wallMs());
+    if (retainedStore !== store) retainedStore.expire(clock.wallMs());
   }
 
   /** Resolves when the last connection is gone, or after the stop timeout. */

@@ -1,9 +1,11 @@
 // The listeners of a configuration.
+import type { Admission } from '../admission.ts';
 import type { Clock } from '../clock.ts';
 import type { Config, ListenerConfig } from '../config/load.ts';
-import type { Accept, Listener } from '../link.ts';
+import type { Accept } from '../link.ts';
 import type { ShardPlace } from '../network/bind.ts';
 import type { TlsOptions } from '../network/certificate.ts';
+import type { ListenerChange, ReloadableListener } from '../network/reloadable.ts';
 import { listenTcp } from '../network/tcp.ts';
 
 /** A WebSocket message may carry several packets: the largest one and some small ones. */
@@ -16,12 +18,13 @@ export async function listenAll(
   place: ShardPlace | null,
   ports: ReadonlyMap<string, number> | null,
   accept: Accept,
-): Promise<Listener[]> {
-  const open: Listener[] = [];
+  admission: Admission,
+): Promise<ReloadableListener[]> {
+  const open: ReloadableListener[] = [];
   try {
     for (const listener of config.listeners) {
       const port = ports?.get(listener.name) ?? listener.port;
-      open.push(await listen({ ...listener, port }, config, clock, place, accept));
+      open.push(await listen({ ...listener, port }, config, clock, place, accept, admission));
     }
     return open;
   } catch (error) {
@@ -36,19 +39,20 @@ async function listen(
   clock: Clock,
   place: ShardPlace | null,
   accept: Accept,
-): Promise<Listener> {
+  admission: Admission,
+): Promise<ReloadableListener> {
   const { name, host, port } = listener;
   const { limits, server } = config;
-  const encrypted = listener.transport === 'tls' || listener.transport === 'wss';
   const base = {
     name,
     host,
     port,
     accept,
+    admission,
     clock,
     endTimeoutMs: server.stopTimeoutMs,
     ...(place === null ? {} : { shards: place }),
-    ...(encrypted ? { tls: tlsOptions(listener) } : {}),
+    ...(isEncrypted(listener) ? { tls: tlsOptions(listener) } : {}),
   };
   if (listener.transport === 'tcp' || listener.transport === 'tls') {
     const timeoutMs = limits.connectTimeoutMs;
@@ -66,6 +70,15 @@ async function listen(
   });
 }
 
+/** What of a listener may be different after a reload. */
+export function changeOf(listener: ListenerConfig): ListenerChange {
+  return { origins: listener.origins, ...(isEncrypted(listener) ? { tls: tlsOptions(listener) } : {}) };
+}
+
+function isEncrypted({ transport }: ListenerConfig): boolean {
+  return transport === 'tls' || transport === 'wss';
+}
+
 function tlsOptions(listener: ListenerConfig): TlsOptions {
   return {
     certFile: listener.certFile,
@@ -73,5 +86,6 @@ function tlsOptions(listener: ListenerConfig): TlsOptions {
     ...(listener.caFile === '' ? {} : { caFile: listener.caFile }),
     minVersion: listener.tlsMinVersion,
     clientCertificate: listener.clientCertificate,
+    certificateUser: listener.certificateUser,
   };
 }

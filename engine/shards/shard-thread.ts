@@ -4,6 +4,7 @@ import { workerData } from 'node:worker_threads';
 import { MemoryStore } from '../../storage/memory.ts';
 import { answerQuestion } from '../administration/questions.ts';
 import { systemClock } from '../clock.ts';
+import type { Config } from '../config/load.ts';
 import type { Log, LogLevel } from '../log.ts';
 import { BindError } from '../network/bind.ts';
 import { joinHandOut } from '../network/hand-out.ts';
@@ -11,7 +12,7 @@ import { Peers } from '../peers/peers.ts';
 import { systemRandom } from '../random.ts';
 import { joinSpool } from '../spool/join.ts';
 import type { Errand, ShardThreadData, Word } from './errand.ts';
-import { gatekeeperOf, loadGate } from './gatekeeper.ts';
+import { loadGate, loadSecurity } from './gatekeeper.ts';
 import { Host } from './host.ts';
 
 const data = workerData as ShardThreadData;
@@ -32,9 +33,12 @@ async function run(): Promise<void> {
   const store = data.spool === null ? new MemoryStore(config.spool.maxRetentionS * 1_000) : joinSpool(data.spool);
   const handOut = data.handOut === null ? null : await joinHandOut(data.handOut);
   // Warnings about the files are the first shard's to give.
-  const gate = gatekeeperOf(config, { ...log, warn: () => {} }, data.gate === '' ? {} : await loadGate(data.gate));
-  const seams = { config, clock: systemClock, random: systemRandom, log, store };
-  const host = new Host({ ...seams, ...gate, peers, trie: data.trie });
+  const quiet = { ...log, warn: () => {} };
+  const gate = data.gate === '' ? {} : await loadGate(data.gate);
+  const time = { clock: systemClock, random: systemRandom };
+  const keeperOf = (of: Config) => loadSecurity(of, quiet, time, gate);
+  const seams = { config, ...time, log, store, keeperOf };
+  const host = new Host({ ...seams, ...(await keeperOf(config)), peers, trie: data.trie });
   host.join();
 
   const errands: Record<Errand['kind'], (errand: never) => Promise<void>> = {
@@ -63,7 +67,7 @@ async function run(): Promise<void> {
     },
     async ask({ number, question }: Extract<Errand, { kind: 'ask' }>) {
       try {
-        say({ kind: 'answer', number, answer: await answerQuestion(host.shard, question) });
+        say({ kind: 'answer', number, answer: await answerQuestion(host.shard, question, host) });
       } catch (error) {
         say({ kind: 'unanswered', number, message: error instanceof Error ? error.message : String(error) });
       }

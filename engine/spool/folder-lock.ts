@@ -6,13 +6,11 @@ import { createServer, request as httpRequest, type RequestListener, type Server
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
+import { FolderBusyError } from './folder-busy.ts';
 
 export const LOCK_FILE = 'lethe.sock';
 /** Longest path of a UNIX socket on Linux, less some room. */
 const PATH_BYTES_MAX = 100;
-
-/** The data directory cannot be had now: it is taken, or the disk does not let us. */
-export class FolderBusyError extends Error {}
 
 export interface FolderLock {
   /** Answers requests from now on; until then the answer is that the broker is starting (503). */

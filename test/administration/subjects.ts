@@ -1,6 +1,7 @@
 // A broker with a data directory full of canaries, and the questions that an operator asks it, over its socket or on the directory that it has left.
 import { builtFile } from '../../bench/contestants/built-file.ts';
-import { administer, type Broker, type Config, createBroker, loadConfig } from '../../engine/lethe.ts';
+import { type Broker, type Config, createBroker, loadConfig } from '../../engine/lethe.ts';
+import { administer } from '../../engine/shards/stopped-directory.ts';
 import { Client, type ClientOptions, type Message } from '../forgetting/client.ts';
 import { Place } from '../forgetting/place.ts';
 

@@ -226,7 +226,7 @@ test('user name and password are sent, the password also from LETHE_PASSWORD', a
 });
 
 const locked = useLethe(async () => {
-  const file = temporaryFile(`ada:${await hashPassword('geheim ü', systemRandom, 10)}\n`);
+  const file = temporaryFile(`ada:${await hashPassword('geheim ü', systemRandom, { format: 'mosquitto', iterations: 10 })}\n`);
   return [`auth.password_file=${file}`];
 });
 

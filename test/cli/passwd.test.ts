@@ -9,7 +9,7 @@ import { mosquittoPasswd, temporaryFile } from '../security/temporary.ts';
 import { commandLine, run, succeed, unique, useMosquitto } from './command-line.ts';
 
 /** A password in a test need not be dear. */
-const QUICK = ['-I', '10'];
+const QUICK = ['--format', 'mosquitto', '-I', '10'];
 
 function newPath(): string {
   return `${temporaryFile('')}.${unique('passwords')}`;
@@ -58,6 +58,18 @@ test('-U hashes the passwords of a plain file', async () => {
   expect(await verdict(path, 'grace', 'two')).toBe(Verdict.OK);
 });
 
+test('passwords are hashed with scrypt, or become keys of SCRAM; each line keeps its kind', async () => {
+  const path = newPath();
+  await succeed(['passwd', '-c', '-b', path, 'ada', 'one']);
+  await succeed(['passwd', '--format', 'scram', '-I', '4096', '-b', path, 'bob', 'two']);
+  const scrypt = '\\$scrypt\\$ln=15,r=8,p=3\\$\\S+';
+  const scram = '\\$scram-sha-256\\$4096\\$\\S+';
+  expect(readFileSync(path, 'utf8')).toMatch(new RegExp(`^ada:${scrypt}\nbob:${scram}\n$`));
+  expect(await verdict(path, 'ada', 'one')).toBe(Verdict.OK);
+  expect(await verdict(path, 'bob', 'two')).toBe(Verdict.OK);
+  expect(await verdict(path, 'bob', 'one')).toBe(Verdict.DENIED);
+});
+
 test('without -I the hash has the rounds that are recommended', async () => {
   const path = newPath();
   await succeed(['passwd', '-H', 'sha512-pbkdf2', '-c', '-b', path, 'ada', 'x']);
@@ -76,6 +88,10 @@ describe('refusals leave the file as it is', () => {
     [(path) => ['-c', '-D', path, 'a'], '-c and -D do not go together'],
     [(path) => ['-b', '-D', path, 'a'], '-b does not go with -D'],
     [(path) => ['-U', path, 'a'], '-U changes the whole file: leave out the user name'],
+    [(path) => ['--format', 'bcrypt', path, 'a'], 'Allowed choices are scrypt, mosquitto, scram'],
+    [(path) => ['-I', '1000', path, 'a'], '-I is for --format mosquitto and --format scram'],
+    [(path) => ['--format', 'scram', '-I', '4095', path, 'a'], 'SCRAM-SHA-256 has at least 4096 rounds'],
+    [(path) => ['--format', 'scram', '-H', 'sha512-pbkdf2', path, 'a'], '-H does not go with --format scram'],
     [(path) => ['-H', 'sha512', path, 'a'], '-H sha512: only sha512-pbkdf2 is written'],
     [(path) => ['-I', '0', path, 'a'], 'whole number from 1 to 10000000'],
   ];
@@ -161,7 +177,7 @@ describe("Mosquitto's programs", () => {
   const path = newPath();
   const mosquitto = useMosquitto(async () => {
     await succeed(['passwd', ...QUICK, '-c', '-b', path, 'ada', 'one ü']);
-    await succeed(['passwd', '-b', path, 'grace', 'two']);
+    await succeed(['passwd', '--format', 'mosquitto', '-b', path, 'grace', 'two']);
     return ['allow_anonymous false', `password_file ${path}`];
   });
 

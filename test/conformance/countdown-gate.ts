@@ -24,7 +24,7 @@ export const exchanges: ExchangeMethods = {
 
 const forbidden = Buffer.from('forbidden');
 export const rights: Rights = {
-  mayPublish: (_username, _clientId, topic, from, to) => !forbidden.equals(topic.subarray(from, to)),
+  mayPublish: (_principal, _clientId, topic, from, to) => !forbidden.equals(topic.subarray(from, to)),
   mayReceive: () => true,
   maySubscribe: () => true,
 };

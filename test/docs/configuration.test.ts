@@ -12,7 +12,7 @@ function page(): string {
   let section = '';
   let help = '';
   for (const line of printConfig(loadConfig()).split('\n')) {
-    const header = /^\[\[?([a-z]+)\]\]?$/.exec(line);
+    const header = /^(?:# )?\[\[?([a-z]+)\]\]?$/.exec(line);
     const option = /^(?:# )?([a-z0-9_]+) = (.*)$/.exec(line);
     if (header !== null) {
       // The second listener has the same options.
@@ -20,7 +20,7 @@ function page(): string {
       section = header[1]!;
       rows.push(
         '',
-        `## ${section === 'listener' ? '[[listener]], one table for each' : `[${section}]`}`,
+        `## ${line.includes('[[') ? `[[${section}]], one table for each` : `[${section}]`}`,
         '',
         '| option | default | |',
         '|---|---|---|',

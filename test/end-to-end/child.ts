@@ -2,6 +2,7 @@
 // its own pid.
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { afterAll } from 'vitest';
+import { judgeLine, logLines } from '../log-lines.ts';
 import { Watched } from './watched.ts';
 
 /** How a process ended: a code, or the signal that ended it. */
@@ -55,6 +56,7 @@ export class Child extends Watched {
     this.exited = new Promise((resolve) => {
       child.on('close', (code, signal) => {
         this.#exit = { code, signal };
+        for (const line of logLines(this.stderr)) judgeLine(line);
         running.delete(this);
         this.changed();
         resolve(this.#exit);

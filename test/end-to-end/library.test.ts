@@ -143,9 +143,9 @@ test('asks an authenticator and rights of its own, which belong to one thread', 
         },
       },
       rights: {
-        mayPublish: (username, clientId, topic, from, to) => text(topic, from, to).startsWith(username),
+        mayPublish: ({ username }, clientId, topic, from, to) => text(topic, from, to).startsWith(username),
         mayReceive: () => true,
-        maySubscribe: (username, clientId, filter, from, to) => text(filter, from, to) !== '#',
+        maySubscribe: ({ username }, clientId, filter, from, to) => text(filter, from, to) !== '#',
       },
     });
     const url = 'mqtt://127.0.0.1:' + broker.tcp;
@@ -178,7 +178,7 @@ test('asks a module for them, which every thread loads; objects are refused with
     const text = (bytes, from, to) => Buffer.from(bytes.subarray(from, to)).toString();
     export const authenticator = { authenticate: ({ username }) => (username === null ? { ok: false, reason: 0x86 } : { ok: true, username }) };
     export const rights = {
-      mayPublish: (username, clientId, topic, from, to) => text(topic, from, to).startsWith(username),
+      mayPublish: ({ username }, clientId, topic, from, to) => text(topic, from, to).startsWith(username),
       mayReceive: () => true,
       maySubscribe: () => true,
     };

@@ -41,7 +41,9 @@ pattern read clients/%c/#
 `);
 
 const served = useServed(
-  () => `[auth]
+  () => `[session]
+takeover = 'any_user'
+[auth]
 password_file = '${passwordFile}'
 acl_file = '${aclFile}'
 [[listener]]
@@ -293,7 +295,7 @@ ca_file = '${ca}'
 client_certificate = 'require'
 ${rest}`;
   const plain = useServed(() => tls(''));
-  const named = useServed(() => `[auth]\nacl_file = '${aclFile}'\n${tls('use_certificate_name_as_user = true')}`);
+  const named = useServed(() => `[auth]\nacl_file = '${aclFile}'\n${tls('certificate_user = "common_name"')}`);
   const own = { ca: readFileSync(ca), cert: readFileSync(clientCert), key: readFileSync(clientKey) };
 
   function over(broker: Served, options: Partial<ClientOptions>): ClientOptions {

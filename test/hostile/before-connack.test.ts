@@ -23,7 +23,9 @@ let broker: RunningBroker | null = null;
 let peers: Peer[] = [];
 
 beforeAll(async () => {
-  passwordFile = temporaryFile(`alice:${await hashPassword('wonderland', systemRandom, ITERATIONS)}\n`);
+  passwordFile = temporaryFile(
+    `alice:${await hashPassword('wonderland', systemRandom, { format: 'mosquitto', iterations: ITERATIONS })}\n`,
+  );
   broker = await startBroker([`auth.password_file=${passwordFile}`, 'listener.tcp.anonymous=true']);
 });
 afterEach(() => {

@@ -21,7 +21,9 @@ const OPENS_NOTHING = new Set<string>(['+', '#', '+/+', 'a/b', 'a/#', '/', '//',
 /** A password file in which every nasty name that a line can hold is a user; `plain` too. */
 async function users(): Promise<string> {
   const names = ['plain', '+', '#x', '+/+', 'a/b', 'a/#', '/', '%u', '$SYS'].filter((name) => !name.startsWith('#'));
-  const lines = await Promise.all(names.map(async (name) => `${name}:${await hashPassword('secret', systemRandom, 10)}`));
+  const lines = await Promise.all(
+    names.map(async (name) => `${name}:${await hashPassword('secret', systemRandom, { format: 'mosquitto', iterations: 10 })}`),
+  );
   return temporaryFile(`${lines.join('\n')}\n`);
 }
 

@@ -15,7 +15,7 @@ import { directory, temporaryFile } from '../security/temporary.ts';
 
 const asNobody = ['--reuid', '65534', '--regid', '65534', '--clear-groups'];
 const nobodyRuns = spawnSync('setpriv', [...asNobody, process.execPath, LETHE_MAIN, 'version']).status === 0;
-const good = await hashPassword('secret', systemRandom, 10);
+const good = await hashPassword('secret', systemRandom, { format: 'mosquitto', iterations: 10 });
 
 const missing = join(directory, 'no-such-file');
 const folder = join(directory, 'a-folder');

@@ -52,7 +52,7 @@ export class Company {
   constructor(options: CompanyOptions = {}) {
     const { count = 3, seed = 1, ringBytes, store = 'memory' } = options;
     const limits: Limits = { ...roomy, ...options.limits };
-    const fabric = allocateFabric(count, limits.sessionsMax);
+    const fabric = allocateFabric(count, limits.sessionsMax, limits.connectionsMax);
     this.fabric =
       ringBytes === undefined ? fabric : { ...fabric, rings: fabric.rings.map((ring) => ring && allocateRing(ringBytes)) };
     const members: Member[] = [];
@@ -66,6 +66,7 @@ export class Company {
           retainAvailable: true,
           wildcardSubscriptions: true,
           sharedSubscriptions: true,
+          takeover: 'same_user',
           responseInformation: '',
           serverReference: '',
           v3ExpiryS: 600,

@@ -9,6 +9,7 @@ import { check } from '../check.ts';
 
 const SHARDS = 3;
 const CLIENTS = ['a', 'b', 'c', 'd'] as const;
+const USERS = ['ada', 'bob'] as const;
 
 type Ask = Extract<Control, { kind: 'claim' }>['claim'];
 type Message =
@@ -23,6 +24,8 @@ class World {
   readonly ways = new Map<string, Message[]>();
   /** Sessions by their host. */
   readonly hosted: Map<number, string>[] = Array.from({ length: SHARDS }, () => new Map());
+  /** Whose a session is, by its handle. */
+  readonly users = new Map<number, string | null>();
   readonly answers = new Map<number, string>();
   readonly asked = new Map<number, Ask>();
   /** No move may begin. */
@@ -40,9 +43,9 @@ class World {
     else this.directory.release();
   }
 
-  claim(shard: number, clientId: string, clean: boolean): void {
+  claim(shard: number, clientId: string, username: string, clean: boolean): void {
     const request = this.#request++;
-    const claim = { shard, request, clientId, clean };
+    const claim = { shard, request, clientId, username, clean };
     this.asked.set(request, claim);
     this.#put(`${shard} > directory`, { kind: 'claim', claim });
   }
@@ -97,6 +100,7 @@ class World {
   #decide(message: Message): void {
     if (message.kind === 'claim') this.directory.claim(message.claim);
     else if (message.kind === 'ended') this.directory.ended(message.handle);
+    else if (message.kind === 'kept') this.directory.kept(message.handle, message.host);
     else if (message.kind === 'arrived') this.directory.arrived(message.handle);
     else throw new Error(`the directory got ${message.kind}`);
   }
@@ -107,18 +111,24 @@ class World {
       case 'fresh': {
         const claim = this.asked.get(message.request)!;
         sessions.set(message.handle, claim.clientId);
+        this.users.set(message.handle, claim.username);
         if (this.roster.owner(message.handle) !== shard) throw new Error('the roster names another host');
         this.#answer(message.request, 'fresh');
         return;
       }
       case 'full':
-        this.#answer(message.request, 'full');
+      case 'denied':
+        this.#answer(message.request, message.kind);
         return;
       case 'yours': {
         const claim = this.asked.get(message.request)!;
         if (sessions.get(message.handle) !== claim.clientId) {
           // It has ended meanwhile, and the directory will know before it hears this.
           this.#put(`${shard} > directory`, { kind: 'claim', claim });
+          return;
+        }
+        if (this.users.get(message.handle) !== claim.username) {
+          this.#answer(message.request, 'denied');
           return;
         }
         if (!claim.clean) {
@@ -133,6 +143,10 @@ class World {
         const { handle, claim } = message;
         const clientId = sessions.get(handle);
         if (clientId === undefined) return; // it has ended, and the directory is on its way to know
+        if (this.users.get(handle) !== claim.username) {
+          this.#put(`${shard} > directory`, { kind: 'kept', handle, host: shard });
+          return;
+        }
         if (claim.clean) {
           this.#end(shard, handle);
           return;
@@ -168,10 +182,10 @@ const shard = fc.nat(SHARDS - 1);
 const act = fc.oneof(
   {
     weight: 3,
-    arbitrary: fc.tuple(shard, fc.constantFrom(...CLIENTS), fc.boolean()).map(
-      ([to, client, clean]) =>
+    arbitrary: fc.tuple(shard, fc.constantFrom(...CLIENTS), fc.constantFrom(...USERS), fc.boolean()).map(
+      ([to, client, user, clean]) =>
         (world: World) =>
-          world.claim(to, client, clean),
+          world.claim(to, client, user, clean),
     ),
   },
   {

@@ -166,6 +166,8 @@ const target: fc.Arbitrary<Target> = fc.record({
   group: fc.oneof(fc.constant(-1), fc.nat(2 ** 30)),
   subscriptionIds: fc.uint8Array({ maxLength: 13 }),
   ofOwn: fc.constant(null),
+  judgedBy: fc.constant(null),
+  judgedFor: fc.constant(null),
 });
 const targets = fc.array(target, { minLength: 1, maxLength: 70 });
 
@@ -255,7 +257,8 @@ const notice = fc
   );
 const control = fc.string({ maxLength: 3_000, size: 'max' }).map(
   (clientId): Written => ({
-    write: ({ shard }) => sendControl(shard, 0, { kind: 'claim', claim: { shard: 1, request: 2, clientId, clean: true } }),
+    write: ({ shard }) =>
+      sendControl(shard, 0, { kind: 'claim', claim: { shard: 1, request: 2, clientId, username: null, clean: true } }),
     expected: () => ({ kind: Letter.CONTROL, payload: clientId }),
   }),
 );

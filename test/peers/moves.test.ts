@@ -1,5 +1,6 @@
 // What happens between shards, one step at a time: a session that moves, a refusal behind a jam, a shared group whose member is on its way.
 import { expect, test } from 'vitest';
+import type { Principal } from '../../engine/principal.ts';
 import { poll } from '../../engine/routing/arrive.ts';
 import { endSession } from '../../engine/routing/lifecycle.ts';
 import { recoverRetained, tellAllRetained } from '../../engine/routing/retain.ts';
@@ -217,7 +218,7 @@ test('a session does not move before other shards have settled what its client p
 });
 
 test('a session that moves is not given what it may not read, whatever other shards have learned meanwhile', () => {
-  const mayReceive = (username: string | null, _client: string, topic: Uint8Array, from: number, to: number) =>
+  const mayReceive = ({ username }: Principal, _client: string, topic: Uint8Array, from: number, to: number) =>
     username !== 'guest' || Buffer.from(topic.subarray(from, to)).toString() !== 'a/secret';
   const company = new Company({ rights: { mayPublish: () => true, maySubscribe: () => true, mayReceive } });
   const [guest, pub, near] = ['guest', 'pub', 'near'].map((id) => new Caller(company, id)) as [Caller, Caller, Caller];

@@ -6,7 +6,7 @@ import { type Control, packControl, unpackControl } from '../../engine/peers/con
 import { allocateGauges, Gauge, Gauges } from '../../engine/peers/gauges.ts';
 import { Roster, rosterBytes, SessionFlag } from '../../engine/peers/roster.ts';
 import { RemoteTargets, RoutePlaces } from '../../engine/peers/route-places.ts';
-import type { Target } from '../../engine/sessions/target.ts';
+import { type Target, targetFor } from '../../engine/sessions/target.ts';
 import { agree, check } from '../check.ts';
 
 const PLACES = 4_096;
@@ -17,7 +17,7 @@ const SIZES = [1, 1_000, 300_000, TARGETS_MAX] as const;
 
 /** As many targets as asked for, one object for all: only their number counts. */
 function targets(count: number): readonly Target[] {
-  const one = { subscriber: 1, options: 0, subscriptionIds: new Uint8Array(0), group: -1, ofOwn: null };
+  const one = targetFor(1, 0, new Uint8Array(0));
   return new Array<Target>(count).fill(one);
 }
 
@@ -179,7 +179,8 @@ describe('control messages', () => {
       expiryS: fc.integer({ min: -1 }),
     }),
   );
-  const claim = fc.record({ shard: fc.nat(255), request: number, clientId: text, clean: fc.boolean() });
+  const username = fc.option(text);
+  const claim = fc.record({ shard: fc.nat(255), request: number, clientId: text, username, clean: fc.boolean() });
   const subscription = fc.record({
     filter: fc.uint8Array({ minLength: 1, maxLength: 60 }),
     options: fc.nat(63),
@@ -187,10 +188,13 @@ describe('control messages', () => {
     number,
     entry: number,
   });
+  const texts = fc.array(text, { maxLength: 5 });
+  const grants = fc.option(fc.record({ publish: texts, subscribe: texts }));
+  const principal = fc.record({ username: fc.option(text), roles: texts, grants });
   const session = fc.record({
     handle: number,
     clientId: text,
-    username: fc.option(text),
+    principal,
     level: fc.constantFrom(3, 4, 5),
     expiryS: fc.nat(0xffff_ffff),
     stored: number,
@@ -200,6 +204,7 @@ describe('control messages', () => {
     queuedMessages: number,
     queuedBytes: number,
     overflow: fc.nat(2),
+    listener: fc.string(),
     disconnectedAtMs: fc.maxSafeNat(),
     inbound: fc.array(fc.nat(65_535), { maxLength: 50 }),
     will,
@@ -209,7 +214,8 @@ describe('control messages', () => {
   const control: fc.Arbitrary<Control> = fc.oneof(
     fc.record({ kind: fc.constant('claim' as const), claim }),
     fc.record({ kind: fc.constantFrom('fresh' as const, 'yours' as const), request: number, handle: number }),
-    fc.record({ kind: fc.constant('full' as const), request: number }),
+    fc.record({ kind: fc.constantFrom('full' as const, 'denied' as const), request: number }),
+    fc.record({ kind: fc.constant('kept' as const), handle: number, host: fc.nat(255) }),
     fc.record({ kind: fc.constant('release' as const), handle: number, claim }),
     fc.record({ kind: fc.constant('ended' as const), handle: number, shard: fc.nat(255) }),
     fc.record({ kind: fc.constant('moved' as const), session }),

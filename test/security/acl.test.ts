@@ -3,7 +3,9 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { principalOf } from '../../engine/principal.ts';
 import { loadAclFile } from '../../engine/security/acl.ts';
+import { createRights } from '../../engine/security/rights.ts';
 import { naiveMatch } from '../topics/naive.ts';
 import { filters, topics } from './names.ts';
 import { directory, messageOf, temporaryFile } from './temporary.ts';
@@ -12,9 +14,10 @@ type Client = readonly [username: string | null, clientId: string];
 
 function rightsOf(text: string) {
   const acl = loadAclFile(temporaryFile(text));
+  const rights = createRights({ acl, roles: [], defaultRoles: [], anonymousRoles: [] });
   const ask = (question: 'mayPublish' | 'mayReceive' | 'maySubscribe') => (client: Client, topic: string) => {
     const bytes = new TextEncoder().encode(`#${topic}#`); // the range is what counts, not the buffer
-    return acl[question](client[0], client[1], bytes, 1, bytes.length - 1);
+    return rights[question](principalOf({ username: client[0] }), client[1], bytes, 1, bytes.length - 1);
   };
   return { publish: ask('mayPublish'), receive: ask('mayReceive'), subscribe: ask('maySubscribe') };
 }

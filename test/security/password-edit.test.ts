@@ -8,7 +8,7 @@ import { loadPasswordFile, Verdict } from '../../engine/security/password-file.t
 import { hashPassword } from '../../engine/security/password-hash.ts';
 import { directory, messageOf, temporaryFile } from './temporary.ts';
 
-const hash = await hashPassword('new', systemRandom, 1);
+const hash = await hashPassword('new', systemRandom, { format: 'mosquitto', iterations: 1 });
 const bytes = (text: string) => new TextEncoder().encode(text);
 
 test('setUser changes one line in its place, or adds one at the end', () => {
@@ -35,7 +35,10 @@ test('deleteUser takes one line out, and says when there is none', () => {
 });
 
 test('upgradePlain hashes plain passwords alone', async () => {
-  const text = await upgradePlain(`# head\ndave:plain\r\n\nerin:${hash}\nfred:pa:ss`, systemRandom, 3);
+  const text = await upgradePlain(`# head\ndave:plain\r\n\nerin:${hash}\nfred:pa:ss`, systemRandom, {
+    format: 'mosquitto',
+    iterations: 3,
+  });
   const lines = text.split('\n');
   expect(lines[0]).toBe('# head');
   expect(lines[3]).toBe(`erin:${hash}`);
@@ -47,7 +50,7 @@ test('upgradePlain hashes plain passwords alone', async () => {
 });
 
 test.each(['secret', 'secret:', ':secret', 'secret:$6$x', 'secret:$5$x$y'])('upgradePlain refuses the line %s', async (line) => {
-  const failed = upgradePlain(`# head\n${line}\n`, systemRandom, 1);
+  const failed = upgradePlain(`# head\n${line}\n`, systemRandom, { format: 'mosquitto', iterations: 1 });
   await expect(failed).rejects.toThrow(/^line 2: /);
   await expect(failed).rejects.not.toThrow(/secret/);
 });

@@ -3,13 +3,13 @@ import fc from 'fast-check';
 import { describe, test } from 'vitest';
 import { type MessageHandle, NO_MESSAGE } from '../../engine/memory/messages.ts';
 import { Deliveries, DeliveryState, deliveryBits } from '../../engine/sessions/deliveries.ts';
-import type { Target } from '../../engine/sessions/target.ts';
+import { targetFor } from '../../engine/sessions/target.ts';
 import { agree, check } from '../check.ts';
 
 const PACKET_IDENTIFIERS = 65_535;
 const SPAN_MAX = 32_768;
 const NO_IDS = new Uint8Array(0);
-const target: Target = { subscriber: 1, options: 0, subscriptionIds: NO_IDS, group: -1, ofOwn: null };
+const target = targetFor(1, 0, NO_IDS);
 
 interface Entry {
   readonly position: number;

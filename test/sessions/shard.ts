@@ -1,7 +1,7 @@
 // A shard for tests: every seam in the test's hands, no rights, everybody may come in, and small tables.
 import type { Clock } from '../../engine/clock.ts';
 import { Counters } from '../../engine/counters.ts';
-import { silentLog } from '../../engine/log.ts';
+import { type Log, silentLog } from '../../engine/log.ts';
 import type { Random } from '../../engine/random.ts';
 import { Shard } from '../../engine/routing/shard.ts';
 import { storeListener } from '../../engine/routing/stored.ts';
@@ -32,9 +32,10 @@ export interface TestParts {
   readonly random: Random;
   readonly store: Store;
   readonly v3ExpiryS?: number;
+  readonly log?: Log;
 }
 
-export function shardOver({ limits = roomy, clock, random, store, v3ExpiryS = 0 }: TestParts): Shard {
+export function shardOver({ limits = roomy, clock, random, store, v3ExpiryS = 0, log = silentLog }: TestParts): Shard {
   const shard = new Shard({
     limits,
     offers: {
@@ -42,13 +43,14 @@ export function shardOver({ limits = roomy, clock, random, store, v3ExpiryS = 0 
       retainAvailable: true,
       wildcardSubscriptions: true,
       sharedSubscriptions: true,
+      takeover: 'same_user',
       responseInformation: '',
       serverReference: '',
       v3ExpiryS,
     },
     clock,
     random,
-    log: silentLog,
+    log,
     counters: new Counters(),
     store,
     authenticator: { authenticate: () => ({ ok: true, username: null }) },

@@ -6,7 +6,7 @@ import { silentLog } from '../../engine/log.ts';
 import { Gauge } from '../../engine/peers/gauges.ts';
 import { systemRandom } from '../../engine/random.ts';
 import { gather } from '../../engine/shards/company.ts';
-import { gatekeeperOf } from '../../engine/shards/gatekeeper.ts';
+import { loadSecurity } from '../../engine/shards/gatekeeper.ts';
 import { MemoryStore } from '../../storage/memory.ts';
 
 export const SHARDS = 3;
@@ -30,7 +30,7 @@ export async function crewed(set: readonly string[] = []): Promise<Crewed> {
   const config = loadConfig({ set: ['listener.tcp.port=0', 'listener.ws.port=0', `server.threads=${SHARDS}`, ...set] });
   const store = new MemoryStore(config.spool.maxRetentionS * 1_000);
   const seams = { config, clock: systemClock, random: systemRandom, log: silentLog, store };
-  const company = await gather({ ...seams, ...gatekeeperOf(config, silentLog, {}) }, null, '');
+  const company = await gather({ ...seams, ...(await loadSecurity(config, silentLog)) }, null, '');
   const { host } = company;
   const crew = await company.hire();
   await host.open(company.place, null);

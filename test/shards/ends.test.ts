@@ -140,7 +140,7 @@ describe('a shard that dies', () => {
       `// A gate with a fault.
 import { isMainThread } from 'node:worker_threads';
 export const rights = {
-  mayPublish(_username, _clientId, topic, from, to) {
+  mayPublish(_principal, _clientId, topic, from, to) {
     if (Buffer.from(topic.subarray(from, to)).toString() === '${FATAL}' && isMainThread === ${where === 'first'})
       setTimeout(() => { throw new Error('a fault of the gate'); }, 1);
     return true;

@@ -13,7 +13,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { FolderBusyError, type FolderLock, LOCK_FILE, lockFolder } from '../../engine/spool/folder-lock.ts';
+import { FolderBusyError } from '../../engine/spool/folder-busy.ts';
+import { type FolderLock, LOCK_FILE, lockFolder } from '../../engine/spool/folder-lock.ts';
 import { FolderError, KEYS_FILE, type OpenedFolder, openFolder, rotateMaster } from '../../storage/folder.ts';
 import { DATA_FILE, LmdbDisk } from '../../storage/lmdb-disk.ts';
 import { MetaRow, RowKind, rowKey } from '../../storage/rows.ts';

@@ -1,0 +1,57 @@
+// Everything that is counted, at one moment, of all shards together: what the metrics and the live page are made of.
+import type { Administration } from './administration.ts';
+import { type Oldest, oldestHeld } from './held-ages.ts';
+import { Readiness, readinessOf } from './readiness.ts';
+import { type BrokerFigures, sumFigures } from './shard-figures.ts';
+
+export interface Snapshot extends BrokerFigures {
+  readonly version: string;
+  readonly nowMs: number;
+  readonly startedMs: number;
+  readonly isReady: boolean;
+  readonly oldest: Oldest;
+  /** Figures of the spool by name (storage/figures.ts); null without a data directory. */
+  readonly spool: Readonly<Record<string, number>> | null;
+  readonly process: {
+    readonly residentBytes: number;
+    readonly heapUsedBytes: number;
+    readonly cpuS: number;
+    readonly uptimeS: number;
+  };
+  readonly limits: {
+    readonly connections: number;
+    readonly sessions: number;
+    readonly queuedMessages: number;
+    readonly queuedBytes: number;
+    readonly eraseWithinMs: number;
+  };
+}
+
+export async function takeSnapshot(administration: Administration): Promise<Snapshot> {
+  const { version, config, clock, startedMs, askAll, figures } = administration;
+  const [shards, oldest, readiness] = await Promise.all([
+    askAll({ kind: 'figures' }),
+    oldestHeld(administration),
+    readinessOf(administration),
+  ]);
+  const { user, system } = process.cpuUsage();
+  const { rss, heapUsed } = process.memoryUsage();
+  const { connectionsMax, sessionsMax, queuedMessagesMax, queuedBytesMax } = config.limits;
+  return {
+    ...sumFigures(shards),
+    version,
+    nowMs: clock.wallMs(),
+    startedMs,
+    isReady: readiness === Readiness.READY,
+    oldest,
+    spool: figures?.named() ?? null,
+    process: { residentBytes: rss, heapUsedBytes: heapUsed, cpuS: (user + system) / 1e6, uptimeS: process.uptime() },
+    limits: {
+      connections: connectionsMax,
+      sessions: sessionsMax,
+      queuedMessages: queuedMessagesMax,
+      queuedBytes: queuedBytesMax,
+      eraseWithinMs: config.spool.eraseWithinMs,
+    },
+  };
+}

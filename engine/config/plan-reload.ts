@@ -1,0 +1,116 @@
+// Which options of a configuration can be put in force while the broker runs, and which wait for a restart.
+import { isDeepStrictEqual } from 'node:util';
+import { type Limits, limitsConflict } from '../../protocol/limits.ts';
+import type { Config, ListenerConfig } from './load.ts';
+import { snakeCase } from './schema.ts';
+
+export interface ReloadPlan {
+  /** What the broker is to run with: the new configuration, but for what needs a restart. */
+  readonly config: Config;
+  /** Options that differ and are put in force, as the file names them. */
+  readonly changed: readonly string[];
+  /** Options that differ and need a restart. */
+  readonly restart: readonly string[];
+}
+
+type Section = Exclude<keyof Config, 'listeners'>;
+
+/** Sections that are taken as a whole. */
+const WHOLE: readonly Section[] = ['auth', 'roles', 'retention', 'bannedNetworks'];
+
+/** Options of other sections. */
+const OPTIONS: Partial<Record<Section, readonly string[]>> = {
+  server: ['logLevel'],
+  session: ['v3ExpiryS', 'responseInformation', 'serverReference', 'messageExpiryMaxS'],
+  retained: ['maxAgeS'],
+};
+
+/** Limits that tables were made for, that a listener was opened with, or that clients were told by CONNACK. All others can change. */
+const LIMITS_OF_START: readonly (keyof Limits)[] = [
+  'sessionsMax',
+  'retainedMessagesMax',
+  'trieNodesMax',
+  'trieSubscriptionsMax',
+  'topicCacheEntries',
+  'packetBytesMax',
+  'connectTimeoutMs',
+  'receiveMaximum',
+];
+
+const OF_LISTENER: readonly (keyof ListenerConfig)[] = [
+  'certFile',
+  'keyFile',
+  'caFile',
+  'origins',
+  'anonymous',
+  'queueOverflow',
+  'sessionExpiryMaxS',
+  'messageExpiryMaxS',
+];
+
+/** Follows from other options. */
+const DERIVED = ['session.retainAvailable'];
+
+/** @throws Error where what can change does not go together with what cannot */
+export function planReload(running: Config, next: Config): ReloadPlan {
+  const changed: string[] = [];
+  const restart: string[] = [];
+  const config: Record<string, unknown> = { ...running };
+  // What is kept in the store is not kept longer than the store was opened for.
+  const limits = { ...next.limits, sessionExpiryMaxS: Math.min(next.limits.sessionExpiryMaxS, running.spool.maxRetentionS) };
+  for (const section of Object.keys(next) as (Section | 'listeners')[]) {
+    if (section === 'listeners') continue;
+    if (WHOLE.includes(section)) {
+      config[section] = next[section];
+      compareWhole(section, running[section], next[section], changed);
+      continue;
+    }
+    const merged: Record<string, unknown> = { ...(running[section] as object) };
+    for (const [name, value] of Object.entries(section === 'limits' ? limits : next[section])) {
+      if (isDeepStrictEqual(merged[name], value)) continue;
+      const option = `${snakeCase(section)}.${snakeCase(name)}`;
+      const isReloaded =
+        section === 'limits' ? !LIMITS_OF_START.includes(name as keyof Limits) : OPTIONS[section]?.includes(name) === true;
+      if (isReloaded) merged[name] = value;
+      if (!DERIVED.includes(`${section}.${name}`)) (isReloaded ? changed : restart).push(option);
+    }
+    config[section] = merged;
+  }
+  config['listeners'] = planListeners(running, next, changed, restart);
+  const plan = { config: config as unknown as Config, changed, restart };
+  const conflict = limitsConflict(plan.config.limits);
+  if (conflict !== null) throw new Error(`limits: ${conflict}, as long as the broker has not been started anew`);
+  return plan;
+}
+
+function compareWhole(section: Section, before: unknown, after: unknown, changed: string[]): void {
+  if (isDeepStrictEqual(before, after)) return;
+  if (section === 'bannedNetworks') changed.push('limits.banned_networks');
+  else if (Array.isArray(after)) changed.push(section);
+  else
+    for (const [name, value] of Object.entries(after as object))
+      if (!isDeepStrictEqual((before as Record<string, unknown>)[name], value)) changed.push(`${section}.${snakeCase(name)}`);
+}
+
+/** Listeners go by their names. One that is new, or gone, needs a restart. */
+function planListeners(running: Config, next: Config, changed: string[], restart: string[]): ListenerConfig[] {
+  const wanted = new Map(next.listeners.map((listener) => [listener.name, listener]));
+  const planned = running.listeners.map((listener) => {
+    const after = wanted.get(listener.name);
+    wanted.delete(listener.name);
+    if (after === undefined) {
+      restart.push(`listener.${listener.name}`);
+      return listener;
+    }
+    const merged: Record<string, unknown> = { ...listener };
+    for (const [name, value] of Object.entries(after)) {
+      if (isDeepStrictEqual(merged[name], value)) continue;
+      const isReloaded = OF_LISTENER.includes(name as keyof ListenerConfig);
+      if (isReloaded) merged[name] = value;
+      (isReloaded ? changed : restart).push(`listener.${listener.name}.${snakeCase(name)}`);
+    }
+    return merged as unknown as ListenerConfig;
+  });
+  for (const name of wanted.keys()) restart.push(`listener.${name}`);
+  return planned;
+}

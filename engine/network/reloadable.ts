@@ -1,0 +1,22 @@
+// A listener whose files can be read anew while it listens. In two steps, so that a broken file of any listener, in any shard, leaves all of them as they were.
+import type { Link, Listener } from '../link.ts';
+import type { TlsOptions } from './certificate.ts';
+
+/** What may be different. */
+export interface ListenerChange {
+  /** Of web pages; null for any. Only WebSocket listeners look at it. */
+  readonly origins: readonly string[] | null;
+  /** Absent where the listener has no TLS, which cannot change. */
+  readonly tls?: TlsOptions;
+}
+
+/** What has been read and found good. Dropped without `apply` it changes nothing. */
+export interface PreparedListener {
+  /** Puts it in force for connections from now on; those that stand stay. Returns the links whose client's certificate nobody vouches for any more. Cannot fail. */
+  apply(): readonly Link[];
+}
+
+export interface ReloadableListener extends Listener {
+  /** @throws Error in one line that names the listener and the option that is wrong and says what to do */
+  prepare(change: ListenerChange): Promise<PreparedListener>;
+}

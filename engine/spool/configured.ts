@@ -1,0 +1,24 @@
+// The spool as a configuration has it. It is loaded only for those who have a data directory.
+import type { Config } from '../config/load.ts';
+import type { MasterKeySource } from './master-key.ts';
+import type { RunningSpool } from './open.ts';
+
+/** @throws Error in one line */
+export async function openSpoolOf(config: Config): Promise<RunningSpool> {
+  const { openSpool } = await import('./open.ts');
+  const { spool, server } = config;
+  return openSpool({
+    folder: server.dataDir,
+    masterKey: masterKeySource(config),
+    retentionMs: spool.maxRetentionS * 1_000,
+    eraseWithinMs: spool.eraseWithinMs,
+    diskFloorBytes: spool.diskFloorBytes,
+    commitWindowMs: spool.commitWindowMs,
+    relaxed: spool.durability === 'relaxed',
+    clients: server.threads,
+  });
+}
+
+export function masterKeySource({ spool }: Config): MasterKeySource {
+  return { file: spool.keyFile, env: spool.keyEnv, command: spool.keyCommand };
+}
