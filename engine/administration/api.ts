@@ -12,6 +12,7 @@ import { heldRoutes } from './routes-held.ts';
 import { liveRoutes } from './routes-live.ts';
 import { logRoutes } from './routes-log.ts';
 import { reloadRoutes } from './routes-reload.ts';
+import { reportRoutes } from './routes-report.ts';
 import { sessionRoutes } from './routes-sessions.ts';
 import { subjectRoutes } from './routes-subjects.ts';
 import { traceRoutes } from './routes-trace.ts';
@@ -79,6 +80,7 @@ export const routes: readonly Route[] = [
   ...subjectRoutes,
   ...traceRoutes,
   ...reloadRoutes,
+  ...reportRoutes,
   description,
 ];
 

@@ -24,16 +24,21 @@ export function withFolderOptions(command: Command): Command {
 
 /** The configuration that the flags describe. @throws Failure when it is wrong, or names no directory */
 export function folderConfig(flags: FolderFlags): Config {
+  const config = anyConfig(flags);
+  if (config.server.dataDir === '')
+    throw new Failure('no data directory; give --data DIR, or --config FILE with server.data_dir', ExitCode.USAGE);
+  return config;
+}
+
+/** The same, whether it names a directory or not. @throws Failure when it is wrong */
+export function anyConfig(flags: FolderFlags): Config {
   try {
-    const config = loadConfig({
+    return loadConfig({
       ...(flags.config === undefined ? {} : { file: flags.config }),
       env: process.env,
       set: flags.set,
       flags: flags.data === undefined ? [] : [{ flag: '--data', key: 'server.data_dir', value: flags.data }],
     });
-    if (config.server.dataDir === '')
-      throw new Failure('no data directory; give --data DIR, or --config FILE with server.data_dir', ExitCode.USAGE);
-    return config;
   } catch (error) {
     throw error instanceof ConfigError ? new Failure(error.message, ExitCode.USAGE) : error;
   }

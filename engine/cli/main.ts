@@ -18,6 +18,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   sub: async () => (await import('./sub.ts')).subCommand(),
   inventory: async () => (await import('./inventory.ts')).inventoryCommand(),
   reload: async () => (await import('./reload.ts')).reloadCommand(),
+  report: async () => (await import('./report.ts')).reportCommand(),
   erase: async () => (await import('./erase.ts')).eraseCommand(),
   export: async () => (await import('./export.ts')).exportCommand(),
   trace: async () => (await import('./trace.ts')).traceCommand(),

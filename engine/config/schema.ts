@@ -98,15 +98,6 @@ const sections = {
     server_reference: text(''),
     message_expiry_max_s: integer('message_expiry_max_s', 0, 4_294_967_295, 0),
   },
-  retained: {
-    policy: choice(['disk', 'memory', 'off'], 'disk'),
-    max_age_s: integer('max_age_s', 0, 4_294_967_295, 0),
-  },
-  retention: {
-    users: v.pipe(texts(), v.minLength(1, 'must name at least one user')),
-    session_expiry_max_s: ceiling('session_expiry_max_s', 0),
-    message_expiry_max_s: ceiling('message_expiry_max_s', 1),
-  },
   spool: {
     durability: choice(['durable', 'relaxed'], 'durable'),
     commit_window_ms: integer('commit_window_ms', 0, 1_000, 3),
@@ -164,6 +155,15 @@ const sections = {
     file: text(''),
     rotate_bytes: integer('rotate_bytes', 4_096, Number.MAX_SAFE_INTEGER, 16_777_216),
     keep_files: integer('keep_files', 1, 10_000, 10),
+  },
+  retained: {
+    policy: choice(['disk', 'memory', 'off'], 'disk'),
+    max_age_s: integer('max_age_s', 0, 4_294_967_295, 0),
+  },
+  retention: {
+    users: v.pipe(texts(), v.minLength(1, 'must name at least one user')),
+    session_expiry_max_s: ceiling('session_expiry_max_s', 0),
+    message_expiry_max_s: ceiling('message_expiry_max_s', 1),
   },
   limits: {
     ...Object.fromEntries(

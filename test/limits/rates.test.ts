@@ -1,6 +1,9 @@
 // Limits of a client's pace: what it sends in a second waits and is never dropped, how often it connects, and how many connections its user has.
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { builtFile } from '../../bench/contestants/built-file.ts';
 import { allocateTallies, Tallies } from '../../engine/peers/tallies.ts';
 import { ReadRate } from '../../engine/sessions/read-rate.ts';
 import { Timer } from '../../engine/timers.ts';
@@ -139,6 +142,30 @@ describe('how many connections a user has', () => {
         }
       }),
     );
+  });
+
+  test('threads that count at the same time lose nothing', async () => {
+    const ROUNDS = 5_000;
+    const memory = allocateTallies(16, new SeededRandom(7));
+    const tallies = new Tallies(memory);
+    const key = tallies.keyOf('anna');
+    // Each enters twice and leaves once, in each round.
+    const code = `
+      const { workerData } = require('node:worker_threads');
+      import(workerData.module).then(({ Tallies }) => {
+        const tallies = new Tallies(workerData.memory);
+        for (let i = 0; i < workerData.rounds; i++) {
+          if (!tallies.enter(workerData.key, Infinity) || !tallies.enter(workerData.key, Infinity)) throw new Error('refused');
+          tallies.leave(workerData.key);
+        }
+      });`;
+    const workerData = { module: String(builtFile('engine/peers/tallies.js')), memory, key, rounds: ROUNDS };
+    const ends = [1, 2].map(() => once(new Worker(code, { eval: true, workerData }), 'exit'));
+    for (let i = 0; i < ROUNDS; i++) expect(tallies.enter(key, Infinity)).toBe(true);
+    expect(await Promise.all(ends)).toEqual([[0], [0]]);
+    expect(tallies.enter(key, 3 * ROUNDS)).toBe(false);
+    tallies.leave(key);
+    expect(tallies.enter(key, 3 * ROUNDS)).toBe(true);
   });
 
   test('a table that is full refuses', () => {

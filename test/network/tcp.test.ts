@@ -172,7 +172,7 @@ describe('tls', () => {
   });
 
   test('a handshake that stalls is ended, and does not keep its place', async () => {
-    const options = { tls: tlsOptions(), handshakes: { perSecondMax: 0, pendingMax: 2 }, handshakeTimeoutMs: 100 };
+    const options = { tls: tlsOptions(), handshakes: { perSecondMax: 0, pendingMax: 2 }, handshakeTimeoutMs: 500 };
     const listener = await listen(options);
     const silent = [open(listener), open(listener)];
     for (const socket of silent) socket.resume();
