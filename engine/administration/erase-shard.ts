@@ -181,7 +181,7 @@ async function eraseStored(shard: Shard, session: Session, filter: Uint8Array): 
     const found: Stored[] = [];
     const next = await findStored(shard, session, from, filter, found);
     // What a read that is on its way brings must be in the log, to be found there.
-    while (session.reading && isHere(shard, session)) await shard.clock.sleep(LOOK_MS);
+    while (session.reading && isHere(shard, session) && !shard.stopping) await shard.clock.sleep(LOOK_MS);
     if (!isHere(shard, session)) return erased;
     for (const one of found) if (eraseFound(shard, session, one, filter)) erased++;
     if (next <= from) break;

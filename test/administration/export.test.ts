@@ -111,7 +111,19 @@ describe.each([1, 3])('with %i shards', (threads) => {
       Array.from({ length: COUNT }, (_, at) => from.publish({ topic: 'busy/x', payload: `${at}`, qos: at % 2 === 0 ? 1 : 2 })),
     );
     await client.got(5);
+    const reader = await subjects.connect('busy-reader');
+    await reader.subscribe('passing/#');
+    let isOver = false;
+    let passed = 0;
+    const passing = (async () => {
+      while (!isOver || passed < 50)
+        await from.publish({ topic: 'passing/x', payload: `${passed++}`, qos: passed % 2 === 0 ? 1 : 2 });
+    })();
     const { lines } = await exported(subjects.text('busy.client'));
+    isOver = true;
+    await passing;
+    await reader.got(passed);
+    expect(reader.payloads).toEqual(Array.from({ length: passed }, (_, at) => `${at}`));
     const messages = lines.filter(({ kind }) => kind === 'message');
     expect(messages.map(({ payload }) => text(payload))).toEqual(Array.from({ length: COUNT }, (_, at) => `${at}`));
     while (client.received.length < COUNT) {

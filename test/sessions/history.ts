@@ -46,6 +46,7 @@ const kinds = {
   advance: { seconds: fc.constantFrom(2, 2, 4, 10, 30) },
   commit: { cuts: fc.constantFrom(1, 2, 5, 1_000) },
   answerReads: {},
+  erase: { filter: fc.constantFrom(...filters) },
   crash: {},
 } satisfies Record<string, Record<string, fc.Arbitrary<unknown>>>;
 
@@ -70,6 +71,7 @@ const ordinary: Weights = {
   disconnect: 2,
   read: 2,
   advance: 2,
+  erase: 2,
 };
 export const overMemory: Weights = ordinary;
 export const overLagging: Weights = { ...ordinary, commit: 8, answerReads: 4 };
@@ -155,6 +157,9 @@ async function playStep(world: World, step: Step): Promise<void> {
     case 'answerReads':
       world.answerReads();
       return;
+    case 'erase':
+      await world.erase(step.filter);
+      return;
     case 'crash':
       await world.crash();
   }
@@ -182,6 +187,7 @@ function publish(world: World, at: number, { topic, qos: own, padding, expiryS, 
     retain: topic === RETAINED_TOPIC,
     answered: false,
     wasRefused: false,
+    wasErased: false,
     firstRoute: null,
     lastRoute: [],
   };

@@ -18,6 +18,8 @@ export interface Message {
   answered: boolean;
   /** A client has answered it with an error. */
   wasRefused: boolean;
+  /** It was erased on request; its publisher may send it again all the same. */
+  wasErased: boolean;
   /** Sessions that it went to when the broker heard it first, and at which QoS; null before that. */
   firstRoute: Map<ModelSession, number> | null;
   /** Where it is owed since the broker heard it last. */
@@ -32,7 +34,11 @@ export function messageId(payload: Buffer | string): number {
 export interface Owed {
   readonly message: Message;
   readonly qos: 1 | 2;
-  readonly expiresAtMs: number;
+  expiresAtMs: number;
+  /** The same, whatever was erased. */
+  readonly ownExpiresAtMs: number;
+  /** It was erased on request: it may not be sent again, and is not owed. */
+  isErased: boolean;
   state: 'owed' | 'received' | 'done';
   /** 0 until it was sent. */
   packetId: number;
@@ -167,7 +173,7 @@ export class Model {
         }
         break;
       case 'pubcomp':
-        for (const owed of this.#inFlight(session, packetId)) if (owed.state === 'received') owed.state = 'done';
+        for (const owed of this.#inFlight(session, packetId)) if (owed.state === 'received' || owed.isErased) owed.state = 'done';
         break;
       case 'subscribe':
         for (const { topic, qos } of (packet as ISubscribePacket).subscriptions) session.subscriptions.set(topic, qos);
@@ -208,6 +214,23 @@ export class Model {
     }
   }
 
+  /** Messages of these topics are being erased, wherever they wait: from now on they may be missing. Gives those. */
+  beginErasing(filter: string): readonly Owed[] {
+    const nowMs = this.#around.nowMs();
+    const all = [...this.sessions.values()].flatMap(({ owed }) => owed);
+    const erased = all.filter(({ message, state }) => state !== 'done' && isMatch(filter, message.topic));
+    for (const owed of erased) {
+      owed.expiresAtMs = Math.min(owed.expiresAtMs, nowMs);
+      owed.message.wasErased = true;
+    }
+    return erased;
+  }
+
+  /** From now on they must be. */
+  endErasing(erased: readonly Owed[]): void {
+    for (const owed of erased) owed.isErased = true;
+  }
+
   #publish(connection: ModelConnection, packet: IPublishPacket): void {
     const message = this.messages[messageId(packet.payload)] ?? violated('a client has published what nobody gave it');
     const packetId = packet.messageId ?? 0;
@@ -231,7 +254,7 @@ export class Model {
         session.connection?.qos0.push(message);
         continue;
       }
-      const owed: Owed = { ...NOTHING_OWED, message, qos: qos as 1 | 2, expiresAtMs, state: 'owed' };
+      const owed: Owed = { ...NOTHING_OWED, message, qos: qos as 1 | 2, expiresAtMs, ownExpiresAtMs: expiresAtMs, state: 'owed' };
       session.owed.push(owed);
       message.lastRoute.push({ session, owed });
     }
@@ -276,6 +299,7 @@ export class Model {
     const message = this.#named(packet);
     const packetId = packet.messageId!;
     const owed = this.#nextOwed(connection, message, packetId);
+    if (owed.isErased) violated(`message ${message.id} was sent after it was erased`);
     if (packet.qos !== owed.qos) violated(`message ${message.id} was sent at QoS ${packet.qos}, not ${owed.qos}`);
     if (packet.dup && owed.sentOn === 0 && !session.unsure) violated(`DUP on message ${message.id}, which was not sent before`);
     if (!packet.dup && owed.sentOn !== 0) violated(`no DUP on message ${message.id}, which was sent before`);
@@ -342,7 +366,7 @@ export class Model {
 
   /** Whether the first coming of a message tells of its order: what is sent again may be the first that a session sees of it. */
   #isOrdered(session: ModelSession, message: Message, qos: number): boolean {
-    if (message.expiryS > 0 || message.wasRefused || message.id < session.orderedFrom) return false;
+    if (message.expiryS > 0 || message.wasRefused || message.wasErased || message.id < session.orderedFrom) return false;
     return message.firstRoute!.get(session) === qos && (qos > 0 || message.qos === 0);
   }
 
@@ -421,6 +445,10 @@ export class Model {
     const delivery = kept.deliveries.get(position);
     if (delivery !== undefined) {
       owed.state = delivery.message === null ? 'received' : 'owed';
+      if (!owed.isErased || delivery.message === null) return;
+      // The crash came before the erasure was durable.
+      owed.isErased = false;
+      owed.expiresAtMs = owed.ownExpiresAtMs;
       return;
     }
     if (owed.state !== 'done' && owed.expiresAtMs > this.#around.nowMs()) {
@@ -450,16 +478,24 @@ const NOTHING_OWED: Owed = {
     retain: false,
     answered: false,
     wasRefused: false,
+    wasErased: false,
     firstRoute: null,
     lastRoute: [],
   },
   qos: 1,
   expiresAtMs: Infinity,
+  ownExpiresAtMs: Infinity,
   state: 'done',
   packetId: 0,
   sentOn: 0,
   isAnswered: false,
+  isErased: false,
 };
+
+/** Filters are whole topics or end in one `+`. */
+function isMatch(filter: string, topic: string): boolean {
+  return filter === topic || filter === topic.replace(/[^/]+$/, '+');
+}
 
 /** Highest QoS of the subscriptions that match, -1 when none does. Filters are whole topics or end in one `+`. */
 function grantedQos(session: ModelSession, topic: string): number {

@@ -1,6 +1,7 @@
 // One broker and three clients in one thread: the memory transport, a clock that is driven by hand, a store that may lag behind and
 // crash. What the broker hears and says passes the model on its way.
 import type { Packet } from 'mqtt-packet';
+import { ErasePart, eraseInShard } from '../../engine/administration/erase-shard.ts';
 import { DropReason } from '../../engine/counters.ts';
 import type { CloseCause, Lent, Link, LinkSink } from '../../engine/link.ts';
 import { type MemoryListener, memoryListener } from '../../engine/network/memory.ts';
@@ -96,6 +97,25 @@ export class World {
 
   answerReads(): boolean {
     return this.store instanceof LaggingStore && this.store.answerReads();
+  }
+
+  /** What waits under a filter is erased on request, while the store works. What is on its way to a client's socket by then is on its way, so nothing is. */
+  async erase(filter: string): Promise<void> {
+    for (const client of this.clients) client.line?.peer.resume();
+    this.settle();
+    const erased = this.model.beginErasing(filter);
+    let isDone = false;
+    void eraseInShard(this.shard, { kind: 'topic', name: filter }, ErasePart.SESSIONS).then(() => {
+      isDone = true;
+    });
+    for (let rounds = 0; !isDone; rounds++) {
+      if (rounds > ROUNDS_MAX) throw new Error('the erasure does not end');
+      this.answerReads();
+      this.advance(1);
+      await null;
+    }
+    this.settle();
+    this.model.endErasing(erased);
   }
 
   /** The process dies, and another one starts with what was durable. */
