@@ -1,5 +1,5 @@
 // The look at a data file before lmdb has it: every file that lmdb wrote is right, at any time and whatever happened to its pages, and no damage is more than an error.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
