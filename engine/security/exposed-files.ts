@@ -22,7 +22,12 @@ export function exposedFiles(config: Config): string[] {
   ];
 }
 
-/** Whether the mode of a file has one of these bits. One that is not there is the business of whoever reads it. */
+/** Whether the mode of a file has one of these bits. One that cannot be found is the business of whoever reads it. */
 function isOpen(path: string, bits: number): boolean {
-  return path !== '' && ((statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & bits) !== 0;
+  if (path === '') return false;
+  try {
+    return (statSync(path).mode & bits) !== 0;
+  } catch {
+    return false;
+  }
 }

@@ -44,6 +44,8 @@ const served = useServed(
   () => `[auth]
 password_file = '${passwordFile}'
 acl_file = '${aclFile}'
+[session]
+takeover = 'any_user'
 [[listener]]
 name = 'tcp'
 transport = 'tcp'
