@@ -52,7 +52,7 @@ export function checkDataFile(path: string): void {
     if (fileBytes === 0) return;
     const first = readMeta(descriptor, 0);
     const second = first === null ? null : readMeta(descriptor, first.pageBytes);
-    if (first === null || second === null)
+    if (first === null || second === null || fileBytes < META_PAGES * first.pageBytes)
       throw new DiskError(DiskFault.BROKEN, 'it is no data file of Lethe, or its header is damaged');
     // The one that lmdb goes by.
     const meta = first.transaction < second.transaction ? second : first;

@@ -12,11 +12,14 @@ export const shards = Number(process.env[VARIABLE] ?? 1);
 /** For tests whose subject is one thread: it goes before whatever else is set. */
 export const ONE_SHARD = 'server.threads=1';
 
+/** A broker in the test process shares its event loop: what a test computes for seconds is no overload. */
+const PATIENT = 'limits.overload_delay_ms=0';
+
 export type RunningBroker = Broker;
 
 /** @param set options as `lethe serve --set` takes them */
 export function startBroker(set: readonly string[] = [], options: Omit<BrokerOptions, 'set' | 'config'> = {}): Promise<Broker> {
-  return createBroker({ log: watchedLog(), ...options, set: [`server.threads=${shards}`, ...set] });
+  return createBroker({ log: watchedLog(), ...options, set: [`server.threads=${shards}`, PATIENT, ...set] });
 }
 
 /** Everything that is logged, at the lowest level, is held against what lines may be (log-lines.ts). */
@@ -26,7 +29,7 @@ function watchedLog(): Log {
 
 /** What a file says, for a broker of the suite's shards. */
 export function configOf(file: string): Config {
-  return loadConfig({ file, set: [`server.threads=${shards}`] });
+  return loadConfig({ file, set: [`server.threads=${shards}`, PATIENT] });
 }
 
 /** Over the environment of the tests: takes away what would configure a process, but for the suite's shards where it is a broker or starts one. */
