@@ -3,7 +3,8 @@
 // when every outbox has been written. So it costs two comparisons a chunk and one look at the clock a turn, and nothing a message.
 //
 // Measured is the time from the moment the bytes were read to the moment the last of the turn's writes was handed to the kernel. Not in it: what the bytes waited for in the kernel before
-// they were read (the event loop's delay tells of that) and after they were written, and deliveries of a later turn: from a queue, or behind the store's watermark.
+// they were read (the event loop's delay tells of that) and after they were written, and deliveries of a later turn (from a queue, or
+// behind the store's watermark) or of another shard.
 //
 // What was measured lies in counts by upper bound, the last one without; not cumulative.
 

@@ -8,14 +8,14 @@ import type { Administration } from '../../engine/administration/administration.
 import { routes } from '../../engine/administration/api.ts';
 import { hasToken } from '../../engine/administration/token.ts';
 import { type AdminConfig, ConfigError, loadConfig } from '../../engine/config/load.ts';
-import { silentLog } from '../../engine/log.ts';
+import { createLog, silentLog } from '../../engine/log.ts';
 import { MemoryStore } from '../../storage/memory.ts';
 import { ONE_SHARD, type RunningBroker, startBroker } from '../broker.ts';
 import { makeCertificates } from '../certificates.ts';
 import { directory, temporaryFile } from '../security/temporary.ts';
 import { ask, TOKEN, useAdmin } from './admin.ts';
 
-const rig = useAdmin();
+const rig = useAdmin([], { log: createLog('warn', () => {}, Date.now) });
 
 const running: RunningBroker[] = [];
 afterEach(async () => {
@@ -114,6 +114,12 @@ describe('answers', () => {
     expect((await put({ 'transfer-encoding': 'chunked' }, {})).status).toBe(413);
     expect((await put({}, 'x'.repeat(70_000))).status).toBe(413);
     expect((await rig.ask('/v1/log-level', { method: 'PUT', headers: { 'content-length': '0' } })).status).toBe(400);
+  });
+
+  test('409 for the level of a log that is the embedding program’s own', async () => {
+    const { level: _, ...log } = createLog('warn', () => {}, Date.now);
+    const { admin } = await start(['admin.port=0', 'admin.open=true'], { log });
+    expect((await ask(admin, '/v1/log-level')).status).toBe(409);
   });
 
   test('are not kept, and are what they say they are', async () => {

@@ -3,6 +3,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ONE_SHARD } from '../broker.ts';
 import { mqttJs } from '../end-to-end/mqttjs.ts';
 import { directory } from '../security/temporary.ts';
 import { TOKEN, useAdmin } from './admin.ts';
@@ -11,7 +12,8 @@ import { Browser, chromium } from './browser.ts';
 const DESK = [1280, 800] as const;
 const PHONE = [390, 844] as const;
 
-const rig = useAdmin(() => [`server.data_dir=${join(directory, 'live')}`]);
+// Publish to deliver is sampled where one shard does both.
+const rig = useAdmin(() => [ONE_SHARD, `server.data_dir=${join(directory, 'live')}`]);
 
 if (chromium === null)
   process.stdout.write('the live page is not tested: there is no Chromium here (apt-get install chromium)\n');
