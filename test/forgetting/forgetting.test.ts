@@ -29,6 +29,7 @@ beforeAll(async () => {
   const file = temporaryFile(
     [
       ...['[server]', `data_dir = "${place.folder}"`, 'sys_interval_s = 0'],
+      ...['[session]', 'takeover = "any_user"'],
       ...['[limits]', `queued_messages_per_client_max = ${QUEUE_MAX}`],
       ...listener('refuse', 'refuse'),
       ...listener('oldest', 'drop_oldest'),
