@@ -10,6 +10,8 @@ export interface RunningBroker {
   readonly pid: number | null;
   /** Where it listens; a transport that it does not have is missing. */
   readonly places: Readonly<Partial<Record<Transport, Place>>>;
+  /** What its clients must give; absent: nothing. */
+  readonly login?: { readonly userName: string; readonly password: string };
   /** Whether somebody else has started it, and `stop` leaves it running. */
   readonly isForeign: boolean;
   /** How it has ended, in words; null while it runs, or where nobody knows. */

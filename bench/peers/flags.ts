@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { ExitCode } from '../../engine/cli/exit-code.ts';
 import { Failure, messageOf } from '../../engine/cli/failure.ts';
 import { chosen, keysOf, positive } from '../choice.ts';
+import { GUARDS } from '../contestants/guarded-lethe.ts';
 import type { Cell, Times } from './cell.ts';
 import { NAMES, type Wanted } from './lineup.ts';
 
@@ -24,6 +25,8 @@ export function helpFor(cells: readonly Cell[]): string {
   --warm-up S           time before it (default 1)
   --also MAIN           another build of Lethe to run beside: its dist/cli/main.js (repeatable; lethe-also-1, ...)
   --threads N           this build with so many shards to run beside (repeatable; lethe-N-threads)
+  --guard KIND          this build with what protects it to run beside: guarded (passwords, rights, metrics read every
+                        second) or limited (rates, quotas and ceilings too) (repeatable; lethe-KIND)
   --address NAME=URLS   another broker that runs already: mqtt://HOST:PORT[,ws://HOST:PORT/PATH] (repeatable)
   --pid NAME=PID        its process, for what it costs (repeatable)
   --no-install          leave out what is not installed, also where it could be
@@ -59,6 +62,7 @@ export function parseFlags(args: readonly string[], cells: readonly Cell[]): Fla
     times: { warmUpS: positive('--warm-up', values['warm-up']), measureS: positive('--seconds', values.seconds) },
     also: values.also,
     threads: values.threads.map((text) => wholeThreads(text)),
+    guards: values.guard.map((text) => knownGuard(text)),
     addresses: values.address,
     pids: new Map(values.pid.map(parsePid)),
     mayInstall: !values['no-install'],
@@ -79,6 +83,7 @@ function parse(args: readonly string[]) {
         'warm-up': { type: 'string', default: '1' },
         also: { type: 'string', multiple: true, default: [] },
         threads: { type: 'string', multiple: true, default: [] },
+        guard: { type: 'string', multiple: true, default: [] },
         address: { type: 'string', multiple: true, default: [] },
         pid: { type: 'string', multiple: true, default: [] },
         'no-install': { type: 'boolean', default: false },
@@ -102,6 +107,11 @@ function wholeThreads(text: string): number {
   const threads = positive('--threads', text);
   if (!Number.isInteger(threads)) throw new Failure(`--threads: '${text}' is not a whole number`, ExitCode.USAGE);
   return threads;
+}
+
+function knownGuard(text: string): keyof typeof GUARDS {
+  if (Object.hasOwn(GUARDS, text)) return text as keyof typeof GUARDS;
+  throw new Failure(`--guard '${text}': must be ${Object.keys(GUARDS).join(' or ')}`, ExitCode.USAGE);
 }
 
 function parsePid(text: string): [string, number] {

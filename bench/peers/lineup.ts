@@ -3,6 +3,7 @@ import { ExitCode } from '../../engine/cli/exit-code.ts';
 import { Failure } from '../../engine/cli/failure.ts';
 import { aedes } from '../contestants/aedes.ts';
 import type { Contestant } from '../contestants/contestant.ts';
+import { type GUARDS, guardedLethe } from '../contestants/guarded-lethe.ts';
 import { LETHE_MAIN, lethe } from '../contestants/lethe.ts';
 import { mosquitto } from '../contestants/mosquitto.ts';
 import { nats } from '../contestants/nats.ts';
@@ -33,6 +34,8 @@ export interface Wanted {
   readonly also: readonly string[];
   /** Numbers of shards with which this build takes part once more. */
   readonly threads: readonly number[];
+  /** With which guards on this build takes part once more. */
+  readonly guards: readonly (keyof typeof GUARDS)[];
   readonly addresses: readonly string[];
   readonly pids: ReadonlyMap<string, number>;
 }
@@ -41,6 +44,7 @@ export interface Wanted {
 export function lineUp(wanted: Wanted, powers: Powers, say: (line: string) => void): Contender[] {
   const others: Contender[] = [
     ...wanted.also.map((main, i): Contender => ({ contestant: lethe(main, `lethe-also-${i + 1}`), role: 'build' })),
+    ...wanted.guards.map((guard): Contender => ({ contestant: guardedLethe(LETHE_MAIN, guard), role: 'build' })),
     ...wanted.threads.map((threads): Contender => {
       const flags = ['--set', `server.threads=${threads}`];
       return { contestant: lethe(LETHE_MAIN, `lethe-${threads}-threads`, flags), role: 'build' };

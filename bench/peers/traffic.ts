@@ -54,14 +54,14 @@ export function trafficCell(
   };
 }
 
-function planOf(stand: Stand, { places }: RunningBroker, transport: Transport, shape: Shape): Plan {
+function planOf(stand: Stand, { places, login }: RunningBroker, transport: Transport, shape: Shape): Plan {
   const place = places[transport];
   if (place === undefined) throw new Failure(`is not there over ${transport}`);
   const { publishers, topic, topics = 1, subscribers, qos, payloadBytes, window, rate = 0 } = shape;
   const { warmUpS, measureS } = stand.times;
   const isSecure = transport === 'tls' || transport === 'wss';
   return localPlan({
-    broker: { transport, ...place, ca: isSecure ? stand.certificate().pem : null },
+    broker: { transport, ...place, ca: isSecure ? stand.certificate().pem : null, ...login },
     publishers: [publisherGroup({ count: publishers, topic, topics, qos, payloadBytes, window, rate })],
     subscribers: subscribers.map((group) => subscriberGroup({ qos, ...group })),
     warmUpS,

@@ -179,7 +179,7 @@ describe('command line', () => {
 
   test('brokers are chosen by name, those by address too', () => {
     const powers = { isRoot: false, hasApt: false, mayInstall: false };
-    const wanted = { brokers: null, also: [], threads: [], addresses: ['own=mqtt://localhost:1'], pids: new Map() };
+    const wanted = { brokers: null, also: [], threads: [], guards: [], addresses: ['own=mqtt://localhost:1'], pids: new Map() };
     const names = (brokers: readonly string[]) =>
       lineUp({ ...wanted, brokers }, powers, () => {}).map(({ contestant, role }) => [contestant.name, role]);
     expect(names(['own', 'aedes', 'relay', 'lethe'])).toEqual([
