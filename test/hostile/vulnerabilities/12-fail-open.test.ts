@@ -1,5 +1,6 @@
 // 12. Configuration that fails open, and what happens when descriptors run out. Deeper: ../security-files.test.ts, test/cli/config-commands.test.ts, test/storage/full-disk.test.ts.
-// Red when: a file or option that cannot be used means "everything is allowed" or the default, or a broker without a free descriptor forgets who may come in or does not recover.
+// Red when: a file or option that cannot be used means "everything is allowed" or the default, or a broker without a free descriptor forgets who may come in, takes half a reload or does not recover.
+import { writeFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { LETHE_MAIN } from '../../../bench/contestants/lethe.ts';
 import { systemRandom } from '../../../engine/random.ts';
@@ -93,6 +94,12 @@ describe.skipIf(process.platform !== 'linux')('at the limit of descriptors', () 
     ).toEqual([0, 0, 0x87]);
     await subscribed(client, { packetId: 2, filters: [['$SYS/broker/uptime', 0]] });
     for (let rounds = 0; rounds < 2; rounds++) await delivered(client, 20_000);
+    // A reload that cannot open its files is none: what held before holds.
+    writeFileSync(acl, 'user ada\ntopic readwrite #\n');
+    child.kill('SIGHUP');
+    await child.until('the reload is refused', () => child.stderr.includes('reload refused, everything is as it was'));
+    expect(child.stderr).toContain('EMFILE');
+    expect(await subscribed(client, { packetId: 3, filters: [['eve/x', 0]] })).toEqual([0x87]);
     for (const peer of crowd) peer.drop();
     // Whoever comes now may still find it full for a moment.
     const attempt = async (fields: ConnectFields) => {
@@ -104,6 +111,9 @@ describe.skipIf(process.platform !== 'linux')('at the limit of descriptors', () 
     expect((await attempt({ ...ada, clientId: 'again' })).reason).toBe(0);
     expect((await attempt({ clientId: 'eve', userName: 'ada', password: 'guess' })).reason).toBe(0x86);
     expect((await attempt({ clientId: 'anybody' })).reason).toBe(0x87);
+    child.kill('SIGHUP');
+    await child.until('the reload is done', () => child.stderr.includes('info reloaded'));
+    expect(await subscribed(client, { packetId: 4, filters: [['eve/x', 0]] })).toEqual([0]);
     child.kill('SIGTERM');
     expect(await child.ended()).toEqual({ code: 0, signal: null });
   });
