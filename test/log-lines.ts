@@ -7,7 +7,7 @@ const root = new URL('..', import.meta.url).pathname;
 
 /** Where messages are made: at the log itself, and where the store tells of trouble, which the log passes on; warnings of files that others can read. */
 const MESSAGE =
-  /(?:\blog\.(?:error|warn|info|debug)|#?log\.(?:error|warn|info|debug)|trouble|\bfatal|warnings\.push)\(\s*('(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`)/g;
+  /(?:\blog\.(?:error|warn|info|debug)|#?log\.(?:error|warn|info|debug)|trouble|#full|#good|\bfatal|warnings\.push)\(\s*('(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`)/g;
 /** Messages that are put together elsewhere: each line names the file that does it. */
 const ELSEWHERE = [
   // engine/security/exposed-files.ts

@@ -95,11 +95,16 @@ export class Browser {
 
   /** Waits until an expression is true in the page, which looks at it with each frame. */
   async until(expression: string): Promise<void> {
-    const holds = await this.value<boolean>(`new Promise((resolve) => {
+    const look = `new Promise((resolve) => {
       const end = performance.now() + ${WAIT_MS_MAX};
       const look = () => { if (${expression}) resolve(true); else if (performance.now() > end) resolve(false); else setTimeout(look, 20); };
       look();
-    })`);
+    })`;
+    // A page that is loaded anew meanwhile is looked at again.
+    const holds = await this.value<boolean>(look).catch((error: Error) => {
+      if (/navigated|context/.test(error.message)) return this.value<boolean>(look);
+      throw error;
+    });
     if (!holds)
       throw new Error(`waited in vain until ${expression}; the page shows: ${await this.value('document.body.innerText')}`);
   }
@@ -120,7 +125,8 @@ export class Browser {
     this.#socket.close();
     this.#process.kill('SIGKILL');
     await ended;
-    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 10 });
+    // Its helpers outlive it for a moment, and write.
+    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
   }
 
   async #attach(): Promise<void> {
