@@ -50,7 +50,10 @@ export class Browser {
       '--no-first-run',
       '--ignore-certificate-errors',
     ];
-    const child = spawn(program, [...flags, ...quiet, ...root, 'about:blank'], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn(program, [...flags, ...quiet, ...root, 'about:blank'], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      detached: true,
+    });
     const address = await new Promise<string>((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error('Chromium did not start')), START_MS_MAX);
       createInterface(child.stderr!).on('line', (line) => {
@@ -123,9 +126,9 @@ export class Browser {
   async close(): Promise<void> {
     const ended = once(this.#process, 'exit');
     this.#socket.close();
-    this.#process.kill('SIGKILL');
+    // With its helpers, which would write for a moment longer: it was started as a group of its own.
+    process.kill(-this.#process.pid!, 'SIGKILL');
     await ended;
-    // Its helpers outlive it for a moment, and write.
     rmSync(this.#folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
   }
 
