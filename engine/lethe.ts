@@ -13,6 +13,7 @@ import { type ReloadReport, Reloads } from './administration/reload.ts';
 import { standstillOf } from './administration/standstill.ts';
 import { publishSys } from './administration/sys.ts';
 import { Traces } from './administration/traces.ts';
+import { within } from './administration/within.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type Config, loadConfig } from './config/load.ts';
 import { type Log, silentLog } from './log.ts';
@@ -206,7 +207,10 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     stopSys();
     // A shard that has died answers nothing.
     await (crew === null ? traces.close() : Promise.race([traces.close(), crew.died])).catch(() => {});
-    await Promise.all([host.endConnections(), crew?.endConnections().catch(() => {})]);
+    // An erasure or an export that is under way comes to its end and into the audit log; nothing new begins (administration/api.ts).
+    const lastAct = administration.whileNothingMoves(async () => {});
+    const acted = within(clock, config.server.stopTimeoutMs, lastAct).catch(() => {});
+    await Promise.all([host.endConnections(), crew?.endConnections().catch(() => {}), acted]);
     if (company !== null && crew !== null) await Promise.race([company.settle(), crew.died]).catch(() => {});
     await admin?.close();
     await crew?.close().catch(() => {});

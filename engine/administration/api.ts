@@ -139,6 +139,8 @@ async function serve(
     admit(route);
     isKnown = true;
     if (route.method !== method) continue;
+    // What it would need is being closed, and nobody would record it.
+    if (administration.isStopping() && !healthRoutes.includes(route)) throw new ApiError(503, 'the broker is stopping');
     return route.handle(administration, { parameters, query: searchParams, body: await readBody() });
   }
   throw isKnown ? new ApiError(405, 'this path has no such method') : new ApiError(404, 'there is no such path');

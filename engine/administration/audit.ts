@@ -42,11 +42,11 @@ export type AuditEvent = (typeof AuditEvent)[keyof typeof AuditEvent];
 export interface Audit {
   /** Adds an entry, in order. @throws Error for a field that is no number, word or reason: a fault of the program */
   record(event: AuditEvent, fields?: AuditFields): void;
-  /** Entries that found no room. */
+  /** Entries that found no room, or came after the end. */
   readonly lost: number;
   /** Resolves when what was recorded by now is on the disk, or the disk does not take it: nobody waits for a disk to come back. */
   settle(): Promise<void>;
-  /** Resolves when what was recorded is on the disk, or the disk does not take it. */
+  /** Resolves when what was recorded is on the disk, or the disk does not take it. The files are not touched any more: another process may have them. */
   close(): Promise<void>;
 }
 
@@ -149,6 +149,7 @@ class AuditLog implements Audit {
   #writing: Promise<void> | null = null;
   #cancelRetry: (() => void) | null = null;
   #isFailing = false;
+  #isClosed = false;
   /** Lost since the last entry that said so. */
   #untold = 0;
 
@@ -168,7 +169,7 @@ class AuditLog implements Audit {
 
   record(event: AuditEvent, fields: AuditFields = {}): void {
     judgeFields(fields);
-    if (this.#waiting.length >= WAITING_MAX) {
+    if (this.#isClosed || this.#waiting.length >= WAITING_MAX) {
       this.#lose(1);
       return;
     }
@@ -181,6 +182,7 @@ class AuditLog implements Audit {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#cancelRetry?.();
     await this.#writing;
     this.#cancelRetry?.();
@@ -282,7 +284,7 @@ class AuditLog implements Audit {
   }
 
   #lose(entries: number): void {
-    if (this.#untold === 0) this.#log.error('the audit log has no room; entries are lost');
+    if (this.#untold === 0) this.#log.error('the audit log cannot take entries; they are lost');
     this.lost += entries;
     this.#untold += entries;
   }

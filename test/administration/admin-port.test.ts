@@ -221,13 +221,20 @@ describe('options that do not go together', () => {
 describe('token and certificate anew', () => {
   /** An admin port by itself, so that what is prepared can be put in force, or not. */
   async function open(config: Partial<AdminConfig>): Promise<AdminPort> {
-    const administration = { config: { admin: { ...loadConfig().admin, port: 0, ...config } }, log: silentLog, version: '0' };
+    const administration = {
+      config: { admin: { ...loadConfig().admin, port: 0, ...config } },
+      log: silentLog,
+      version: '0',
+      isStopping: () => isStopping,
+    };
     const port = await openAdminPort(administration as unknown as Administration);
     opened.push(port!);
     return port!;
   }
   const opened: AdminPort[] = [];
+  let isStopping = false;
   afterEach(async () => {
+    isStopping = false;
     for (const port of opened.splice(0)) await port.close();
   });
   const statusOf = async (port: number, token: string, ca?: string) => {
@@ -246,6 +253,18 @@ describe('token and certificate anew', () => {
     expect([await statusOf(port, TOKEN), await statusOf(port, next)]).toEqual([200, 401]);
     apply();
     expect([await statusOf(port, TOKEN), await statusOf(port, next)]).toEqual([401, 200]);
+  });
+
+  test('a broker on its way down answers for its health only', async () => {
+    const { port } = await open({ tokenFile: temporaryFile(TOKEN) });
+    isStopping = true;
+    const headers = { authorization: `Bearer ${TOKEN}` };
+    expect(await ask(port, '/v1/erase', { method: 'POST', headers, body: { client: 'c' } })).toMatchObject({
+      status: 503,
+      text: '{"error":"the broker is stopping"}\n',
+    });
+    expect((await ask(port, '/healthz')).text).toBe('alive\n');
+    expect((await ask(port, '/readyz')).text).toBe('not ready\n');
   });
 
   test('a reload of the broker takes it, and refuses as a whole when it is wrong', async () => {

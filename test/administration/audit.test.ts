@@ -96,7 +96,7 @@ describe('what is written', () => {
     rmSync(join(file, '..'), { recursive: true });
     for (let number = 0; number < 5_000; number++) audit.record(AuditEvent.RELOAD);
     await vi.waitFor(() => expect(errors).toContain('the audit log cannot be written; its entries wait'));
-    expect(errors).toContain('the audit log has no room; entries are lost');
+    expect(errors).toContain('the audit log cannot take entries; they are lost');
     expect(audit.lost).toBe(5_000 - 4_096);
     mkdirSync(join(file, '..'));
     retry();
@@ -106,6 +106,19 @@ describe('what is written', () => {
     expect(events.filter((line) => line.includes('"event":"entries-lost","fields":{"entries":904}'))).toHaveLength(1);
     expect(verifyAudit(file, null).broken).toBeNull();
   });
+});
+
+test('nothing is written after the end: another process may have the file by then', async () => {
+  const file = freshFile();
+  const audit = open(file);
+  audit.record(AuditEvent.START);
+  await audit.close();
+  await write(file, 3);
+  const whole = readFileSync(file, 'utf8');
+  audit.record(AuditEvent.RELOAD);
+  await audit.settle();
+  expect(audit.lost).toBe(1);
+  expect(readFileSync(file, 'utf8')).toBe(whole);
 });
 
 describe('lethe audit verify finds', () => {
