@@ -138,8 +138,11 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   let admin: AdminPort | null = null;
   let stopped: Promise<void> | null = null;
   const askAll = async <Q extends Question>(question: Q): Promise<readonly AnswerOf<Q>[]> => {
-    const [own, others] = await Promise.all([answerQuestion(shard, question, host), crew === null ? [] : crew.ask(question)]);
-    return [own, ...others];
+    // A failure is told when all have answered: nothing is under way any more then.
+    const [own, others] = await Promise.allSettled([answerQuestion(shard, question, host), crew?.ask(question) ?? []]);
+    if (own.status === 'rejected') throw own.reason;
+    if (others.status === 'rejected') throw others.reason;
+    return [own.value, ...others.value];
   };
   const inventory = async () => sumInventory(await askAll({ kind: 'held' }), spool?.hasMasterKey ?? false);
   const fatal = (what: string) => (error: Error) => {
