@@ -109,7 +109,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   const gate = await gateOf(options);
   const keeperOf = (of: Config) => loadSecurity(of, log, time, gate);
   const gatekeeper = await keeperOf(config);
-  const spool = options.store === undefined && config.server.dataDir !== '' ? await openSpoolOf(config) : null;
+  const spool = options.store === undefined && config.server.dataDir !== '' ? await openSpoolOf(config, log) : null;
   const { clock, random } = time;
   const store = options.store ?? spool?.store ?? new MemoryStore(config.spool.maxRetentionS * 1_000);
   const closeStore = async () => {

@@ -29,7 +29,7 @@ export async function inventoryOf(config: Config): Promise<Inventory> {
   const answer = await askOwner(config.server.dataDir, 'inventory');
   if (answer !== null) return answer as Inventory;
   if (!existsSync(config.server.dataDir)) throw new Error(`${config.server.dataDir}: there is no such directory`);
-  const spool = await openSpoolOf(config);
+  const spool = await openSpoolOf(config, silentLog);
   try {
     let deliveries = 0;
     let bytes = 0;
@@ -79,7 +79,7 @@ export async function administer(config: Config, method: string, path: string, b
 async function withStopped<T>(config: Config, act: (administration: Administration) => Promise<T>): Promise<T> {
   const one = { ...config, server: { ...config.server, threads: 1 } };
   const log = createLog('warn', (line) => process.stderr.write(`${line}\n`), systemClock.wallMs);
-  const spool = await openSpoolOf(one);
+  const spool = await openSpoolOf(one, log);
   const { store } = spool;
   let host: Host | null = null;
   let audit: Audit | null = null;
