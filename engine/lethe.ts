@@ -273,8 +273,11 @@ function refuseObjects(options: BrokerOptions): void {
 async function openAdmin(administration: Administration, spool: RunningSpool | null): Promise<AdminPort | null> {
   const { port, socket } = administration.config.admin;
   if (spool !== null) {
-    const { apiListener } = await import('./administration/api.ts');
-    spool.answer(apiListener(administration));
+    const [{ apiListener }, { folderRoutes }] = await Promise.all([
+      import('./administration/api.ts'),
+      import('./administration/routes-folder.ts'),
+    ]);
+    spool.answer(apiListener(administration, undefined, folderRoutes));
   }
   if (port === null && socket === '') return null;
   const { openAdminPort } = await import('./administration/admin-port.ts');

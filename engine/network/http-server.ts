@@ -10,7 +10,7 @@ interface Closable extends Server {
 /** From the listening on: what the system says against a connection (no free descriptor, say) is told once, and the next one is taken. Without this it would end the process. */
 export function outliveErrors(server: Server, log: Log): void {
   let isTold = false;
-  server.on('error', ({ code = 'unknown error' }: NodeJS.ErrnoException) => {
+  server.on('error', ({ code = 'unknown' }: NodeJS.ErrnoException) => {
     if (!isTold) log.error('the admin API cannot take a connection', { code });
     isTold = true;
   });

@@ -9,6 +9,7 @@ import { type Inventory, sumInventory } from '../administration/inventory.ts';
 import { AUDIT_KEY_PURPOSE, keepAudit } from '../administration/keep-audit.ts';
 import { findNames } from '../administration/names.ts';
 import { answerQuestion, type Question } from '../administration/questions.ts';
+import { type KeyRotated, Sealing } from '../administration/routes-folder.ts';
 import { standstillOf } from '../administration/standstill.ts';
 import { Traces } from '../administration/traces.ts';
 import { systemClock } from '../clock.ts';
@@ -129,19 +130,36 @@ async function withStopped<T>(config: Config, act: (administration: Administrati
   }
 }
 
-/** Wraps the keys of a data directory under another master key. @throws Error in one line */
+/**
+ * Wraps the keys of a data directory under another master key, and has it recorded.
+ * @throws Error in one line
+ */
 export async function rotateMasterKey(config: Config, next: MasterKeySource): Promise<void> {
   const { findMasterKey } = await import('../spool/master-key.ts');
-  const { rotateMaster } = await import('../../storage/folder.ts');
+  const { folderKey, rotateMaster } = await import('../../storage/folder.ts');
   const { dataDir } = config.server;
-  const master = findMasterKey(next);
-  rotateMaster(dataDir, findMasterKey(masterKeySource(config)), master, (bytes) => systemRandom.bytes(bytes));
-  if ((await callOwner(dataDir, 'POST', '/v1/audit/key-rotated')) !== null) return;
+  const [master, nextMaster] = [findMasterKey(masterKeySource(config)), findMasterKey(next)];
+  const sealedUntilNow = folderKey(dataDir, master, AUDIT_KEY_PURPOSE);
+  rotateMaster(dataDir, master, nextMaster, (bytes) => systemRandom.bytes(bytes));
+  const key = folderKey(dataDir, nextMaster, AUDIT_KEY_PURPOSE);
+  const sealing = key === null ? Sealing.ENDS : Sealing.BEGINS;
+  const word: KeyRotated =
+    (sealedUntilNow === null) === (key === null)
+      ? { sealing: Sealing.STAYS }
+      : { sealing, ...(key === null ? {} : { key: Buffer.from(key).toString('hex') }) };
+  const answer = await callOwner(dataDir, 'POST', '/v1/audit/key-rotated', word);
+  if (answer !== null) {
+    if (answer.status === 200) return;
+    const says = (answer.body as { readonly error?: string } | null)?.error ?? answer.status;
+    throw new Error(
+      `${dataDir}: the keys are wrapped anew, but the audit log does not say so: the broker that runs here says ${says}`,
+    );
+  }
   const lock = await lockFolder(dataDir);
   try {
-    const { folderKey } = await import('../../storage/folder.ts');
-    const audit = keepAudit(config, folderKey(dataDir, master, AUDIT_KEY_PURPOSE), systemClock, silentLog);
+    const audit = keepAudit(config, key ?? sealedUntilNow, systemClock, silentLog);
     audit.record(AuditEvent.KEY_ROTATED);
+    if (word.sealing === Sealing.ENDS) audit.record(AuditEvent.SEALING_ENDS);
     await audit.close();
   } finally {
     await lock.unlock();

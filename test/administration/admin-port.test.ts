@@ -267,6 +267,13 @@ describe('token and certificate anew', () => {
     expect((await ask(port, '/readyz')).text).toBe('not ready\n');
   });
 
+  test('what only the socket in the data directory takes is not here', async () => {
+    const { port } = await open({ tokenFile: temporaryFile(TOKEN) });
+    const headers = { authorization: `Bearer ${TOKEN}` };
+    const body = { sealing: 'ends' };
+    expect((await ask(port, '/v1/audit/key-rotated', { method: 'POST', headers, body })).status).toBe(404);
+  });
+
   test('a reload of the broker takes it, and refuses as a whole when it is wrong', async () => {
     const tokenFile = temporaryFile(TOKEN);
     const broker = await start(['admin.port=0', `admin.token_file=${tokenFile}`]);
