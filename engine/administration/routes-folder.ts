@@ -2,6 +2,7 @@
 import type { Route } from './api.ts';
 import { ApiError } from './api-error.ts';
 import { AuditEvent } from './audit.ts';
+import { keepPseudonymKey } from './pseudonym.ts';
 
 /** What a change of the master key means for the seals of the audit log. */
 export const Sealing = { BEGINS: 'begins', STAYS: 'stays', ENDS: 'ends' } as const;
@@ -19,7 +20,7 @@ export const folderRoutes: readonly Route[] = [
     method: 'POST',
     path: '/v1/audit/key-rotated',
     summary: 'Records in the audit log that the keys were wrapped under another master key (lethe key rotate)',
-    handle: async ({ audit }, { body }) => {
+    handle: async ({ audit, config, pseudonymKey }, { body }) => {
       const { sealing, key } = (body ?? {}) as Readonly<Record<string, unknown>>;
       if (sealing === Sealing.BEGINS) audit.seal(keyOf(key));
       else if (sealing !== Sealing.STAYS && sealing !== Sealing.ENDS)
@@ -28,6 +29,8 @@ export const folderRoutes: readonly Route[] = [
       if (sealing === Sealing.ENDS) {
         audit.record(AuditEvent.SEALING_ENDS);
         audit.seal(null);
+        // The names stay as they are, also when the next start has no master key to derive them from.
+        keepPseudonymKey({ file: config.admin.pseudonymKeyFile, folder: config.server.dataDir }, pseudonymKey);
       }
       await audit.settle();
       return { status: 200, body: {} };

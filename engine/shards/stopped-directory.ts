@@ -8,6 +8,12 @@ import { type Audit, AuditEvent } from '../administration/audit.ts';
 import { type Inventory, sumInventory } from '../administration/inventory.ts';
 import { AUDIT_KEY_PURPOSE, keepAudit } from '../administration/keep-audit.ts';
 import { findNames } from '../administration/names.ts';
+import {
+  findPseudonymKey,
+  keepPseudonymKey,
+  PSEUDONYM_KEY_PURPOSE,
+  type PseudonymKeySource,
+} from '../administration/pseudonym.ts';
 import { answerQuestion, type Question } from '../administration/questions.ts';
 import { type KeyRotated, Sealing } from '../administration/routes-folder.ts';
 import { standstillOf } from '../administration/standstill.ts';
@@ -140,6 +146,7 @@ export async function rotateMasterKey(config: Config, next: MasterKeySource): Pr
   const { dataDir } = config.server;
   const [master, nextMaster] = [findMasterKey(masterKeySource(config)), findMasterKey(next)];
   const sealedUntilNow = folderKey(dataDir, master, AUDIT_KEY_PURPOSE);
+  const names = folderKey(dataDir, master, PSEUDONYM_KEY_PURPOSE);
   rotateMaster(dataDir, master, nextMaster, (bytes) => systemRandom.bytes(bytes));
   const key = folderKey(dataDir, nextMaster, AUDIT_KEY_PURPOSE);
   const sealing = key === null ? Sealing.ENDS : Sealing.BEGINS;
@@ -157,6 +164,7 @@ export async function rotateMasterKey(config: Config, next: MasterKeySource): Pr
   }
   const lock = await lockFolder(dataDir);
   try {
+    if (key === null && names !== null) keepPseudonymKey(pseudonymKeySource(config), names);
     const audit = keepAudit(config, key ?? sealedUntilNow, systemClock, silentLog);
     audit.record(AuditEvent.KEY_ROTATED);
     if (word.sealing === Sealing.ENDS) audit.record(AuditEvent.SEALING_ENDS);
@@ -167,10 +175,23 @@ export async function rotateMasterKey(config: Config, next: MasterKeySource): Pr
 }
 
 /** What the lines of an audit log are sealed with; null without a master key, or without a spool. @throws Error in one line */
-export async function auditKeyOf(config: Config): Promise<Uint8Array | null> {
+export function auditKeyOf(config: Config): Promise<Uint8Array | null> {
+  return derivedKey(config, AUDIT_KEY_PURPOSE);
+}
+
+/** The key of pseudonyms of a configuration; null where there is none yet. @throws Error in one line */
+export async function pseudonymKeyOf(config: Config): Promise<Uint8Array | null> {
+  return findPseudonymKey(pseudonymKeySource(config)) ?? (await derivedKey(config, PSEUDONYM_KEY_PURPOSE));
+}
+
+function pseudonymKeySource({ admin, server }: Config): PseudonymKeySource {
+  return { file: admin.pseudonymKeyFile, folder: server.dataDir };
+}
+
+async function derivedKey(config: Config, purpose: string): Promise<Uint8Array | null> {
   const { findMasterKey } = await import('../spool/master-key.ts');
   const master = findMasterKey(masterKeySource(config));
   if (master === null) return null;
   const { folderKey } = await import('../../storage/folder.ts');
-  return folderKey(config.server.dataDir, master, AUDIT_KEY_PURPOSE);
+  return folderKey(config.server.dataDir, master, purpose);
 }

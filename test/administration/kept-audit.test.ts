@@ -111,6 +111,18 @@ describe('a master key that comes and goes', () => {
     },
   );
 
+  test.each(['running', 'stopped'])('the names of clients stay when the master key that gave them goes: %s', async (when) => {
+    const place = new Place();
+    let broker = await start(place, key);
+    const { stdout } = await succeed(['pseudonym', 'someone', '--data', place.folder, '--set', `spool.key_file=${key}`]);
+    if (when === 'stopped') await broker.stop();
+    await rotateMasterKey(configOf(place, key), source(''));
+    if (when === 'running') await broker.stop();
+    broker = await start(place, '');
+    await broker.stop();
+    expect((await succeed(['pseudonym', 'someone', '--data', place.folder])).stdout).toBe(stdout);
+  });
+
   test('a broker that is starting cannot record it, and the command says so', async () => {
     const place = new Place();
     await (await start(place, '')).stop();
