@@ -313,3 +313,32 @@ test('not ready while the store refuses messages, alive all the same', async () 
   expect(await ask(admin, '/readyz')).toMatchObject({ status: 503, text: 'not ready\n' });
   expect((await ask(admin, '/healthz')).status).toBe(200);
 });
+
+test('a stop waits for an erasure that is under way: its entry is there, before that of the stop', async () => {
+  let begun = () => {};
+  let finish = () => {};
+  const isUnderWay = new Promise<void>((resolve) => {
+    begun = resolve;
+  });
+  const mayEnd = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  class SlowStore extends MemoryStore {
+    override async erase(): Promise<boolean> {
+      begun();
+      await mayEnd;
+      return super.erase();
+    }
+  }
+  const file = join(directory, 'stopped.log');
+  const broker = await start(['admin.port=0', 'admin.open=true', `audit.file=${file}`], { store: new SlowStore(1_000) });
+  // The answer may be lost with the connection; the log has the receipt.
+  void ask(broker.admin, '/v1/erase', { method: 'POST', body: { client: 'somebody' } }).catch(() => {});
+  await isUnderWay;
+  const stopped = broker.stop();
+  expect((await ask(broker.admin, '/v1/inventory')).status).toBe(503);
+  finish();
+  await stopped;
+  const events = readFileSync(file, 'utf8').match(/(?<="event":")[a-z-]+/g);
+  expect(events).toEqual(['start', 'configuration', 'erase', 'stop']);
+});
