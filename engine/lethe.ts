@@ -13,6 +13,7 @@ import { type ReloadReport, Reloads } from './administration/reload.ts';
 import { standstillOf } from './administration/standstill.ts';
 import { publishSys } from './administration/sys.ts';
 import { Traces } from './administration/traces.ts';
+import { within } from './administration/within.ts';
 import { type Clock, systemClock } from './clock.ts';
 import { type Config, loadConfig } from './config/load.ts';
 import { type Log, silentLog } from './log.ts';
@@ -108,7 +109,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   const gate = await gateOf(options);
   const keeperOf = (of: Config) => loadSecurity(of, log, time, gate);
   const gatekeeper = await keeperOf(config);
-  const spool = options.store === undefined && config.server.dataDir !== '' ? await openSpoolOf(config) : null;
+  const spool = options.store === undefined && config.server.dataDir !== '' ? await openSpoolOf(config, log) : null;
   const { clock, random } = time;
   const store = options.store ?? spool?.store ?? new MemoryStore(config.spool.maxRetentionS * 1_000);
   const closeStore = async () => {
@@ -137,8 +138,11 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   let admin: AdminPort | null = null;
   let stopped: Promise<void> | null = null;
   const askAll = async <Q extends Question>(question: Q): Promise<readonly AnswerOf<Q>[]> => {
-    const [own, others] = await Promise.all([answerQuestion(shard, question, host), crew === null ? [] : crew.ask(question)]);
-    return [own, ...others];
+    // A failure is told when all have answered: nothing is under way any more then.
+    const [own, others] = await Promise.allSettled([answerQuestion(shard, question, host), crew?.ask(question) ?? []]);
+    if (own.status === 'rejected') throw own.reason;
+    if (others.status === 'rejected') throw others.reason;
+    return [own.value, ...others.value];
   };
   const inventory = async () => sumInventory(await askAll({ kind: 'held' }), spool?.hasMasterKey ?? false);
   const fatal = (what: string) => (error: Error) => {
@@ -206,7 +210,10 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     stopSys();
     // A shard that has died answers nothing.
     await (crew === null ? traces.close() : Promise.race([traces.close(), crew.died])).catch(() => {});
-    await Promise.all([host.endConnections(), crew?.endConnections().catch(() => {})]);
+    // An erasure or an export that is under way comes to its end and into the audit log; nothing new begins (administration/api.ts).
+    const lastAct = administration.whileNothingMoves(async () => {});
+    const acted = within(clock, config.server.stopTimeoutMs, lastAct).catch(() => {});
+    await Promise.all([host.endConnections(), crew?.endConnections().catch(() => {}), acted]);
     if (company !== null && crew !== null) await Promise.race([company.settle(), crew.died]).catch(() => {});
     await admin?.close();
     await crew?.close().catch(() => {});
@@ -266,8 +273,11 @@ function refuseObjects(options: BrokerOptions): void {
 async function openAdmin(administration: Administration, spool: RunningSpool | null): Promise<AdminPort | null> {
   const { port, socket } = administration.config.admin;
   if (spool !== null) {
-    const { apiListener } = await import('./administration/api.ts');
-    spool.answer(apiListener(administration));
+    const [{ apiListener }, { folderRoutes }] = await Promise.all([
+      import('./administration/api.ts'),
+      import('./administration/routes-folder.ts'),
+    ]);
+    spool.answer(apiListener(administration, undefined, folderRoutes));
   }
   if (port === null && socket === '') return null;
   const { openAdminPort } = await import('./administration/admin-port.ts');

@@ -19,11 +19,12 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { DiskError, diskError } from './disk.ts';
-import { DATA_FILE, LmdbDisk, syncFolder } from './lmdb-disk.ts';
+import { DATA_FILE, LmdbDisk } from './lmdb-disk.ts';
 import { MetaRow, RowKind, rowKey } from './rows.ts';
 import { RowSealer } from './sealed.ts';
 import { FORMAT, noteStart, readStarts } from './starts.ts';
 import type { Ground } from './step.ts';
+import { syncFolder } from './sync-folder.ts';
 import { type KeyFile, type RandomBytes, Vault, VaultError } from './vault.ts';
 
 export const KEYS_FILE = 'spool.keys';

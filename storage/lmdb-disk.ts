@@ -7,22 +7,12 @@
 //
 //     0             last page             file size
 //     |  lmdb's pages  |  tail: zeros, room  |
-import {
-  chmodSync,
-  closeSync,
-  existsSync,
-  fsyncSync,
-  openSync,
-  renameSync,
-  rmSync,
-  statfsSync,
-  statSync,
-  writeSync,
-} from 'node:fs';
+import { chmodSync, closeSync, existsSync, openSync, renameSync, rmSync, statfsSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
 import { checkDataFile } from './data-file.ts';
 import { type Disk, DiskError, DiskFault, type DiskWriter, diskError } from './disk.ts';
+import { syncFolder } from './sync-folder.ts';
 
 export const DATA_FILE = 'spool.mdb';
 /** Address space, not disk: far more than a file may grow to. */
@@ -209,14 +199,4 @@ export class LmdbDisk implements Disk {
 function removeBoth(path: string): void {
   rmSync(path, { force: true });
   rmSync(`${path}-lock`, { force: true });
-}
-
-/** Makes names durable: which files a folder has, and what they are called. */
-export function syncFolder(folder: string): void {
-  const descriptor = openSync(folder, 'r');
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
 }

@@ -10,6 +10,7 @@ import { isMainThread } from 'node:worker_threads';
 import { isLoopback } from '../config/auth.ts';
 import type { AdminConfig } from '../config/load.ts';
 import { BindError, bindFailure } from '../network/bind.ts';
+import { closeServer, outliveErrors } from '../network/http-server.ts';
 import type { Administration } from './administration.ts';
 import { type Admit, apiListener } from './api.ts';
 import { ApiError } from './api-error.ts';
@@ -34,7 +35,8 @@ const TIMES = { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout
  * @throws BindError, or Error in one line that names the file and says what to do
  */
 export async function openAdminPort(administration: Administration): Promise<AdminPort | null> {
-  const { admin } = administration.config;
+  const { log, config } = administration;
+  const { admin } = config;
   if (admin.port === null && admin.socket === '') return null;
   const servers: Server[] = [];
   const close = async () => {
@@ -44,6 +46,7 @@ export async function openAdminPort(administration: Administration): Promise<Adm
     if (admin.socket !== '') {
       const server = await makeServer(admin, false, apiListener(administration));
       await listenOnSocket(server, admin.socket);
+      outliveErrors(server, log);
       servers.push(server);
     }
     if (admin.port === null) return { port: 0, prepare: async () => () => {}, close };
@@ -58,6 +61,7 @@ export async function openAdminPort(administration: Administration): Promise<Adm
       ),
     );
     const port = await listenOnPort(server, admin.host, admin.port);
+    outliveErrors(server, log);
     servers.push(server);
     const prepare = async () => {
       const next = findToken(files);
@@ -191,12 +195,5 @@ function isAlive(path: string): Promise<boolean> {
       resolve(true);
     });
     socket.once('error', () => resolve(false));
-  });
-}
-
-function closeServer(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeAllConnections();
   });
 }

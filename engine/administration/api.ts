@@ -86,10 +86,18 @@ export const routes: readonly Route[] = [
 
 const BODY_BYTES_MAX = 65_536;
 
-/** @param admit who may ask; absent: whoever can reach it */
-export function apiListener(administration: Administration, admit: Admit = () => {}): RequestListener {
+/**
+ * @param admit who may ask; absent: whoever can reach it
+ * @param more routes that are served here beside those of everywhere
+ */
+export function apiListener(
+  administration: Administration,
+  admit: Admit = () => {},
+  more: readonly Route[] = [],
+): RequestListener {
+  const served = [...routes, ...more];
   return (request, response) => {
-    answer(administration, request, admit).then(
+    answer(administration, served, request, admit).then(
       (found) => send(response, found),
       (error: unknown) => {
         if (!(error instanceof ApiError)) administration.log.error('an admin request failed unexpectedly');
@@ -101,11 +109,17 @@ export function apiListener(administration: Administration, admit: Admit = () =>
   };
 }
 
-function answer(administration: Administration, request: IncomingMessage, admit: Admit): Promise<ApiAnswer> {
+function answer(
+  administration: Administration,
+  served: readonly Route[],
+  request: IncomingMessage,
+  admit: Admit,
+): Promise<ApiAnswer> {
   // A HEAD is answered by Node as a GET without its body.
   const method = request.method === 'HEAD' ? 'GET' : (request.method ?? '');
   return serve(
     administration,
+    served,
     method,
     request.url ?? '/',
     () => bodyOf(request),
@@ -117,6 +131,7 @@ function answer(administration: Administration, request: IncomingMessage, admit:
 export function callApi(administration: Administration, method: string, path: string, body: unknown): Promise<ApiAnswer> {
   return serve(
     administration,
+    routes,
     method,
     path,
     async () => body ?? null,
@@ -126,6 +141,7 @@ export function callApi(administration: Administration, method: string, path: st
 
 async function serve(
   administration: Administration,
+  served: readonly Route[],
   method: string,
   url: string,
   readBody: () => Promise<unknown>,
@@ -133,12 +149,14 @@ async function serve(
 ): Promise<ApiAnswer> {
   const { pathname, searchParams } = parseUrl(url);
   let isKnown = false;
-  for (const route of routes) {
+  for (const route of served) {
     const parameters = match(route.path, pathname);
     if (parameters === null) continue;
     admit(route);
     isKnown = true;
     if (route.method !== method) continue;
+    // What it would need is being closed, and nobody would record it.
+    if (administration.isStopping() && !healthRoutes.includes(route)) throw new ApiError(503, 'the broker is stopping');
     return route.handle(administration, { parameters, query: searchParams, body: await readBody() });
   }
   throw isKnown ? new ApiError(405, 'this path has no such method') : new ApiError(404, 'there is no such path');

@@ -63,14 +63,14 @@ export function headLine({ sequence, hash }: Head, key: Uint8Array | null): stri
   return `${JSON.stringify(key === null ? head : { ...head, seal: sealOf(key, JSON.stringify(head)) })}\n`;
 }
 
-/** The head that a file holds; null when it is none, or bears another seal than the key's. */
-export function headOf(text: string, key: Uint8Array | null): Head | null {
+/** The head that a file holds, and whether it bears the key's seal; null when it is none, or bears another seal. */
+export function headOf(text: string, key: Uint8Array | null): (Head & { readonly isSealed: boolean }) | null {
   try {
     const { sequence, hash, seal } = JSON.parse(text) as { sequence?: unknown; hash?: unknown; seal?: unknown };
     if (typeof sequence !== 'number' || typeof hash !== 'string') return null;
     const isSealed = typeof seal === 'string' && key !== null && isEqual(seal, sealOf(key, JSON.stringify({ sequence, hash })));
     // One from before there was a master key bears none.
-    return key === null || seal === undefined || isSealed ? { sequence, hash } : null;
+    return key === null || seal === undefined || isSealed ? { sequence, hash, isSealed } : null;
   } catch {
     return null;
   }

@@ -6,7 +6,7 @@ import type { Random } from '../random.ts';
 import type { RunningSpool } from '../spool/open.ts';
 import type { Administration } from './administration.ts';
 import { AUDIT_KEY_PURPOSE, keepAudit } from './keep-audit.ts';
-import { pseudonymKey, pseudonymOf } from './pseudonym.ts';
+import { PSEUDONYM_KEY_PURPOSE, pseudonymKey, pseudonymOf } from './pseudonym.ts';
 
 /** @throws Error in one line that names a file */
 export async function findNames(
@@ -16,7 +16,8 @@ export async function findNames(
   random: Random,
   log: Log,
 ): Promise<Pick<Administration, 'audit' | 'pseudonym' | 'pseudonymKey'>> {
-  const key = pseudonymKey({ file: config.admin.pseudonymKeyFile, folder: config.server.dataDir }, random);
+  const source = { file: config.admin.pseudonymKeyFile, folder: config.server.dataDir };
+  const key = pseudonymKey(source, random, (await spool?.keyFor(PSEUDONYM_KEY_PURPOSE)) ?? null);
   const audit = keepAudit(config, (await spool?.keyFor(AUDIT_KEY_PURPOSE)) ?? null, clock, log);
   return { audit, pseudonym: (clientId) => pseudonymOf(key, clientId), pseudonymKey: key };
 }

@@ -1,12 +1,16 @@
 // How a client is named outside of the broker: by a keyed pseudonym, the same for the same client as long as the key is. Who has the key can compute it from a client
 // identifier (`lethe pseudonym`), nobody can go the other way, and without the key nobody can try guesses.
 //
-// The key stands in `pseudonym.key` in the data directory (32 bytes, mode 0600), or in the file that `admin.pseudonym_key_file` names. A broker with neither draws one at each start:
-// its pseudonyms end with it.
+// The key is in the file that `admin.pseudonym_key_file` names; or in `pseudonym.key` in the data directory (32 bytes, mode 0600); or, where a master key guards a directory without that
+// file, it is derived, so that nothing in the directory tells it. A broker with none of them draws one at each start: its pseudonyms end with it.
 import { createHmac } from 'node:crypto';
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { syncFolder } from '../../storage/sync-folder.ts';
 import type { Random } from '../random.ts';
+
+/** What the key is derived for where there is a master key (storage/folder.ts, `folderKey`). */
+export const PSEUDONYM_KEY_PURPOSE = 'lethe pseudonyms';
 
 const KEY_FILE = 'pseudonym.key';
 const KEY_BYTES = 32;
@@ -41,14 +45,22 @@ export interface PseudonymKeySource {
 
 /**
  * The key of pseudonyms; made in the data directory when there is none yet, drawn for this process where there is no place for it.
+ * @param derived what the master key gives; null: there is none
  * @throws Error in one line that names the file and says what to do
  */
-export function pseudonymKey(source: PseudonymKeySource, random: Random): Uint8Array {
-  const known = findPseudonymKey(source);
+export function pseudonymKey(source: PseudonymKeySource, random: Random, derived: Uint8Array | null): Uint8Array {
+  const known = findPseudonymKey(source) ?? derived;
   if (known !== null) return known;
   const key = Uint8Array.from(random.bytes(KEY_BYTES));
-  if (source.folder === '') return key;
-  const path = join(source.folder, KEY_FILE);
+  keepPseudonymKey(source, key);
+  return key;
+}
+
+/** Writes a key into the data directory, where there is one and nothing else gives a key: for a directory whose master key does not give it, or will not any more. */
+export function keepPseudonymKey({ file, folder }: PseudonymKeySource, key: Uint8Array): void {
+  if (file !== '' || folder === '') return;
+  const path = join(folder, KEY_FILE);
+  if (existsSync(path)) return;
   const fresh = `${path}.new`;
   // Made under another name: a crash must not leave half a key.
   const descriptor = openSync(fresh, 'w', 0o600);
@@ -56,7 +68,7 @@ export function pseudonymKey(source: PseudonymKeySource, random: Random): Uint8A
   fsyncSync(descriptor);
   closeSync(descriptor);
   renameSync(fresh, path);
-  return key;
+  syncFolder(folder);
 }
 
 /** The key if there is one; null when the data directory has none, or there is none. @throws Error in one line */

@@ -65,7 +65,7 @@ interface Named {
 export type Question = Questions[keyof Questions]['question'];
 export type AnswerOf<Q extends Question> = Questions[Q['kind']]['answer'];
 
-/** Asks every shard; the answers are in the order of the shards. Rejects when one of them fails. */
+/** Asks every shard; the answers are in the order of the shards. Rejects when one of them has failed, once all have answered. */
 export type AskAll = <Q extends Question>(question: Q) => Promise<readonly AnswerOf<Q>[]>;
 
 const answerers: {

@@ -73,7 +73,8 @@ export class Reloads {
       applyAdmin = await prepareAdmin();
       await askAll({ kind: 'prepare', config: plan.config });
     } catch (error) {
-      await askAll({ kind: 'discard' });
+      // A shard that has died is told of elsewhere.
+      await askAll({ kind: 'discard' }).catch(() => {});
       const message = error instanceof Error ? error.message : String(error);
       log.error(`reload refused, everything is as it was: ${message.replaceAll('\n', '; ')}`);
       throw error;

@@ -2,7 +2,6 @@
 
 import type { ApiRequest, Route } from './api.ts';
 import { ApiError } from './api-error.ts';
-import { AuditEvent } from './audit.ts';
 import type { EraseTarget } from './erase-shard.ts';
 import { eraseHeld } from './erasure.ts';
 import { exportHeld } from './export.ts';
@@ -25,15 +24,6 @@ export const subjectRoutes: readonly Route[] = [
       if (typeof client !== 'string' || client === '' || typeof path !== 'string')
         throw new ApiError(400, 'the body must name a client and a path');
       return { status: 200, body: await exportHeld(administration, client, path) };
-    },
-  },
-  {
-    method: 'POST',
-    path: '/v1/audit/key-rotated',
-    summary: 'Records in the audit log that the keys were wrapped under another master key (lethe key rotate)',
-    handle: async ({ audit }) => {
-      audit.record(AuditEvent.KEY_ROTATED);
-      return { status: 200, body: {} };
     },
   },
 ];

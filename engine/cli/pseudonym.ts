@@ -1,12 +1,14 @@
 // `lethe pseudonym`: the name under which a client stands in lists, metrics and the audit log.
 import { Command } from 'commander';
-import { findPseudonymKey, pseudonymOf } from '../administration/pseudonym.ts';
+import { pseudonymOf } from '../administration/pseudonym.ts';
+import { pseudonymKeyOf } from '../shards/stopped-directory.ts';
 import { ExitCode, exitCodesHelp } from './exit-code.ts';
 import { endWith, Failure } from './failure.ts';
 import { type FolderFlags, folderConfig, withFolderOptions } from './folder-options.ts';
 
 const EXAMPLES = `
-The key is the one in the data directory, or that of admin.pseudonym_key_file. A broker makes it when it first starts on a directory.
+The key is that of admin.pseudonym_key_file, or pseudonym.key in the data directory, or, with a master key (--config, or --set spool.key_file=…), one that is derived from it. A broker makes
+it when it first starts on a directory.
 
 Examples:
   lethe pseudonym sensor-17 --data /var/lib/lethe
@@ -18,12 +20,15 @@ export function pseudonymCommand(): Command {
     .argument('<client-id>', 'client identifier')
     .addHelpText('after', EXAMPLES)
     .addHelpText('after', exitCodesHelp)
-    .action((clientId: string, flags: FolderFlags) => {
+    .action(async (clientId: string, flags: FolderFlags) => {
       try {
-        const { admin, server } = folderConfig(flags);
-        const key = findPseudonymKey({ file: admin.pseudonymKeyFile, folder: server.dataDir });
-        if (key === null)
-          throw new Failure(`${server.dataDir}: there is no pseudonym.key here; the broker makes it when it first starts`);
+        const config = folderConfig(flags);
+        const key = await pseudonymKeyOf(config);
+        if (key === null) {
+          throw new Failure(
+            `${config.server.dataDir}: there is no key of pseudonyms here; the broker makes it when it first starts, and a master key gives it where the configuration names one`,
+          );
+        }
         process.stdout.write(`${pseudonymOf(key, clientId)}\n`);
       } catch (error) {
         endWith('pseudonym', error instanceof Failure ? error : new Failure((error as Error).message, ExitCode.FAILURE));

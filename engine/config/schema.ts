@@ -307,7 +307,7 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'admin.socket':
     'path of a UNIX socket (mode 0600) for the admin API of a broker without a data directory; with one it stands there',
   'admin.pseudonym_key_file':
-    'file with the key of pseudonyms, 32 bytes or 64 hex digits; empty: pseudonym.key in the data directory',
+    'file with the key of pseudonyms, 32 bytes or 64 hex digits; empty: pseudonym.key in the data directory, or derived from the master key',
   'audit.file': 'audit log; empty: audit.log in the data directory, and none without one',
   'audit.rotate_bytes': 'size at which a file of the audit log is put aside and the next one begun',
   'audit.keep_files': 'files of the audit log that are kept, the one being written included',

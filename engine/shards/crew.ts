@@ -6,6 +6,7 @@ import type { Log } from '../log.ts';
 import { BindError } from '../network/bind.ts';
 import type { HandOutGiver } from '../network/hand-out.ts';
 import type { PostedEnd } from '../spool/open.ts';
+import { AskedShards } from './asked.ts';
 import type { Errand, ShardThreadData, Word } from './errand.ts';
 
 export interface CrewParts extends Omit<ShardThreadData, 'index' | 'spool' | 'handOut' | 'port' | 'abandoned'> {
@@ -23,14 +24,6 @@ interface Hand {
   readonly exited: Promise<void>;
 }
 
-/** A question that not all shards have answered. */
-interface Asked {
-  readonly answers: AnswerOf<Question>[];
-  missing: number;
-  resolve(): void;
-  reject(error: Error): void;
-}
-
 export class Crew {
   /** Rejects when a shard has died on its own: it is never half a broker that goes on. */
   readonly died: Promise<never>;
@@ -41,11 +34,10 @@ export class Crew {
   #isClosing = false;
   /** Who waits for a word of all, and how many words are missing. */
   #awaited: { readonly kind: Word['kind']; missing: number; resolve(): void; reject(error: Error): void } | null = null;
-  #questions = 0;
   readonly #abandoned = new Int32Array(new SharedArrayBuffer(4));
   /** Threads that have not ended. */
   #alive = 0;
-  readonly #asked = new Map<number, Asked>();
+  readonly #asked = new AskedShards();
 
   /** Starts the threads. Resolves when each has joined. @throws Error in one line when one cannot */
   static async start(parts: CrewParts): Promise<Crew> {
@@ -149,14 +141,9 @@ export class Crew {
     if (crews.size === 0) process.off('exit', abandonAll);
   }
 
-  /** Asks the shards; the answers are in their order. Rejects when one of them fails. */
+  /** Asks the shards; the answers are in their order. Rejects when one of them has failed, once all have answered, or when one has died. */
   ask<Q extends Question>(question: Q): Promise<readonly AnswerOf<Q>[]> {
-    const number = ++this.#questions;
-    return new Promise((resolve, reject) => {
-      const answers: AnswerOf<Q>[] = [];
-      this.#asked.set(number, { answers, missing: this.#hands.length, resolve: () => resolve(answers), reject });
-      this.#tell({ kind: 'ask', number, question });
-    });
+    return this.#asked.ask<Q>(this.#hands.length, (number) => this.#tell({ kind: 'ask', number, question }));
   }
 
   #tell(errand: Errand): void {
@@ -186,8 +173,12 @@ export class Crew {
         resolve();
       });
     });
-    worker.once('error', (error) => this.#failed(new Error(`shard ${index} has died: ${error.message}`)));
-    void exited.then(() => this.#failed(new Error(`shard ${index} has ended`)));
+    const gone = (error: Error) => {
+      this.#asked.lost(error);
+      this.#failed(error);
+    };
+    worker.once('error', (error) => gone(new Error(`shard ${index} has died: ${error.message}`)));
+    void exited.then(() => gone(new Error(`shard ${index} has ended`)));
     port.on('message', (word: Word) => this.#hear(word, index - 1));
     this.#hands.push({ worker, port, exited });
   }
@@ -202,15 +193,9 @@ export class Crew {
       if (this.#awaited !== null) this.#awaited.reject(error);
       else this.#failed(error);
     } else if (word.kind === 'answer') {
-      const asked = this.#asked.get(word.number);
-      if (asked === undefined) return;
-      asked.answers[at] = word.answer;
-      if (--asked.missing > 0) return;
-      this.#asked.delete(word.number);
-      asked.resolve();
+      this.#asked.answered(word.number, at, word.answer);
     } else if (word.kind === 'unanswered') {
-      this.#asked.get(word.number)?.reject(new Error(word.message));
-      this.#asked.delete(word.number);
+      this.#asked.failed(word.number, new Error(word.message));
     } else if (this.#awaited?.kind === word.kind && --this.#awaited.missing === 0) {
       this.#awaited.resolve();
       this.#awaited = null;

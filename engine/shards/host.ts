@@ -148,6 +148,7 @@ export class Host implements Reloadable {
     const byName = new Map(config.listeners.map((listener) => [listener.name, listener]));
     const listeners = await Promise.all(this.listeners.map((listener) => listener.prepare(changeOf(byName.get(listener.name)!))));
     const keeper = (await this.#keeperOf?.(config)) ?? null;
+    this.discard();
     this.#prepared = { config, keeper, banned, listeners };
   }
 
@@ -214,6 +215,7 @@ export class Host implements Reloadable {
     this.shard.turn.after = null;
     this.shard.peers?.stop();
     this.shard.timers.stop();
+    this.discard();
     this.#keeper.destroy();
   }
 

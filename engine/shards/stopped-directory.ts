@@ -8,7 +8,14 @@ import { type Audit, AuditEvent } from '../administration/audit.ts';
 import { type Inventory, sumInventory } from '../administration/inventory.ts';
 import { AUDIT_KEY_PURPOSE, keepAudit } from '../administration/keep-audit.ts';
 import { findNames } from '../administration/names.ts';
+import {
+  findPseudonymKey,
+  keepPseudonymKey,
+  PSEUDONYM_KEY_PURPOSE,
+  type PseudonymKeySource,
+} from '../administration/pseudonym.ts';
 import { answerQuestion, type Question } from '../administration/questions.ts';
+import { type KeyRotated, Sealing } from '../administration/routes-folder.ts';
 import { standstillOf } from '../administration/standstill.ts';
 import { Traces } from '../administration/traces.ts';
 import { systemClock } from '../clock.ts';
@@ -29,7 +36,7 @@ export async function inventoryOf(config: Config): Promise<Inventory> {
   const answer = await askOwner(config.server.dataDir, 'inventory');
   if (answer !== null) return answer as Inventory;
   if (!existsSync(config.server.dataDir)) throw new Error(`${config.server.dataDir}: there is no such directory`);
-  const spool = await openSpoolOf(config);
+  const spool = await openSpoolOf(config, silentLog);
   try {
     let deliveries = 0;
     let bytes = 0;
@@ -79,7 +86,7 @@ export async function administer(config: Config, method: string, path: string, b
 async function withStopped<T>(config: Config, act: (administration: Administration) => Promise<T>): Promise<T> {
   const one = { ...config, server: { ...config.server, threads: 1 } };
   const log = createLog('warn', (line) => process.stderr.write(`${line}\n`), systemClock.wallMs);
-  const spool = await openSpoolOf(one);
+  const spool = await openSpoolOf(one, log);
   const { store } = spool;
   let host: Host | null = null;
   let audit: Audit | null = null;
@@ -129,19 +136,38 @@ async function withStopped<T>(config: Config, act: (administration: Administrati
   }
 }
 
-/** Wraps the keys of a data directory under another master key. @throws Error in one line */
+/**
+ * Wraps the keys of a data directory under another master key, and has it recorded.
+ * @throws Error in one line
+ */
 export async function rotateMasterKey(config: Config, next: MasterKeySource): Promise<void> {
   const { findMasterKey } = await import('../spool/master-key.ts');
-  const { rotateMaster } = await import('../../storage/folder.ts');
+  const { folderKey, rotateMaster } = await import('../../storage/folder.ts');
   const { dataDir } = config.server;
-  const master = findMasterKey(next);
-  rotateMaster(dataDir, findMasterKey(masterKeySource(config)), master, (bytes) => systemRandom.bytes(bytes));
-  if ((await callOwner(dataDir, 'POST', '/v1/audit/key-rotated')) !== null) return;
+  const [master, nextMaster] = [findMasterKey(masterKeySource(config)), findMasterKey(next)];
+  const sealedUntilNow = folderKey(dataDir, master, AUDIT_KEY_PURPOSE);
+  const names = folderKey(dataDir, master, PSEUDONYM_KEY_PURPOSE);
+  rotateMaster(dataDir, master, nextMaster, (bytes) => systemRandom.bytes(bytes));
+  const key = folderKey(dataDir, nextMaster, AUDIT_KEY_PURPOSE);
+  const sealing = key === null ? Sealing.ENDS : Sealing.BEGINS;
+  const word: KeyRotated =
+    (sealedUntilNow === null) === (key === null)
+      ? { sealing: Sealing.STAYS }
+      : { sealing, ...(key === null ? {} : { key: Buffer.from(key).toString('hex') }) };
+  const answer = await callOwner(dataDir, 'POST', '/v1/audit/key-rotated', word);
+  if (answer !== null) {
+    if (answer.status === 200) return;
+    const says = (answer.body as { readonly error?: string } | null)?.error ?? answer.status;
+    throw new Error(
+      `${dataDir}: the keys are wrapped anew, but the audit log does not say so: the broker that runs here says ${says}`,
+    );
+  }
   const lock = await lockFolder(dataDir);
   try {
-    const { folderKey } = await import('../../storage/folder.ts');
-    const audit = keepAudit(config, folderKey(dataDir, master, AUDIT_KEY_PURPOSE), systemClock, silentLog);
+    if (key === null && names !== null) keepPseudonymKey(pseudonymKeySource(config), names);
+    const audit = keepAudit(config, key ?? sealedUntilNow, systemClock, silentLog);
     audit.record(AuditEvent.KEY_ROTATED);
+    if (word.sealing === Sealing.ENDS) audit.record(AuditEvent.SEALING_ENDS);
     await audit.close();
   } finally {
     await lock.unlock();
@@ -149,10 +175,23 @@ export async function rotateMasterKey(config: Config, next: MasterKeySource): Pr
 }
 
 /** What the lines of an audit log are sealed with; null without a master key, or without a spool. @throws Error in one line */
-export async function auditKeyOf(config: Config): Promise<Uint8Array | null> {
+export function auditKeyOf(config: Config): Promise<Uint8Array | null> {
+  return derivedKey(config, AUDIT_KEY_PURPOSE);
+}
+
+/** The key of pseudonyms of a configuration; null where there is none yet. @throws Error in one line */
+export async function pseudonymKeyOf(config: Config): Promise<Uint8Array | null> {
+  return findPseudonymKey(pseudonymKeySource(config)) ?? (await derivedKey(config, PSEUDONYM_KEY_PURPOSE));
+}
+
+function pseudonymKeySource({ admin, server }: Config): PseudonymKeySource {
+  return { file: admin.pseudonymKeyFile, folder: server.dataDir };
+}
+
+async function derivedKey(config: Config, purpose: string): Promise<Uint8Array | null> {
   const { findMasterKey } = await import('../spool/master-key.ts');
   const master = findMasterKey(masterKeySource(config));
   if (master === null) return null;
   const { folderKey } = await import('../../storage/folder.ts');
-  return folderKey(config.server.dataDir, master, AUDIT_KEY_PURPOSE);
+  return folderKey(config.server.dataDir, master, purpose);
 }

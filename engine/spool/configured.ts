@@ -1,13 +1,14 @@
 // The spool as a configuration has it. It is loaded only for those who have a data directory.
 import type { Config } from '../config/load.ts';
+import type { Log } from '../log.ts';
 import type { MasterKeySource } from './master-key.ts';
 import type { RunningSpool } from './open.ts';
 
 /** @throws Error in one line */
-export async function openSpoolOf(config: Config): Promise<RunningSpool> {
+export async function openSpoolOf(config: Config, log: Log): Promise<RunningSpool> {
   const { openSpool } = await import('./open.ts');
   const { spool, server } = config;
-  return openSpool({
+  const options = {
     folder: server.dataDir,
     masterKey: masterKeySource(config),
     retentionMs: spool.maxRetentionS * 1_000,
@@ -16,7 +17,8 @@ export async function openSpoolOf(config: Config): Promise<RunningSpool> {
     commitWindowMs: spool.commitWindowMs,
     relaxed: spool.durability === 'relaxed',
     clients: server.threads,
-  });
+  };
+  return openSpool(options, log);
 }
 
 export function masterKeySource({ spool }: Config): MasterKeySource {

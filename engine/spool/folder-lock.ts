@@ -6,6 +6,8 @@ import { createServer, request as httpRequest, type RequestListener, type Server
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
+import { type Log, silentLog } from '../log.ts';
+import { closeServer, outliveErrors } from '../network/http-server.ts';
 import { FolderBusyError } from './folder-busy.ts';
 
 export const LOCK_FILE = 'lethe.sock';
@@ -24,7 +26,7 @@ export interface FolderLock {
 }
 
 /** @throws Error in one line when another process has the directory, or it cannot be used */
-export async function lockFolder(folder: string): Promise<FolderLock> {
+export async function lockFolder(folder: string, log: Log = silentLog): Promise<FolderLock> {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (error) {
@@ -45,6 +47,7 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
   }
   let respond = starting;
   const server = await listen(path, folder, (request, response) => respond(request, response));
+  outliveErrors(server, log);
   const { ino } = statSync(path);
   const isHeld = () => statSync(path, { throwIfNoEntry: false })?.ino === ino;
   return {
@@ -54,11 +57,7 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
     },
     // Closing takes the socket away, also when it is somebody else's by now.
     async unlock() {
-      if (!isHeld()) return;
-      await new Promise<void>((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      });
+      if (isHeld()) await closeServer(server);
     },
   };
 }

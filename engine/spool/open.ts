@@ -6,6 +6,7 @@ import { allocateDoorbell } from '../../storage/doorbell.ts';
 import { allocateFigures, Figures } from '../../storage/figures.ts';
 import { allocateRing } from '../../storage/ring.ts';
 import type { SpoolStore } from '../../storage/spool-store.ts';
+import { type Log, silentLog } from '../log.ts';
 import { FolderBusyError } from './folder-busy.ts';
 import { type FolderLock, lockFolder } from './folder-lock.ts';
 import { makeStore, type SpoolEnd } from './join.ts';
@@ -56,9 +57,9 @@ const INTENT_BYTES_MIN = 8_388_608;
 const REPORT_BYTES_MIN = 4_194_304;
 
 /** @throws Error in one line that names the directory or the key and says what to do */
-export async function openSpool(options: SpoolOptions): Promise<RunningSpool> {
+export async function openSpool(options: SpoolOptions, log: Log = silentLog): Promise<RunningSpool> {
   const master = findMasterKey(options.masterKey);
-  const lock = await lockFolder(options.folder);
+  const lock = await lockFolder(options.folder, log);
   try {
     return await start(options, master, lock);
   } catch (error) {

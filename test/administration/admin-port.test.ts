@@ -221,13 +221,20 @@ describe('options that do not go together', () => {
 describe('token and certificate anew', () => {
   /** An admin port by itself, so that what is prepared can be put in force, or not. */
   async function open(config: Partial<AdminConfig>): Promise<AdminPort> {
-    const administration = { config: { admin: { ...loadConfig().admin, port: 0, ...config } }, log: silentLog, version: '0' };
+    const administration = {
+      config: { admin: { ...loadConfig().admin, port: 0, ...config } },
+      log: silentLog,
+      version: '0',
+      isStopping: () => isStopping,
+    };
     const port = await openAdminPort(administration as unknown as Administration);
     opened.push(port!);
     return port!;
   }
   const opened: AdminPort[] = [];
+  let isStopping = false;
   afterEach(async () => {
+    isStopping = false;
     for (const port of opened.splice(0)) await port.close();
   });
   const statusOf = async (port: number, token: string, ca?: string) => {
@@ -246,6 +253,25 @@ describe('token and certificate anew', () => {
     expect([await statusOf(port, TOKEN), await statusOf(port, next)]).toEqual([200, 401]);
     apply();
     expect([await statusOf(port, TOKEN), await statusOf(port, next)]).toEqual([401, 200]);
+  });
+
+  test('a broker on its way down answers for its health only', async () => {
+    const { port } = await open({ tokenFile: temporaryFile(TOKEN) });
+    isStopping = true;
+    const headers = { authorization: `Bearer ${TOKEN}` };
+    expect(await ask(port, '/v1/erase', { method: 'POST', headers, body: { client: 'c' } })).toMatchObject({
+      status: 503,
+      text: '{"error":"the broker is stopping"}\n',
+    });
+    expect((await ask(port, '/healthz')).text).toBe('alive\n');
+    expect((await ask(port, '/readyz')).text).toBe('not ready\n');
+  });
+
+  test('what only the socket in the data directory takes is not here', async () => {
+    const { port } = await open({ tokenFile: temporaryFile(TOKEN) });
+    const headers = { authorization: `Bearer ${TOKEN}` };
+    const body = { sealing: 'ends' };
+    expect((await ask(port, '/v1/audit/key-rotated', { method: 'POST', headers, body })).status).toBe(404);
   });
 
   test('a reload of the broker takes it, and refuses as a whole when it is wrong', async () => {
@@ -286,4 +312,33 @@ test('not ready while the store refuses messages, alive all the same', async () 
   const { admin } = await start(['admin.port=0', 'admin.open=true'], { store: new FullStore(1_000) });
   expect(await ask(admin, '/readyz')).toMatchObject({ status: 503, text: 'not ready\n' });
   expect((await ask(admin, '/healthz')).status).toBe(200);
+});
+
+test('a stop waits for an erasure that is under way: its entry is there, before that of the stop', async () => {
+  let begun = () => {};
+  let finish = () => {};
+  const isUnderWay = new Promise<void>((resolve) => {
+    begun = resolve;
+  });
+  const mayEnd = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  class SlowStore extends MemoryStore {
+    override async erase(): Promise<boolean> {
+      begun();
+      await mayEnd;
+      return super.erase();
+    }
+  }
+  const file = join(directory, 'stopped.log');
+  const broker = await start(['admin.port=0', 'admin.open=true', `audit.file=${file}`], { store: new SlowStore(1_000) });
+  // The answer may be lost with the connection; the log has the receipt.
+  void ask(broker.admin, '/v1/erase', { method: 'POST', body: { client: 'somebody' } }).catch(() => {});
+  await isUnderWay;
+  const stopped = broker.stop();
+  expect((await ask(broker.admin, '/v1/inventory')).status).toBe(503);
+  finish();
+  await stopped;
+  const events = readFileSync(file, 'utf8').match(/(?<="event":")[a-z-]+/g);
+  expect(events).toEqual(['start', 'configuration', 'erase', 'stop']);
 });

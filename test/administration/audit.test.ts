@@ -96,7 +96,7 @@ describe('what is written', () => {
     rmSync(join(file, '..'), { recursive: true });
     for (let number = 0; number < 5_000; number++) audit.record(AuditEvent.RELOAD);
     await vi.waitFor(() => expect(errors).toContain('the audit log cannot be written; its entries wait'));
-    expect(errors).toContain('the audit log has no room; entries are lost');
+    expect(errors).toContain('the audit log cannot take entries; they are lost');
     expect(audit.lost).toBe(5_000 - 4_096);
     mkdirSync(join(file, '..'));
     retry();
@@ -106,6 +106,66 @@ describe('what is written', () => {
     expect(events.filter((line) => line.includes('"event":"entries-lost","fields":{"entries":904}'))).toHaveLength(1);
     expect(verifyAudit(file, null).broken).toBeNull();
   });
+});
+
+describe('a file that somebody else changes while it is written', () => {
+  test.each<[string, (file: string) => void]>([
+    ['emptied', (file) => truncateSync(file, 0)],
+    ['removed', (file) => rmSync(file)],
+    ['cut', (file) => truncateSync(file, readFileSync(file, 'utf8').indexOf('\n') + 1)],
+  ])('%s: the log goes on, and the gap stays to be seen', async (_, harm) => {
+    const file = freshFile();
+    const errors: string[] = [];
+    const audit = open(file, { rotateBytes: 2_000 }, { ...silentLog, error: (message) => errors.push(message) });
+    for (let count = 1; count <= 3; count++) audit.record(AuditEvent.LOGINS_REFUSED, { count });
+    await audit.settle();
+    harm(file);
+    for (let count = 4; count <= 20; count++) audit.record(AuditEvent.LOGINS_REFUSED, { count });
+    await audit.close();
+    expect(errors).toEqual(['somebody else has changed the audit log; lethe audit verify says where']);
+    const text = [...asideFiles(file).map(({ path }) => path), file].map((path) => readFileSync(path, 'utf8')).join('');
+    expect(text).not.toContain('\0');
+    expect(text).toContain('"event":"log-changed","fields":{"expected":3,');
+    for (let count = 4; count <= 20; count++) expect(text).toContain(`{"count":${count}}`);
+    expect(verifyAudit(file, null).broken).not.toBeNull();
+  });
+
+  test('two brokers with one file: neither cuts what the other has written', async () => {
+    const file = freshFile();
+    const both = [open(file), open(file)];
+    for (let count = 1; count <= 6; count++) {
+      const one = both[count % 2]!;
+      one.record(AuditEvent.LOGINS_REFUSED, { count });
+      await one.settle();
+    }
+    for (const one of both) await one.close();
+    const text = readFileSync(file, 'utf8');
+    for (let count = 1; count <= 6; count++) expect(text).toContain(`{"count":${count}}`);
+    const { broken, notes } = verifyAudit(file, null);
+    expect(broken).toBeNull();
+    expect(notes[0]).toBe('entry 2: somebody else had changed the file while the broker wrote it');
+  });
+
+  test('one that others may read is told of', async () => {
+    const file = freshFile();
+    writeFileSync(file, '', { mode: 0o644 });
+    const warnings: string[] = [];
+    await open(file, {}, { ...silentLog, warn: (message) => warnings.push(message) }).close();
+    expect(warnings).toEqual(['others may read or write the audit log; give its file mode 0600']);
+  });
+});
+
+test('nothing is written after the end: another process may have the file by then', async () => {
+  const file = freshFile();
+  const audit = open(file);
+  audit.record(AuditEvent.START);
+  await audit.close();
+  await write(file, 3);
+  const whole = readFileSync(file, 'utf8');
+  audit.record(AuditEvent.RELOAD);
+  await audit.settle();
+  expect(audit.lost).toBe(1);
+  expect(readFileSync(file, 'utf8')).toBe(whole);
 });
 
 describe('lethe audit verify finds', () => {
@@ -166,6 +226,43 @@ describe('lethe audit verify finds', () => {
     expect(verifyAudit(file, KEY).broken).not.toBeNull();
     await write(forged, 5, { key: Buffer.alloc(32, 6) });
     expect(verifyAudit(forged, KEY).broken).toContain('wrong seal');
+  });
+
+  test('seals that were taken off: of all lines and of the head', async () => {
+    const file = freshFile();
+    await write(file, 5, { key: KEY });
+    const forged = freshFile();
+    await write(forged, 5);
+    const verdict = () => verifyAudit(file, KEY).broken;
+    cpSync(headName(forged), headName(file));
+    expect(verdict()).toContain('audit.log.head bears no seal');
+    cpSync(forged, file);
+    expect(verdict()).toContain('the log ends with entry 5, which bears no seal');
+    // A master key that was brought later is no break: what is recorded from then on is sealed.
+    await write(file, 1, { key: KEY });
+    expect(verifyAudit(file, KEY)).toMatchObject({
+      broken: null,
+      sealed: 1,
+      notes: [expect.stringMatching(/^5 entries bear no seal/)],
+    });
+  });
+
+  test.each<[string, (file: string) => void, Uint8Array | null]>([
+    ['missing', (file) => rmSync(headName(file)), null],
+    ['missing', (file) => rmSync(headName(file)), KEY],
+    ['invalid', (file) => writeFileSync(headName(file), 'garbled'), null],
+    ['invalid', (file) => writeFileSync(headName(file), readFileSync(headName(file), 'utf8').replace(/,"seal":"\w+"/, '')), KEY],
+  ])('a head that is %s when the broker goes on: the log says so for good', async (word, harm, key) => {
+    const file = freshFile();
+    await write(file, 5, { key });
+    const lines = readFileSync(file, 'utf8').slice(0, -1).split('\n');
+    writeFileSync(file, `${lines.slice(0, 3).join('\n')}\n`);
+    harm(file);
+    const errors: string[] = [];
+    await open(file, { key }, { ...silentLog, error: (message) => errors.push(message) }).close();
+    expect(errors).toEqual(['the head of the audit log cannot tell whether entries are missing']);
+    await write(file, 1, { key });
+    expect(verifyAudit(file, key).broken).toContain(`entry 4 says that the head was ${word} when it was written`);
   });
 
   test('a log that was emptied or cut, also after the broker went on', async () => {

@@ -1,11 +1,12 @@
 // What a broker writes into its audit log of itself; and that a receipt outlives the process that gave it.
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import type { AuditEntry } from '../../engine/administration/audit-chain.ts';
 import { verifyAudit } from '../../engine/administration/audit-verify.ts';
 import { loadConfig } from '../../engine/lethe.ts';
 import { administer, auditKeyOf, rotateMasterKey } from '../../engine/shards/stopped-directory.ts';
+import { lockFolder } from '../../engine/spool/folder-lock.ts';
 import { succeed } from '../cli/command-line.ts';
 import { type Served, serve } from '../end-to-end/served.ts';
 import { Client } from '../forgetting/client.ts';
@@ -68,6 +69,69 @@ test('with a master key lines are sealed, over its rotation too, which is record
   expect((await succeed(['audit', 'verify', join(place.folder, 'audit.log')])).stdout).toContain(
     '5 entries bear a seal, which was not checked',
   );
+});
+
+describe('a master key that comes and goes', () => {
+  const key = temporaryFile('a'.repeat(64));
+  const configOf = (place: Place, keyFile: string) =>
+    loadConfig({ set: [`server.data_dir=${place.folder}`, `spool.key_file=${keyFile}`] });
+  const source = (file: string) => ({ file, env: '', command: [] });
+  const start = async (place: Place, keyFile: string) => Subjects.start(1, [`spool.key_file=${keyFile}`], place);
+
+  test.each(['running', 'stopped'])(
+    'the log is whole all along, and no unsealed entry can follow a sealed one unsaid: %s',
+    async (when) => {
+      const place = new Place();
+      const file = join(place.folder, 'audit.log');
+      const verdict = async () => verifyAudit(file, await auditKeyOf(configOf(place, key)));
+      let broker = await start(place, '');
+      const rotate = async (from: string, to: string) => {
+        if (when === 'stopped') await broker.stop();
+        await rotateMasterKey(configOf(place, from), source(to));
+        if (when === 'stopped') broker = await start(place, to);
+      };
+      await rotate('', key);
+      expect(await verdict()).toMatchObject({ broken: null });
+      await rotate(key, '');
+      await broker.stop();
+      broker = await start(place, '');
+      await rotate('', key);
+      await broker.stop();
+      const events = eventsOf(place.folder);
+      expect(events.filter((event) => event === 'sealing-ends')).toHaveLength(1);
+      expect(await verdict()).toMatchObject({ broken: null, entries: events.length });
+      // Without the entry that says so, what follows was made up.
+      const lines = readFileSync(file, 'utf8').split('\n');
+      const end = events.indexOf('sealing-ends');
+      expect(entries(place.folder)[end + 1]).not.toHaveProperty('seal');
+      expect(entries(place.folder).at(-1)).toHaveProperty('seal');
+      lines.splice(end, 1);
+      writeFileSync(file, lines.join('\n'));
+      expect((await verdict()).broken).toContain('bears no seal, and those before it do');
+    },
+  );
+
+  test.each(['running', 'stopped'])('the names of clients stay when the master key that gave them goes: %s', async (when) => {
+    const place = new Place();
+    let broker = await start(place, key);
+    const { stdout } = await succeed(['pseudonym', 'someone', '--data', place.folder, '--set', `spool.key_file=${key}`]);
+    if (when === 'stopped') await broker.stop();
+    await rotateMasterKey(configOf(place, key), source(''));
+    if (when === 'running') await broker.stop();
+    broker = await start(place, '');
+    await broker.stop();
+    expect((await succeed(['pseudonym', 'someone', '--data', place.folder])).stdout).toBe(stdout);
+  });
+
+  test('a broker that is starting cannot record it, and the command says so', async () => {
+    const place = new Place();
+    await (await start(place, '')).stop();
+    const lock = await lockFolder(place.folder);
+    await expect(rotateMasterKey(configOf(place, ''), source(key))).rejects.toThrow(
+      'the keys are wrapped anew, but the audit log does not say so: the broker that runs here says the broker is starting',
+    );
+    await lock.unlock();
+  });
 });
 
 test('where there is no data directory there is a log only where one is named', async () => {

@@ -1,10 +1,10 @@
 // Pseudonyms: as HMAC-SHA-256 has them, the same for the same key, and a key that is made once and kept from others.
 import { createHmac } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { base32, findPseudonymKey, pseudonymKey, pseudonymOf } from '../../engine/administration/pseudonym.ts';
+import { base32, findPseudonymKey, keepPseudonymKey, pseudonymKey, pseudonymOf } from '../../engine/administration/pseudonym.ts';
 import { systemRandom } from '../../engine/random.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'lethe-pseudonym-'));
@@ -47,25 +47,38 @@ describe('pseudonymOf', () => {
 describe('the key', () => {
   test('is made once in the data directory, for its owner alone', () => {
     expect(findPseudonymKey({ file: '', folder })).toBeNull();
-    const key = pseudonymKey({ file: '', folder }, systemRandom);
+    const key = pseudonymKey({ file: '', folder }, systemRandom, null);
     expect(key).toHaveLength(32);
     expect(statSync(join(folder, 'pseudonym.key')).mode & 0o777).toBe(0o600);
     expect(Buffer.from(key).equals(readFileSync(join(folder, 'pseudonym.key')))).toBe(true);
-    expect([...pseudonymKey({ file: '', folder }, systemRandom)]).toEqual([...key]);
+    expect([...pseudonymKey({ file: '', folder }, systemRandom, null)]).toEqual([...key]);
   });
 
   test('is drawn anew where there is no place for it', () => {
     const nowhere = { file: '', folder: '' };
-    expect(pseudonymKey(nowhere, systemRandom)).not.toEqual(pseudonymKey(nowhere, systemRandom));
+    expect(pseudonymKey(nowhere, systemRandom, null)).not.toEqual(pseudonymKey(nowhere, systemRandom, null));
+  });
+
+  test('is the derived one where there is no file, and a directory that loses its master key can keep it', () => {
+    const place = { file: '', folder: mkdtempSync(join(folder, 'derived-')) };
+    const derived = new Uint8Array(32).fill(7);
+    expect(pseudonymKey(place, systemRandom, derived)).toEqual(derived);
+    expect(readdirSync(place.folder)).toEqual([]);
+    keepPseudonymKey(place, derived);
+    expect(pseudonymKey(place, systemRandom, null)).toEqual(derived);
+    keepPseudonymKey(place, new Uint8Array(32));
+    expect(pseudonymKey(place, systemRandom, new Uint8Array(32))).toEqual(derived);
   });
 
   test('may be a file of its own, in hex too; one that is neither is refused by name', () => {
     const file = join(folder, 'named.key');
     writeFileSync(file, `${'ab'.repeat(32)}\n`);
-    expect(pseudonymKey({ file, folder }, systemRandom)).toEqual(new Uint8Array(32).fill(0xab));
+    expect(pseudonymKey({ file, folder }, systemRandom, null)).toEqual(new Uint8Array(32).fill(0xab));
     writeFileSync(file, 'short');
-    expect(() => pseudonymKey({ file, folder }, systemRandom)).toThrow(`${file}: is no key of pseudonyms`);
+    expect(() => pseudonymKey({ file, folder }, systemRandom, null)).toThrow(`${file}: is no key of pseudonyms`);
     const absent = join(folder, 'absent.key');
-    expect(() => pseudonymKey({ file: absent, folder }, systemRandom)).toThrow(`${absent}: the key of pseudonyms cannot be read`);
+    expect(() => pseudonymKey({ file: absent, folder }, systemRandom, null)).toThrow(
+      `${absent}: the key of pseudonyms cannot be read`,
+    );
   });
 });

@@ -1,6 +1,6 @@
 // Promise 4 (DESIGN.md §2): everything in the data directory is ciphertext, keys included when the operator brings a master key. More of the same: test/forgetting/keys.ts, test/storage.
 import { randomBytes } from 'node:crypto';
-import { statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { startBroker } from '../broker.ts';
@@ -30,6 +30,8 @@ test('promise 4, encrypted at rest: the directory alone tells nothing; with a ma
   expect(place.scan({ effort: Effort.EVERY_KEY }).found).toEqual([]);
   place.masters = [randomBytes(32)];
   expect(place.scan({ effort: Effort.EVERY_KEY }).found).toEqual([]);
+  // What names clients outside is derived from the master key, and stands nowhere.
+  expect(readdirSync(place.folder)).not.toContain('pseudonym.key');
   for (const file of ['spool.mdb', 'spool.keys']) expect(statSync(join(place.folder, file)).mode & 0o777).toBe(0o600);
   expect(statSync(place.folder).mode & 0o777).toBe(0o700);
   await broker.stop();
