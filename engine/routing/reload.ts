@@ -5,6 +5,7 @@ import type { MessageView } from '../../protocol/publish.ts';
 import { DropReason } from '../counters.ts';
 import type { Authenticator, ExchangeMethods, LoginGuard, Rights } from '../gate.ts';
 import type { Link } from '../link.ts';
+import type { Connection } from '../sessions/connection.ts';
 import { DeliveryState } from '../sessions/deliveries.ts';
 import { QueueOverflow, type Session } from '../sessions/session.ts';
 import { type Ceilings, cutToCeiling, setCeilings } from './ceilings.ts';
@@ -41,6 +42,7 @@ export function applySettings(shard: Shard, settings: ShardSettings): void {
   shard.overflows = settings.overflows;
   shard.ceilings = settings.ceilings;
   for (const session of [...shard.sessions]) refit(shard, session);
+  for (const connection of shard.connections) refitRate(shard, connection);
   // Routes were made with the rights of before, and with names that may be too long now.
   shard.trie.bump();
   if (!mayHaveChanged) return;
@@ -56,6 +58,14 @@ export function endLinks(shard: Shard, links: ReadonlySet<Link>, reason: Reason)
     ended++;
   }
   return ended;
+}
+
+/** A client that is held for its pace is held by the limits of now. */
+function refitRate(shard: Shard, { rate, isOpen }: Connection): void {
+  if (rate === null) return;
+  const { clientMessagesPerS, clientBytesPerS } = shard.limits;
+  rate.fill(shard.clock.monotonicMs(), clientMessagesPerS, clientBytesPerS);
+  if (rate.isHolding && isOpen) shard.timers.set(rate.timer, rate.waitMs);
 }
 
 /** Cuts a session to the settings of now: its expiry, and a will that its client may not publish any more. */
