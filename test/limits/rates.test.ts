@@ -232,6 +232,19 @@ describe('how many connections a user has', () => {
     expect(tallies.enter(key, 3 * ROUNDS)).toBe(true);
   });
 
+  test('a thread that ended while it counted keeps nobody waiting for ever', () => {
+    const memory = allocateTallies(16, new SeededRandom(7));
+    const tallies = new Tallies(memory);
+    const lock = new Int32Array(memory, 0, 1);
+    const key = tallies.keyOf('anna');
+    expect(tallies.enter(key, 2)).toBe(true);
+    expect(lock[0]).toBe(0);
+    lock[0] = -1;
+    expect(tallies.enter(key, 2)).toBe(true);
+    expect(lock[0]).toBe(0);
+    expect(tallies.enter(key, 2)).toBe(false);
+  });
+
   test('a table that is full refuses', () => {
     const tallies = new Tallies(allocateTallies(1, new SeededRandom(7)));
     let entered = 0;
