@@ -173,7 +173,9 @@ class ConnectionSink implements LinkSink {
     const connection = this.#connection;
     const shard = this.#shard;
     const { counters } = shard;
-    const { publishReceived, publishSent } = counters;
+    const { latency } = shard.turn;
+    const { publishReceived } = counters;
+    const sentBefore = counters.publishSent - latency.sentOtherwise;
     const rate = this.#rate();
     let { at } = framer;
     let result: number = Frame.PACKET;
@@ -202,8 +204,8 @@ class ConnectionSink implements LinkSink {
       if (owes && !rate.isHolding) this.#hold(rate);
     }
     framer.settle();
-    if (counters.publishSent !== publishSent && counters.publishReceived !== publishReceived)
-      shard.turn.latency.took(connection.lastReceivedMs);
+    if (counters.publishReceived !== publishReceived && counters.publishSent - latency.sentOtherwise !== sentBefore)
+      latency.took(connection.lastReceivedMs);
     if (result < 0) this.#fail(reasonOf(result));
     else if (connection.outbox.pendingBytes > shard.limits.outboxMaxBytes && !holdUnread(shard, connection)) {
       this.#fail(Reason.QUOTA_EXCEEDED);
@@ -319,7 +321,22 @@ function dispatch(
   shard.counters.packetsReceived++;
   if (type === PacketType.PUBLISH) return onPublish(shard, connection, buffer, packetFrom, header, from, to);
   flushRun(shard, connection);
-  switch (type) {
+  const { publishSent } = shard.counters;
+  const result = dispatchOther(shard, connection, buffer, header, from, to);
+  shard.turn.latency.sentOtherwise += shard.counters.publishSent - publishSent;
+  return result;
+}
+
+/** One packet of an open connection that is no PUBLISH. */
+function dispatchOther(
+  shard: Shard,
+  connection: Connection,
+  buffer: Uint8Array,
+  header: number,
+  from: number,
+  to: number,
+): number {
+  switch (header >>> 4) {
     case PacketType.PUBACK:
     case PacketType.PUBREC:
     case PacketType.PUBREL:

@@ -4,7 +4,7 @@ import { beginTrace, endTrace } from '../../engine/administration/trace-shard.ts
 import { memoryListener } from '../../engine/network/memory.ts';
 import { acceptLink } from '../../engine/routing/sink.ts';
 import { MemoryStore } from '../../storage/memory.ts';
-import { connect, property, publish, subscribe } from '../conformance/bytes.ts';
+import { connect, property, puback, publish, subscribe } from '../conformance/bytes.ts';
 import { SeededRandom } from '../seeded-random.ts';
 import { VirtualClock } from '../virtual-clock.ts';
 import { shardOver } from './shard.ts';
@@ -27,14 +27,33 @@ function open() {
   const settle = () => {
     for (let worked = true; worked; ) worked = [listener.step(), clock.endTurn()].includes(true);
   };
-  const joined = (clientId: string) => {
+  const joined = (clientId: string, properties: readonly Buffer[] = []) => {
     const peer = listener.connect();
-    peer.send(connect(5, { clientId }));
+    peer.send(connect(5, { clientId, properties }));
     settle();
     return peer;
   };
   return { clock, shard, settle, joined };
 }
+
+test('what a PUBACK lets out is no sample of latency, whatever else came with it', () => {
+  const { shard, settle, joined } = open();
+  const receiver = joined('r', [property.receiveMaximum(1)]);
+  receiver.send(subscribe(5, { filters: [['t', 1]] }));
+  const publisher = joined('p');
+  const send = (packetId: number) => {
+    publisher.send(publish(5, { topic: 't', payload: 'x', qos: 1, packetId }));
+    settle();
+  };
+  const samples = () => shard.turn.latency.counts.reduce((sum, count) => sum + count);
+  send(1);
+  expect(samples()).toBe(1);
+  send(2);
+  expect([samples(), shard.counters.publishSent]).toEqual([1, 1]);
+  receiver.send(Buffer.concat([puback(1), publish(5, { topic: 'nobody', payload: 'x' })]));
+  settle();
+  expect([samples(), shard.counters.publishSent]).toEqual([1, 2]);
+});
 
 test('after a trace a client is again one that runs are copied to', async () => {
   const { shard, joined } = open();
