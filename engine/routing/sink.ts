@@ -117,8 +117,10 @@ class ConnectionSink implements LinkSink {
   #readOn(): void {
     const connection = this.#connection;
     if (!connection.isOpen) return;
-    connection.rate!.isHolding = false;
+    const rate = connection.rate!;
+    rate.isHolding = false;
     this.#replayEarly();
+    if (rate.isHolding) this.#shard.counters.rateHolds--; // it goes on, and was counted when it began
     if (connection.isOpen) resumeIfFree(this.#shard, connection);
   }
 
