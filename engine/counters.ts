@@ -72,6 +72,11 @@ export class Counters {
     [DropReason.SLOW_SHARD]: 0,
   };
 
+  /** How many figures `copyTo` writes. */
+  static get places(): number {
+    return counterNames.length + reasons.length;
+  }
+
   /** Writes all counters into [at, …) of a row that other shards read, for `from`. */
   copyTo(row: Float64Array, at: number): void {
     let to = at;

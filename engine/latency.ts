@@ -16,6 +16,8 @@ export class LatencySampler {
   /** By bound; one more for what is above all of them. */
   readonly counts = new Float64Array(BOUNDS.length + 1);
   sumMs = 0;
+  /** PUBLISH packets that went out for another reason than one that came: a receiver has acknowledged or subscribed, and what it gets came earlier. A double from the start. */
+  sentOtherwise = -0;
   /** When the turn's sample came, in monotonic ms; -1: the turn has none yet. */
   arrivedMs = -1;
 

@@ -83,6 +83,11 @@ export class Framer {
     return Frame.PACKET;
   }
 
+  /** Where in the chunk the next packet begins; its end once it is used up. */
+  get at(): number {
+    return this.#at;
+  }
+
   /** Leaves the rest of the chunk, which then counts as used up: where it begins. */
   leave(): number {
     const from = this.#at;

@@ -53,6 +53,8 @@ export class SpoolServer implements ServerDesk {
   #urgentSeen = 0;
   /** Since when an erasure is asked for in vain; Infinity: none is. */
   #askedMs = Infinity;
+  /** When it was tried last. */
+  #triedMs = -Infinity;
   #busyAtMs = -Infinity;
   /** The window is this many times the one that is set. */
   #stretch = 1;
@@ -138,21 +140,26 @@ export class SpoolServer implements ServerDesk {
 
   /** Erases what is due; all of it when a client asks for that. */
   #erase(spool: Spool): void {
-    const isAsked = this.#clients.some(({ wantsErasure }) => wantsErasure);
+    const nowMs = spool.clock.monotonicMs();
+    if (!this.#isErasureAsked || nowMs - this.#triedMs < ERASE_RETRY_MS) {
+      spool.eraser.run(false);
+      return;
+    }
+    if (this.#askedMs === Infinity) this.#askedMs = nowMs;
+    this.#triedMs = nowMs;
     // What was let go must be so on the disk before its keys are known.
-    if (isAsked) spool.commit();
-    spool.eraser.run(isAsked);
-    if (!isAsked) return;
+    spool.commit();
+    spool.eraser.run(true);
     const isClean = spool.eraser.isClean && !spool.hasChanges;
-    if (!isClean && spool.figures.state !== SpoolState.BROKEN && spool.clock.monotonicMs() < this.#eraseUntilMs()) return;
+    if (!isClean && spool.figures.state !== SpoolState.BROKEN && nowMs - this.#askedMs < ERASE_TRIES_MS) return;
     this.#askedMs = Infinity;
+    this.#triedMs = -Infinity;
     for (const client of this.#clients) client.erased(isClean);
   }
 
-  /** Until when a request may be tried again. */
-  #eraseUntilMs(): number {
-    if (this.#askedMs === Infinity) this.#askedMs = this.#spool!.clock.monotonicMs();
-    return this.#askedMs + ERASE_TRIES_MS;
+  get #isErasureAsked(): boolean {
+    for (const client of this.#clients) if (client.wantsErasure) return true;
+    return false;
   }
 
   /** Also says how deeply. */

@@ -15,7 +15,7 @@ export async function beginTrace(shard: Shard, clientId: string): Promise<null> 
   const connection = shard.sessions.find(clientId)?.connection ?? null;
   if (connection === null) return null;
   connection.tracer = tracer;
-  connection.plain = false;
+  connection.judgePlain();
   return null;
 }
 
@@ -24,11 +24,13 @@ export async function takeTraced(shard: Shard, clientId: string): Promise<Traced
   return tracer === undefined ? { messages: [], lost: 0, seen: 0 } : { ...tracer.take(), seen: tracer.seen };
 }
 
-/** Gives what was not taken. The connection stays on the way of one by one until it ends. */
+/** Gives what was not taken. */
 export async function endTrace(shard: Shard, clientId: string): Promise<TracedByShard> {
   const rest = await takeTraced(shard, clientId);
   const connection = shard.sessions.find(clientId)?.connection ?? null;
-  if (connection !== null) connection.tracer = null;
   shard.tracers.delete(clientId);
+  if (connection === null) return rest;
+  connection.tracer = null;
+  connection.judgePlain();
   return rest;
 }

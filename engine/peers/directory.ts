@@ -32,6 +32,10 @@ export class Directory {
   readonly #send: (shard: number, control: Control) => void;
   readonly #free: number[] = [];
   readonly #generations: number[] = [];
+  /** Moves that are under way. */
+  moving = 0;
+  /** Claims that came while no move may begin; null when it may. */
+  #held: Claim[] | null = null;
 
   /** `send` must not come back before it returns. */
   constructor(sessionsMax: number, roster: Roster, send: (shard: number, control: Control) => void) {
@@ -43,11 +47,6 @@ export class Directory {
   get count(): number {
     return this.#byClient.size;
   }
-
-  /** Moves that are under way. */
-  moving = 0;
-  /** Claims that came while no move may begin; null when it may. */
-  #held: Claim[] | null = null;
 
   /** No session begins to move until `release`: claims wait. */
   hold(): void {

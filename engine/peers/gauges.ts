@@ -1,6 +1,7 @@
 // Figures of each shard where the others can read them: limits hold for the broker, so a shard must know what stands elsewhere. Each row is written by its shard alone, once a
 // turn. The sum of the others' rows is worked out when the shard asks for it (`gather`), so that looking at it costs nothing per message; how old it may be is for
 // the one who asks.
+import { Counters } from '../counters.ts';
 
 export const Gauge = {
   CONNECTIONS: 0,
@@ -19,7 +20,9 @@ export const Gauge = {
 } as const;
 export type Gauge = (typeof Gauge)[keyof typeof Gauge];
 
-const ROW = 128;
+/** Figures of a row: as few cache lines as will do, because the others read them all. */
+const ROW = 64;
+if (Gauge.COUNTERS + Counters.places > ROW) throw new Error('gauges: the counters do not fit a row');
 
 export function allocateGauges(count: number): SharedArrayBuffer {
   return new SharedArrayBuffer(count * ROW * 8);

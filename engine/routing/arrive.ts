@@ -315,9 +315,14 @@ function readTargets(
     const subscriptionIds = idsBytes === 0 ? NO_BYTES : bytes.slice(at, at + idsBytes);
     at += padded(idsBytes);
     const group = words[word + 2]!;
-    const judged = group < 0 && shard.rights !== null && shard.sessions.at(subscriber) !== null;
-    if (judged && !shard.routes.mayReceive(subscriber, bytes, topicFrom, topicTo)) continue;
-    targets.push(targetFor(subscriber, words[word + 1]!, subscriptionIds, group));
+    const session = group < 0 && shard.rights !== null ? shard.sessions.at(subscriber) : null;
+    if (session !== null && !shard.routes.mayReceive(subscriber, bytes, topicFrom, topicTo)) continue;
+    const target = targetFor(subscriber, words[word + 1]!, subscriptionIds, group);
+    targets.push(target);
+    if (session === null) continue;
+    // It need not be asked again when it is sent.
+    target.judgedBy = shard.rights;
+    target.judgedFor = session.principal;
   }
   return targets;
 }

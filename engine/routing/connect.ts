@@ -348,7 +348,7 @@ function join(shard: Shard, connection: Connection, session: Session, packet: Co
     packet.level === Level.V5 && limits.topicAliasesInMax > 0 ? new InboundAliases(limits.topicAliasesInMax) : null;
   connection.wantsProblemInformation = packet.requestProblemInformation;
   connection.tracer = shard.tracers.get(session.clientId) ?? null;
-  connection.plain = aliasesOut === 0 && connection.packetBytesMax === UNLIMITED_BYTES && connection.tracer === null;
+  connection.judgePlain();
 
   session.connection = connection;
   identify(shard, connection, session, identity);

@@ -134,12 +134,8 @@ export function willBytes(will: Will | null): number {
 }
 
 /** Whether the client of a session may publish the will that it has left. */
-export function mayPublishWill(shard: Shard, session: Session): boolean {
-  return session.will === null || mayPublish(shard, session, session.will.topic);
-}
-
-function mayPublish({ rights }: Shard, session: Session, topic: Uint8Array): boolean {
-  return rights === null || rights.mayPublish(session.principal, session.clientId, topic, 0, topic.length);
+export function mayPublishWill({ rights }: Shard, { will, principal, clientId }: Session): boolean {
+  return will === null || rights === null || rights.mayPublish(principal, clientId, will.topic, 0, will.topic.length);
 }
 
 /** Publishes the will of a session, if it has one, once [MQTT-3.1.2-8]. */
@@ -147,9 +143,10 @@ function publishWill(shard: Shard, session: Session): void {
   const { will } = session;
   if (session.willTimer !== null) shard.timers.cancel(session.willTimer);
   if (will === null) return;
-  setWill(shard, session, null); // [MQTT-3.1.2-10]
   const { topic } = will;
-  if (!mayPublish(shard, session, topic)) {
+  const may = mayPublishWill(shard, session);
+  setWill(shard, session, null); // [MQTT-3.1.2-10]
+  if (!may) {
     shard.counters.refusedRights++;
     return;
   }

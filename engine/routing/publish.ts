@@ -197,8 +197,8 @@ function level5Exceeds(shard: Shard, connection: Connection): boolean {
 
 /** Routes a message that the client may publish, and retains it when asked; returns the reason for the answer. */
 function publish(shard: Shard, connection: Connection, view: MessageView, route: Route): Reason {
-  if (view.expiryS >= 0) view.expiresAtMs = shard.clock.wallMs() + view.expiryS * 1_000;
-  if (connection.messageExpiryMaxMs !== Infinity) boundExpiry(shard, connection, view);
+  const isBounded = connection.messageExpiryMaxMs !== Infinity && (view.qos > 0 || view.retain === 1);
+  if (view.expiryS >= 0 || isBounded) setExpiry(shard, view, isBounded ? connection.messageExpiryMaxMs : Infinity);
   deliverMessage(shard, connection, view, route);
   const { matched, refused } = fanOut;
   if (view.retain === 1) {
@@ -213,9 +213,10 @@ function publish(shard: Shard, connection: Connection, view: MessageView, route:
   return matched === 0 && route.isEmpty ? Reason.NO_MATCHING_SUBSCRIBERS : Reason.SUCCESS;
 }
 
-/** What is published under a ceiling gets an expiry, where it has none or a longer one. */
-function boundExpiry(shard: Shard, connection: Connection, view: MessageView): void {
-  view.expiresAtMs = Math.min(view.expiresAtMs, shard.clock.wallMs() + connection.messageExpiryMaxMs);
+/** What is published under a ceiling, and may be kept, gets an expiry where it has none or a longer one. */
+function setExpiry(shard: Shard, view: MessageView, maxMs: number): void {
+  const askedMs = view.expiryS >= 0 ? view.expiryS * 1_000 : Infinity;
+  view.expiresAtMs = shard.clock.wallMs() + Math.min(askedMs, maxMs);
 }
 
 function resolveAlias(connection: Connection, view: MessageView): number {

@@ -1,10 +1,10 @@
 // New settings for a shard that runs: everything that was worked out with the old ones is cut to them, or let go. Nobody is disconnected here but by name (`endLinks`); subscriptions stay.
 import type { Limits } from '../../protocol/limits.ts';
 import type { Reason } from '../../protocol/packet.ts';
-import type { MessageView } from '../../protocol/publish.ts';
 import { DropReason } from '../counters.ts';
 import type { Authenticator, ExchangeMethods, LoginGuard, Rights } from '../gate.ts';
 import type { Link } from '../link.ts';
+import type { Connection } from '../sessions/connection.ts';
 import { DeliveryState } from '../sessions/deliveries.ts';
 import { QueueOverflow, type Session } from '../sessions/session.ts';
 import { type Ceilings, cutToCeiling, setCeilings } from './ceilings.ts';
@@ -41,6 +41,7 @@ export function applySettings(shard: Shard, settings: ShardSettings): void {
   shard.overflows = settings.overflows;
   shard.ceilings = settings.ceilings;
   for (const session of [...shard.sessions]) refit(shard, session);
+  for (const connection of shard.connections) refitRate(shard, connection);
   // Routes were made with the rights of before, and with names that may be too long now.
   shard.trie.bump();
   if (!mayHaveChanged) return;
@@ -56,6 +57,14 @@ export function endLinks(shard: Shard, links: ReadonlySet<Link>, reason: Reason)
     ended++;
   }
   return ended;
+}
+
+/** A client that is held for its pace is held by the limits of now. */
+function refitRate(shard: Shard, { rate, isOpen }: Connection): void {
+  if (rate === null) return;
+  const { clientMessagesPerS, clientBytesPerS } = shard.limits;
+  rate.fill(shard.clock.monotonicMs(), clientMessagesPerS, clientBytesPerS);
+  if (rate.isHolding && isOpen) shard.timers.set(rate.timer, rate.waitMs);
 }
 
 /** Cuts a session to the settings of now: its expiry, and a will that its client may not publish any more. */
@@ -100,17 +109,14 @@ function dropLoaded(shard: Shard, session: Session): void {
     const offset = position - deliveries.base;
     if (offset < 0 || deliveries.state(offset) !== DeliveryState.QUEUED) continue;
     if (!shard.messages.view(deliveries.message(offset), shard.replayed)) continue;
-    if (!mayReceive(shard, session, shard.replayed)) dropDelivery(shard, session, offset);
+    const { topic, topicFrom, topicTo } = shard.replayed;
+    if (!shard.routes.mayReceive(session.handle, topic, topicFrom, topicTo)) dropDelivery(shard, session, offset);
   }
 }
 
 function dropDelivery(shard: Shard, session: Session, offset: number): void {
   shard.counters.dropped[DropReason.NOT_AUTHORIZED]++;
   finishDelivery(shard, session, offset);
-}
-
-function mayReceive(shard: Shard, session: Session, { topic, topicFrom, topicTo }: MessageView): boolean {
-  return shard.routes.mayReceive(session.handle, topic, topicFrom, topicTo);
 }
 
 /** Looks through the part of the queue that lies in the store alone. */
@@ -121,7 +127,9 @@ async function dropStored(shard: Shard, session: Session): Promise<void> {
     const next = await new Promise<number>((resolve) => {
       shard.store.read(stored, from, LOOKED_AT_ONCE, {
         delivery(position, _bits, _ids, _received, message) {
-          if (message !== null && isHere(shard, session, stored) && !mayReceive(shard, session, message))
+          if (message === null || !isHere(shard, session, stored)) return;
+          const { topic, topicFrom, topicTo } = message;
+          if (!shard.routes.mayReceive(session.handle, topic, topicFrom, topicTo))
             dropUnloaded(shard, session, position, queueBytes(message));
         },
         end: resolve,

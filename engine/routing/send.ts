@@ -23,10 +23,16 @@ const templateBytes = new Int32Array(CLASSES);
 const TEMPLATE_BYTES_MAX = 16_384;
 /** Fixed header, lengths, packet identifier, expiry and alias at their largest. */
 const OVERHEAD_BYTES_MAX = 32;
+/** The largest Message Expiry Interval. */
+const EXPIRY_S_MAX = 0xffff_ffff;
 
-/** Starts a fan-out: templates of the message before are void. */
+/** What is left of the message under way in s; -1 while nobody has asked. */
+let fanOutExpiryS = -1;
+
+/** Starts a fan-out: templates of the message before are void, and what is left of it. */
 export function beginFanOut(): void {
   templateBytes.fill(0);
+  fanOutExpiryS = -1;
 }
 
 /**
@@ -55,7 +61,7 @@ export function sendPublish(
   hop.subscriptionIds = NO_BYTES;
   hop.expiryS = -1;
   if (connection.level === Level.V5) {
-    if (view.expiresAtMs !== Infinity) hop.expiryS = remainingS(shard, view); // [MQTT-3.3.2-6]
+    if (view.expiresAtMs !== Infinity) hop.expiryS = many ? fanOutRemainingS(shard, view) : remainingS(shard, view); // [MQTT-3.3.2-6]
     hop.subscriptionIds = subscriptionIds;
     if (connection.aliasesOut !== null) useAlias(connection, view, hop);
   }
@@ -73,7 +79,14 @@ export function sendPublish(
 }
 
 function remainingS(shard: Shard, view: MessageView): number {
-  return Math.max(0, Math.ceil((view.expiresAtMs - shard.clock.wallMs()) / 1_000));
+  // A clock that was set back since must not make more of it than the field holds.
+  return Math.min(EXPIRY_S_MAX, Math.max(0, Math.ceil((view.expiresAtMs - shard.clock.wallMs()) / 1_000)));
+}
+
+/** Once for all receivers: a look at the clock costs as much as a small packet. */
+function fanOutRemainingS(shard: Shard, view: MessageView): number {
+  if (fanOutExpiryS < 0) fanOutExpiryS = remainingS(shard, view);
+  return fanOutExpiryS;
 }
 
 function useAlias(connection: Connection, view: MessageView, hop: PublishHop): void {

@@ -285,16 +285,17 @@ export class Shard {
     own[Gauge.SHARED_SUBSCRIPTIONS] = this.sharedSubscriptions;
     own[Gauge.CACHE_HITS] = this.routes.cache.hits;
     own[Gauge.CACHE_MISSES] = this.routes.cache.misses;
-    this.counters.copyTo(own, Gauge.COUNTERS);
     if (--this.#turnsToLearn <= 0) this.learnGauges();
   }
 
   /**
    * Learns what the other shards have shown. Each of their rows is in the cache of another core, so far below the limits it is done once in a while: in so many turns, and by a
-   * timer (shards/host.ts).
+   * timer (shards/host.ts). No more often do they learn of the counters, which no limit rests on.
    */
   learnGauges(): void {
-    this.peers!.gauges.gather();
+    const { gauges } = this.peers!;
+    this.counters.copyTo(gauges.own, Gauge.COUNTERS);
+    gauges.gather();
     this.#turnsToLearn = this.#isNearLimit() ? 1 : TURNS_TO_LEARN;
   }
 

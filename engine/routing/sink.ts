@@ -43,6 +43,8 @@ function isCrowded({ connections, elsewhere, limits }: Shard): boolean {
 class ConnectionSink implements LinkSink {
   readonly #shard: Shard;
   readonly #connection: Connection;
+  /** The link is down, and what it has brought is handled whatever the pace. */
+  #isLast = false;
 
   constructor(shard: Shard, link: Link) {
     this.#shard = shard;
@@ -67,52 +69,58 @@ class ConnectionSink implements LinkSink {
       this.#fail(Reason.PROTOCOL_ERROR); // [MQTT-3.1.0-1] the first byte tells: the rest is not waited for
       return;
     }
-    if (connection.state === ConnectionState.CLAIMING || connection.rate?.isHolding === true) this.#keepUnread(chunk, from, to);
-    else this.#take(chunk, from, to);
+    const isHeld = connection.state === ConnectionState.CLAIMING || connection.rate?.isHolding === true;
+    const taken = isHeld ? from : this.#take(chunk, from, to);
+    if (taken < to) this.#keepUnread(chunk, taken, to);
   }
 
-  #take(chunk: Uint8Array, from: number, to: number): void {
+  /** Handles bytes [from, to) of `chunk`; returns where those begin that are not to be looked at yet, `to` when there are none. */
+  #take(chunk: Uint8Array, from: number, to: number): number {
     const connection = this.#connection;
     const framer = connection.framer ?? this.#shard.framers.acquire();
     framer.packetBytesMax = this.#packetBytesMax();
     framer.feed(chunk, from, to);
-    const { counters, limits } = this.#shard;
-    const published = counters.publishReceived;
     const result = this.#parse(framer);
-    if (result === LATER) this.#keepUnread(chunk, framer.leave(), to);
-    if (connection.isClosed) framer.release();
-    else if (result < 0 || framer.heldBytes > 0) connection.framer = framer;
+    const taken = result === LATER ? framer.leave() : to;
+    if (connection.isClosed) {
+      framer.release();
+      return to;
+    }
+    if (result < 0 || framer.heldBytes > 0) connection.framer = framer;
     else this.#putAway(framer);
-    if (limits.clientMessagesPerS !== 0 || limits.clientBytesPerS !== 0)
-      this.#spend(counters.publishReceived - published, to - from);
+    return taken;
   }
 
-  /** Books what was read; a client that has sent more than it may is not read from until time has made up for it. */
-  #spend(messages: number, bytes: number): void {
+  /** The buckets as of now; null where nothing bounds how fast the client is read from. */
+  #rate(): ReadRate | null {
+    const { clientMessagesPerS, clientBytesPerS } = this.#shard.limits;
+    if ((clientMessagesPerS === 0 && clientBytesPerS === 0) || this.#isLast) return null;
     const connection = this.#connection;
-    if (!connection.isOpen) return;
-    const shard = this.#shard;
-    const { clientMessagesPerS, clientBytesPerS } = shard.limits;
     const nowMs = connection.lastReceivedMs;
     connection.rate ??= new ReadRate(new Timer(() => this.#readOn()), nowMs, clientMessagesPerS, clientBytesPerS);
-    const { rate } = connection;
-    const waitMs = rate.spend(nowMs, messages, bytes, clientMessagesPerS, clientBytesPerS);
-    if (waitMs === 0) return;
+    connection.rate.fill(nowMs, clientMessagesPerS, clientBytesPerS);
+    return connection.rate;
+  }
+
+  /** The client has sent more than it may: it is not read from until time has made up for it. */
+  #hold(rate: ReadRate): void {
+    const shard = this.#shard;
     rate.isHolding = true;
     shard.counters.rateHolds++;
-    shard.timers.set(rate.timer, waitMs);
-    connection.link.pause();
+    shard.timers.set(rate.timer, rate.waitMs);
+    this.#connection.link.pause();
     if (!rate.wasTold) shard.log.info('a client sends more than it may: it is read from no faster');
     rate.wasTold = true;
   }
 
-  /** Time has made up for what was read. */
+  /** Time has made up for what was read, or the limits are others. */
   #readOn(): void {
     const connection = this.#connection;
     if (!connection.isOpen) return;
-    connection.rate!.isHolding = false;
-    connection.lastReceivedMs = this.#shard.clock.monotonicMs();
-    this.#takeUnread();
+    const rate = connection.rate!;
+    rate.isHolding = false;
+    this.#replayEarly();
+    if (rate.isHolding) this.#shard.counters.rateHolds--; // it goes on, and was counted when it began
     if (connection.isOpen) resumeIfFree(this.#shard, connection);
   }
 
@@ -127,6 +135,13 @@ class ConnectionSink implements LinkSink {
   }
 
   linkClosed(_cause: CloseCause): void {
+    const connection = this.#connection;
+    if (connection.isOpen && connection.rate?.isHolding === true) {
+      // What the client sent before it left was promised to wait, not to be lost; DISCONNECT, which drops the will, may be in it [MQTT-3.14.4-3].
+      this.#isLast = true;
+      connection.rate.isHolding = false;
+      this.#replayEarly();
+    }
     linkDown(this.#shard, this.#connection);
   }
 
@@ -155,12 +170,16 @@ class ConnectionSink implements LinkSink {
     return this.#connection.session === null ? limits.connectBytesMax : limits.packetBytesMax;
   }
 
-  /** Handles what the framer has; returns what it said last, or the fault that ended the connection. */
+  /** Handles what the framer has; returns what it said last, LATER, or the fault that ended the connection. */
   #parse(framer: Framer): number {
     const connection = this.#connection;
     const shard = this.#shard;
     const { counters } = shard;
-    const { publishReceived, publishSent } = counters;
+    const { latency } = shard.turn;
+    const { publishReceived } = counters;
+    const sentBefore = counters.publishSent - latency.sentOtherwise;
+    const rate = this.#rate();
+    let { at } = framer;
     let result: number = Frame.PACKET;
     while (connection.state !== ConnectionState.CLOSED) {
       result = framer.next();
@@ -170,11 +189,25 @@ class ConnectionSink implements LinkSink {
           ? dispatch(shard, connection, framer.buffer, framer.packetFrom, framer.header, framer.bodyFrom, framer.bodyTo)
           : this.#beforeOpen(framer);
       if (result !== 0) break;
+      if (rate !== null && connection.isOpen) {
+        const owes = rate.take(framer.header >>> 4 === PacketType.PUBLISH ? 1 : 0, framer.at - at);
+        at = framer.at;
+        // What was kept while the client came in may already have been too much.
+        if (owes || rate.isHolding) {
+          result = LATER;
+          break;
+        }
+      }
     }
     flushRun(shard, connection);
+    if (rate !== null && connection.isOpen) {
+      // The beginning of a packet counts when it is read.
+      const owes = rate.take(0, result === Frame.NEED_MORE ? framer.at - at : 0);
+      if (owes && !rate.isHolding) this.#hold(rate);
+    }
     framer.settle();
-    if (counters.publishSent !== publishSent && counters.publishReceived !== publishReceived)
-      shard.turn.latency.took(connection.lastReceivedMs);
+    if (counters.publishReceived !== publishReceived && counters.publishSent - latency.sentOtherwise !== sentBefore)
+      latency.took(connection.lastReceivedMs);
     if (result < 0) this.#fail(reasonOf(result));
     else if (connection.outbox.pendingBytes > shard.limits.outboxMaxBytes && !holdUnread(shard, connection)) {
       this.#fail(Reason.QUOTA_EXCEEDED);
@@ -204,14 +237,17 @@ class ConnectionSink implements LinkSink {
     return 0;
   }
 
-  /** Keeps bytes until the session is here. A link that cannot pause may bring as much as a largest packet and what stands before it. */
+  /**
+   * Keeps bytes until the session is here, or the client may be read from again. What one read has brought has room then; a link that cannot pause may bring as much as a largest packet and what
+   * stands before it.
+   */
   #keepUnread(chunk: Uint8Array, from: number, to: number): void {
     const connection = this.#connection;
     const { limits } = this.#shard;
     const { unread, unreadBytes } = connection;
-    if (from === to) return;
     const needed = unreadBytes + to - from;
-    if (needed > limits.packetBytesMax + limits.connectBytesMax) {
+    const isOneRead = connection.isOpen && unreadBytes === 0;
+    if (needed > limits.packetBytesMax + limits.connectBytesMax && !isOneRead) {
       this.#fail(connection.isOpen ? Reason.MESSAGE_RATE_TOO_HIGH : Reason.QUOTA_EXCEEDED);
       return;
     }
@@ -222,18 +258,23 @@ class ConnectionSink implements LinkSink {
     connection.unreadBytes = copyBytes(chunk, from, to, connection.unread, unreadBytes);
   }
 
-  /** Handles what came while CONNECT was being judged and the session was asked for. */
+  /** Handles what came while CONNECT was being judged and the session was asked for, or while the client had sent too much. */
   #replayEarly(): void {
     const connection = this.#connection;
+    // What waited was received earlier: it is no silence of now, and no sample of latency.
+    connection.lastReceivedMs = this.#shard.clock.monotonicMs();
     const { early, earlyBytes } = connection;
     if (earlyBytes > 0) {
       connection.early = NO_BYTES;
       connection.earlyBytes = 0;
       const framer = new Framer(this.#shard.limits.connectBytesMax);
       framer.feed(early, 0, earlyBytes);
-      this.#parse(framer);
+      if (this.#parse(framer) === LATER && connection.isOpen) {
+        connection.early = early.subarray(framer.leave(), earlyBytes);
+        connection.earlyBytes = connection.early.length;
+      }
     }
-    this.#takeUnread();
+    if (connection.rate?.isHolding !== true) this.#takeUnread();
   }
 
   #takeUnread(): void {
@@ -242,7 +283,11 @@ class ConnectionSink implements LinkSink {
     if (unreadBytes === 0) return;
     connection.unread = NO_BYTES;
     connection.unreadBytes = 0;
-    this.#take(unread, 0, unreadBytes);
+    const taken = this.#take(unread, 0, unreadBytes);
+    if (taken === unreadBytes) return;
+    // It is this side's own: the rest stays where it is.
+    connection.unread = unread.subarray(taken, unreadBytes);
+    connection.unreadBytes = unreadBytes - taken;
   }
 
   #fail(reason: Reason): void {
@@ -278,7 +323,22 @@ function dispatch(
   shard.counters.packetsReceived++;
   if (type === PacketType.PUBLISH) return onPublish(shard, connection, buffer, packetFrom, header, from, to);
   flushRun(shard, connection);
-  switch (type) {
+  const { publishSent } = shard.counters;
+  const result = dispatchOther(shard, connection, buffer, header, from, to);
+  shard.turn.latency.sentOtherwise += shard.counters.publishSent - publishSent;
+  return result;
+}
+
+/** One packet of an open connection that is no PUBLISH. */
+function dispatchOther(
+  shard: Shard,
+  connection: Connection,
+  buffer: Uint8Array,
+  header: number,
+  from: number,
+  to: number,
+): number {
+  switch (header >>> 4) {
     case PacketType.PUBACK:
     case PacketType.PUBREC:
     case PacketType.PUBREL:

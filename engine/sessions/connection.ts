@@ -38,9 +38,6 @@ export class Connection {
   state: ConnectionState = ConnectionState.AWAIT_CONNECT;
   level: Level = 4;
   session: Session | null = null;
-  /** Monotonic s, whole ones, when the client came in. */
-  openedAtS = 0;
-  bytesReceived = 0;
   /** Monotonic ms of the last bytes from the client. */
   lastReceivedMs = 0;
   /** One and a half times the keep alive in ms, 0 for none. */
@@ -53,19 +50,12 @@ export class Connection {
   packetBytesMax = UNLIMITED_BYTES;
   aliasesIn: InboundAliases | null = null;
   aliasesOut: OutboundAliases | null = null;
-  /** Request Problem Information (MQTT 5.0 §3.1.2.11.7). */
-  wantsProblemInformation = true;
-  /** Whether a QoS 0 packet can be copied to it as it came: no aliases, no Maximum Packet Size, no tracer. */
-  plain = true;
-  /** Ceilings of the listener and the user; Infinity for none. */
-  sessionExpiryMaxS = Infinity;
-  messageExpiryMaxMs = Infinity;
-  /** Null where nothing bounds how fast it is read from. */
-  rate: ReadRate | null = null;
-  /** Under what the user's connections are counted (peers/tallies.ts); null where they are not. */
-  userTally: bigint | null = null;
   /** Notes its messages for an operator; null: nobody looks. */
   tracer: Tracer | null = null;
+  /** Whether a QoS 0 packet can be copied to it as it came; see `judgePlain`. */
+  plain = true;
+  /** Request Problem Information (MQTT 5.0 §3.1.2.11.7). */
+  wantsProblemInformation = true;
   /** Over its mark for longer than the grace: QoS 0 to it is dropped until it has drained. */
   slow = false;
   /** Publishers that wait for this receiver to drain; null until the first. */
@@ -102,10 +92,26 @@ export class Connection {
   closeReason: Reason | -1 = -1;
   /** Routes that this client may publish to, or may not: answers of the rights, by the route's number. */
   rights: Map<number, boolean> | null = null;
+  /** Ceilings of the listener and the user; Infinity for none. */
+  sessionExpiryMaxS = Infinity;
+  messageExpiryMaxMs = Infinity;
+  /** Monotonic s, whole ones, when the client came in. */
+  openedAtS = 0;
+  /** From the client. -0 is a double from the start: a number that begins as a small integer and outgrows 2^31 would have the engine's compiled code thrown away in the midst of a run. */
+  bytesReceived = -0;
+  /** Null where nothing bounds how fast it is read from. */
+  rate: ReadRate | null = null;
+  /** Under what the user's connections are counted (peers/tallies.ts); null where they are not. */
+  userTally: bigint | null = null;
 
   constructor(link: Link, outbox: Outbox) {
     this.link = link;
     this.outbox = outbox;
+  }
+
+  /** To be called when aliases, Maximum Packet Size or tracer have changed. */
+  judgePlain(): void {
+    this.plain = this.aliasesOut === null && this.packetBytesMax === UNLIMITED_BYTES && this.tracer === null;
   }
 
   get isClosed(): boolean {

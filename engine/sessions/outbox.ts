@@ -17,8 +17,8 @@ export class Outbox implements Duty {
   block: Uint8Array = NO_BLOCK;
   /** Bytes appended and not yet taken by the kernel, as last seen. */
   pendingBytes = 0;
-  /** Bytes handed to the link so far. */
-  sentBytes = 0;
+  /** Bytes handed to the link so far; a double from the start, as `bytesReceived` of the connection. */
+  sentBytes = -0;
   #end = 0;
   #fullBytes = 0;
   #unsentBytes = 0;

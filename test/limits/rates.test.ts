@@ -4,16 +4,18 @@ import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { builtFile } from '../../bench/contestants/built-file.ts';
+import { loadConfig } from '../../engine/lethe.ts';
 import { allocateTallies, Tallies } from '../../engine/peers/tallies.ts';
 import { ReadRate } from '../../engine/sessions/read-rate.ts';
 import { Timer } from '../../engine/timers.ts';
 import { Reason } from '../../protocol/packet.ts';
-import { connect, pingreq, property, publish } from '../conformance/bytes.ts';
+import { connect, disconnect, pingreq, property, publish } from '../conformance/bytes.ts';
 import { delivered, subscribed } from '../conformance/rig.ts';
 import type { Peer } from '../hostile/peer.ts';
-import { frame, openWeb } from '../hostile/web-frames.ts';
+import { frame, Opcode, openWeb } from '../hostile/web-frames.ts';
+import { temporaryFile } from '../security/temporary.ts';
 import { SeededRandom } from '../seeded-random.ts';
-import { brokerOf, greeted, joined, opened } from './rig.ts';
+import { brokerOf, greeted, joined, opened, settings, trusting } from './rig.ts';
 
 describe('what a client may send in a second', () => {
   const PER_S = 2_000;
@@ -21,6 +23,9 @@ describe('what a client may send in a second', () => {
   /** Two thousand are there from the start; the third takes half a second, of which a tick of the timers may be missing. */
   const WAIT_MS_MIN = 400;
   const burst = Buffer.concat(Array.from({ length: SENT }, (_, i) => publish(5, { topic: 't', payload: String(i) })));
+
+  /** Lets everybody in, later. */
+  const slowGate = { authenticator: { authenticate: async () => ({ ok: true, username: null }) as const } };
 
   /** Anything behind the head of the handshake's answer. */
   const hasConnack = (peer: Peer) => peer.until('CONNACK', () => peer.received.length > peer.received.indexOf('\r\n\r\n') + 4);
@@ -62,7 +67,64 @@ describe('what a client may send in a second', () => {
     expect(received[at + 2]).toBe(Reason.MESSAGE_RATE_TOO_HIGH);
   });
 
-  test('never more than a second of it ahead, but for the chunk that is read at once', () => {
+  test('a chunk is taken no further than the pace, and a reload lifts what holds for minutes', async () => {
+    const broker = await brokerOf('');
+    const reload = (toml: string) => broker.reload(loadConfig({ file: temporaryFile(toml), set: settings() }));
+    const receiver = await joined(broker.tcp, { clientId: 'r' });
+    await subscribed(receiver, { filters: [['t', 0]] });
+    await reload('[limits]\nclient_bytes_per_s = 30\n');
+    const publisher = await joined(broker.tcp, { clientId: 'p' });
+    // In one chunk, of which the first packet alone is owed for more than ten minutes.
+    const payloads = ['a', 'b', 'c'].map((letter) => letter.repeat(20_000));
+    publisher.send(Buffer.concat(payloads.map((payload) => publish(5, { topic: 't', payload }))));
+    expect((await delivered(receiver)).payload).toBe(payloads[0]);
+    await receiver.expectSilence();
+    await reload('');
+    for (const payload of payloads.slice(1)) expect((await delivered(receiver)).payload).toBe(payload);
+    await publisher.expectSilence();
+  });
+
+  test('a bound that a reload brings finds no debt', () => {
+    const rate = new ReadRate(new Timer(() => {}), 0, 0, 1_000_000);
+    expect(rate.take(50_000, 50_000)).toBe(false);
+    rate.fill(1_000, 50, 1_000_000);
+    expect(rate.waitMs).toBe(0);
+    expect(rate.take(51, 0)).toBe(true);
+    expect(rate.waitMs).toBe(20);
+    rate.fill(1_000, 0, 1_000_000);
+    expect(rate.waitMs).toBe(0);
+    rate.fill(1_000, 50, 1_000_000);
+    expect(rate.waitMs).toBe(0);
+  });
+
+  test('who leaves in order while it is held loses nothing, and has no will [MQTT-3.14.4-3]', async () => {
+    const broker = await brokerOf('[limits]\nclient_messages_per_s = 1\n', trusting, 1);
+    const receiver = await joined(broker.tcp, { clientId: 'r' });
+    await subscribed(receiver, { filters: [['#', 0]] });
+    const peer = await openWeb(broker.ws);
+    void peer.send(frame(connect(5, { clientId: 'w', will: { topic: 'will', payload: 'w' } })));
+    await hasConnack(peer);
+    const some = Array.from({ length: 20 }, (_, i) => publish(5, { topic: 't', payload: String(i) }));
+    void peer.send(frame(Buffer.concat([...some, disconnect()])));
+    void peer.send(frame(Buffer.of(0x03, 0xe8), { opcode: Opcode.CLOSE }));
+    for (let i = 0; i < 20; i++) expect((await delivered(receiver)).payload).toBe(String(i));
+    await peer.until('it is closed', () => peer.closed);
+    await receiver.expectSilence();
+  });
+
+  test.each(['tcp', 'ws'] as const)('over %s: what came behind CONNECT is held to the pace too', async (transport) => {
+    const broker = await brokerOf(`[limits]\nclient_messages_per_s = ${PER_S}\n`, slowGate, 1);
+    const receiver = await joined(broker.tcp, { clientId: 'r' });
+    await subscribed(receiver, { filters: [['t', 0]] });
+    const startedMs = performance.now();
+    const all = Buffer.concat([connect(5, { clientId: 'p' }), burst]);
+    if (transport === 'ws') void (await openWeb(broker.ws)).send(frame(all));
+    else (await opened(broker.tcp)).send(all);
+    for (let i = 0; i < SENT; i++) expect((await delivered(receiver)).payload).toBe(String(i));
+    expect(performance.now() - startedMs).toBeGreaterThan(WAIT_MS_MIN);
+  });
+
+  test('never more than a second of it ahead, but for the packet that is read at once', () => {
     const reads = fc.array(fc.record({ afterMs: fc.nat(2_000), messages: fc.nat(500), bytes: fc.nat(5_000) }), { maxLength: 50 });
     fc.assert(
       fc.property(reads, fc.nat(300), fc.nat(3_000), (all, messagesPerS, bytesPerS) => {
@@ -77,7 +139,9 @@ describe('what a client may send in a second', () => {
           if (bytesPerS > 0) expect(bytes).toBeLessThanOrEqual(bytesPerS * (1 + nowMs / 1_000) + 1e-6);
           messages += read.messages;
           bytes += read.bytes;
-          nowMs += rate.spend(nowMs, read.messages, read.bytes, messagesPerS, bytesPerS);
+          rate.fill(nowMs, messagesPerS, bytesPerS);
+          expect(rate.take(read.messages, read.bytes)).toBe(rate.waitMs > 0);
+          nowMs += rate.waitMs;
         }
       }),
     );
@@ -166,6 +230,19 @@ describe('how many connections a user has', () => {
     expect(tallies.enter(key, 3 * ROUNDS)).toBe(false);
     tallies.leave(key);
     expect(tallies.enter(key, 3 * ROUNDS)).toBe(true);
+  });
+
+  test('a thread that ended while it counted keeps nobody waiting for ever', () => {
+    const memory = allocateTallies(16, new SeededRandom(7));
+    const tallies = new Tallies(memory);
+    const lock = new Int32Array(memory, 0, 1);
+    const key = tallies.keyOf('anna');
+    expect(tallies.enter(key, 2)).toBe(true);
+    expect(lock[0]).toBe(0);
+    lock[0] = -1;
+    expect(tallies.enter(key, 2)).toBe(true);
+    expect(lock[0]).toBe(0);
+    expect(tallies.enter(key, 2)).toBe(false);
   });
 
   test('a table that is full refuses', () => {

@@ -64,6 +64,14 @@ message_expiry_max_s = 100
 ${twoListeners('message_expiry_max_s = 200')}`);
   const receiver = await joined(broker.ports.get('open')!, { clientId: 'r' });
   await subscribed(receiver, { filters: [['t', 1]] });
+  const atOnce = async (userName: string, asked: number | null) => {
+    const publisher = await joined(broker.ports.get('tcp')!, { clientId: 'p', userName });
+    const properties = asked === null ? [] : [property.messageExpiryS(asked)];
+    publisher.send(publish(5, { topic: 't', payload: 'x', properties }));
+    const { properties: got } = await delivered(receiver);
+    publisher.drop();
+    return propertyOf(got, MESSAGE_EXPIRY);
+  };
   const left = async (listener: string, userName: string, asked: number | null) => {
     const publisher = await joined(broker.ports.get(listener)!, { clientId: 'p', userName });
     const properties = asked === null ? [] : [property.messageExpiryS(asked)];
@@ -77,6 +85,9 @@ ${twoListeners('message_expiry_max_s = 200')}`);
   expect(await left('tcp', 'carl', 5_000)).toBe(200);
   expect(await left('open', 'carl', null)).toBe(1_000);
   expect(await left('open', 'carl', 7)).toBe(7);
+  // What nobody keeps has no need of one.
+  expect(await atOnce('anna', null)).toBeUndefined();
+  expect(await atOnce('anna', 5_000)).toBe(5_000);
 });
 
 test('a will goes out with the expiry that its client may have', async () => {

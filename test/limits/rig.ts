@@ -25,11 +25,15 @@ export async function brokerOf(
   options: Omit<BrokerOptions, 'config' | 'set'> = trusting,
   threads = shards,
 ): Promise<RunningBroker> {
-  const ports = toml.includes('[[listener]]') ? [] : ['listener.tcp.port=0', 'listener.ws.port=0'];
-  const set = [`server.threads=${threads}`, 'server.sys_interval_s=0', ...ports];
+  const set = settings(threads, toml.includes('[[listener]]') ? [] : ['listener.tcp.port=0', 'listener.ws.port=0']);
   const broker = await createBroker({ ...options, config: loadConfig({ file: temporaryFile(toml), set }) });
   brokers.push(broker);
   return broker;
+}
+
+/** What `brokerOf` sets besides, for a configuration of it to be loaded anew. */
+export function settings(threads = shards, ports: readonly string[] = ['listener.tcp.port=0', 'listener.ws.port=0']): string[] {
+  return [`server.threads=${threads}`, 'server.sys_interval_s=0', ...ports];
 }
 
 /** Stops a broker before its test ends. */

@@ -253,6 +253,30 @@ test('a session that moves is not given what it may not read, whatever other sha
   expect(guest.payloads).toEqual(['open']);
 });
 
+test('what another shard sends to a session that may read it is not judged again when it is sent', () => {
+  let asked = 0;
+  const mayReceive = () => {
+    asked++;
+    return true;
+  };
+  const company = new Company({ rights: { mayPublish: () => true, maySubscribe: () => true, mayReceive } });
+  const [sub, pub] = ['sub', 'pub'].map((id) => new Caller(company, id)) as [Caller, Caller];
+  sub.eager = false;
+  settled(
+    company,
+    () => sub.connect(1, { receiveMaximum: 1 }),
+    () => sub.subscribe('t', 1, RETAINED_NOTHING),
+    () => pub.connect(0),
+  );
+  for (let i = 0; i < 3; i++) settled(company, () => pub.publish('t', String(i), 1));
+  expect(sub.payloads).toEqual(['0']);
+  const onArrival = asked;
+  expect(onArrival).toBeGreaterThan(0);
+  for (let i = 0; i < 3; i++) settled(company, () => sub.answerAll());
+  expect(sub.payloads).toEqual(['0', '1', '2']);
+  expect(asked).toBe(onArrival);
+});
+
 test('a retained value that came live is not followed by the older one that a replay under way has found', () => {
   const company = new Company({ kernelBytes: 256, limits: { outboxHighBytes: 512, retainedMessagesMax: 64 } });
   const [sub, pub] = ['sub', 'pub'].map((id) => new Caller(company, id)) as [Caller, Caller];

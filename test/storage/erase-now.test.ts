@@ -86,6 +86,26 @@ test('waits for a disk without room, and for a key file that does not take it', 
   expect(answers).toEqual([true]);
 });
 
+test('is tried again after a while, and not in each step of a thread that has much to do', async () => {
+  let tries = 0;
+  spool.file.outcome = () => {
+    tries++;
+    return FileOutcome.FULL;
+  };
+  spool.store.dropSession(1);
+  erase();
+  await spool.pass(0);
+  expect(tries).toBeGreaterThan(0);
+  const first = tries;
+  for (let i = 0; i < 20; i++) spool.step();
+  expect(tries).toBe(first);
+  await spool.pass(100);
+  expect(tries).toBeGreaterThan(first);
+  spool.file.outcome = () => FileOutcome.DONE;
+  await spool.pass(100);
+  expect(answers).toEqual([true]);
+});
+
 test('is told to have failed when the disk stays full, and when it has failed', async () => {
   spool.disk.outcome = () => Outcome.FULL;
   spool.store.dropSession(1);
