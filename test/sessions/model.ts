@@ -37,6 +37,8 @@ export interface Owed {
   expiresAtMs: number;
   /** The same, whatever was erased. */
   readonly ownExpiresAtMs: number;
+  /** It is being erased, or was: it may be missing, whichever of several of one message that is. */
+  mayBeMissing: boolean;
   /** It was erased on request: it may not be sent again, and is not owed. */
   isErased: boolean;
   state: 'owed' | 'received' | 'done';
@@ -221,6 +223,7 @@ export class Model {
     const erased = all.filter(({ message, state }) => state !== 'done' && isMatch(filter, message.topic));
     for (const owed of erased) {
       owed.expiresAtMs = Math.min(owed.expiresAtMs, nowMs);
+      owed.mayBeMissing = true;
       owed.message.wasErased = true;
     }
     return erased;
@@ -322,7 +325,9 @@ export class Model {
       if (next.state !== 'owed') continue;
       const expired = next.expiresAtMs <= nowMs;
       // One that has expired was let go, or is sent all the same because it was sent before.
-      const again = expired && owed.slice(connection.cursor).some((later) => later.message === message && later.state === 'owed');
+      const again =
+        expired &&
+        owed.slice(connection.cursor).some((later) => later.message === message && later.state === 'owed' && !later.mayBeMissing);
       if (next.message === message && (next.packetId === packetId || !again)) return next;
       if (!expired) violated(`message ${message.id} was sent, and message ${next.message.id} was owed before it`);
       next.state = 'done';
@@ -492,6 +497,7 @@ const NOTHING_OWED: Owed = {
   packetId: 0,
   sentOn: 0,
   isAnswered: false,
+  mayBeMissing: false,
   isErased: false,
 };
 
