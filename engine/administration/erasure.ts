@@ -3,7 +3,7 @@ import { validateTopicFilter } from '../../protocol/topic.ts';
 import type { Administration } from './administration.ts';
 import { ApiError } from './api-error.ts';
 import { AuditEvent } from './audit.ts';
-import { type ErasedByShard, type ErasedCounts, ErasePart, type EraseTarget, noneErased } from './erase-shard.ts';
+import { type ErasedByShard, type ErasedCounts, type EraseTarget, eraseByParts, noneErased } from './erase-shard.ts';
 import { base32 } from './pseudonym.ts';
 
 /** What the one who asked can show. No name and no content stand in it. */
@@ -36,10 +36,7 @@ export async function eraseHeld(administration: Administration, target: EraseTar
   const startedMs = clock.monotonicMs();
   let answers: readonly ErasedByShard[] = [];
   try {
-    answers = await whileNothingMoves(async () => [
-      ...(await askAll({ kind: 'erase', target, part: ErasePart.RETAINED })),
-      ...(await askAll({ kind: 'erase', target, part: ErasePart.SESSIONS })),
-    ]);
+    answers = await whileNothingMoves(() => eraseByParts((part) => askAll({ kind: 'erase', target, part }), target));
   } catch (error) {
     audit.record(AuditEvent.ERASE, { receipt, target: target.kind, subject, result: 'failed' });
     throw error;

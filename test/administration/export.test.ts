@@ -212,6 +212,8 @@ test('the commands, on a running broker and on a stopped directory: what they pr
   expect(withoutTime(linesOf(later))).toEqual(withoutTime(running));
   const erased = await succeed(['erase', '--client', client, '--json', ...data]);
   expect(JSON.parse(erased.stdout)).toMatchObject({ subject: pseudonym, erased: { sessions: 1, deliveries: 1 } });
+  const again = await succeed(['erase', '--client', client, ...data]);
+  expect(again.stdout).toMatch(/^nothing was held at \S+ \(\d+ ms\)\nreceipt /);
   const gone = join(folder, 'gone.jsonl');
   const missing = await run(['export', '--client', client, '--output', gone, ...data]);
   expect([missing.exit?.code, missing.stderr]).toEqual([1, 'lethe export: nothing is held for this client: it has no session\n']);
@@ -223,7 +225,7 @@ test('the commands, on a running broker and on a stopped directory: what they pr
     .slice(0, -1)
     .split('\n')
     .map((line) => (JSON.parse(line) as { event: string }).event);
-  expect(events).toEqual(['start', 'configuration', 'export', 'stop', 'export', 'erase', 'export']);
+  expect(events).toEqual(['start', 'configuration', 'export', 'stop', 'export', 'erase', 'erase', 'export']);
   expect(log).toContain(pseudonym);
   expect(log).not.toContain(client);
   writeFileSync(join(subjects.place.folder, 'audit.log'), log.replace('"event":"erase"', '"event":"start"'));
