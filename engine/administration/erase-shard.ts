@@ -4,6 +4,7 @@
 // is given twice.
 import { Reason } from '../../protocol/packet.ts';
 import { MessageView } from '../../protocol/publish.ts';
+import { SetAside } from '../../storage/store.ts';
 import { IntList } from '../memory/int-list.ts';
 import type { MessageHandle } from '../memory/messages.ts';
 import { endConnection } from '../routing/close.ts';
@@ -37,6 +38,8 @@ export interface ErasedCounts {
   deliveries: number;
   wills: number;
   retained: number;
+  /** Damaged values that were set aside, whosoever they were. */
+  setAside: number;
 }
 
 export interface ErasedByShard extends ErasedCounts {
@@ -45,7 +48,7 @@ export interface ErasedByShard extends ErasedCounts {
 }
 
 export function noneErased(): ErasedCounts {
-  return { sessions: 0, connections: 0, subscriptions: 0, deliveries: 0, wills: 0, retained: 0 };
+  return { sessions: 0, connections: 0, subscriptions: 0, deliveries: 0, wills: 0, retained: 0, setAside: 0 };
 }
 
 /**
@@ -63,6 +66,16 @@ const PARTS: Readonly<Record<EraseTarget['kind'], readonly ErasePart[]>> = {
   user: [ErasePart.SESSIONS],
   topic: [ErasePart.WILLS, ErasePart.RETAINED, ErasePart.SESSIONS],
   retained: [ErasePart.RETAINED, ErasePart.SESSIONS],
+};
+
+/**
+ * What was set aside for its damage and may be of those that are erased. A session's own damaged deliveries go with it; under a topic they may be anybody's.
+ */
+const SET_ASIDE: Readonly<Record<EraseTarget['kind'], SetAside>> = {
+  client: SetAside.UNOWNED,
+  user: SetAside.UNOWNED,
+  topic: SetAside.ALL,
+  retained: SetAside.UNOWNED,
 };
 
 /** Erases by asking every shard for part after part. */
@@ -90,7 +103,7 @@ export async function eraseInShard(shard: Shard, target: EraseTarget, part: Eras
     shard.erasing.set(name, (topic, from, to) => covers(filter, topic.subarray(from, to), 0, to - from));
     eraseWills(shard, filter, counts);
   } else if (part === ErasePart.RETAINED) {
-    if (shard.peers !== null && shard.peers.index !== 0) return counts;
+    if (!isFirst(shard)) return counts;
     await catchUp(shard);
     await eraseRetained(shard, filter, counts);
   } else {
@@ -98,9 +111,15 @@ export async function eraseInShard(shard: Shard, target: EraseTarget, part: Eras
     if (kind === 'topic') await eraseTopics(shard, filter, counts);
     else if (kind !== 'retained') eraseSessions(shard, target, counts);
     const isSettled = await settleTransfers(shard);
-    counts.isErased = (await shard.store.erase()) && isSettled;
+    const setAside = await shard.store.erase(isFirst(shard) ? SET_ASIDE[kind] : SetAside.STAYS);
+    counts.isErased = setAside >= 0 && isSettled;
+    counts.setAside = Math.max(0, setAside);
   }
   return counts;
+}
+
+function isFirst({ peers }: Shard): boolean {
+  return peers === null || peers.index === 0;
 }
 
 /** What other shards had routed to this one before is here. */

@@ -54,7 +54,7 @@ function targetOf(flags: EraseFlags): Readonly<Record<string, string>> {
 }
 
 function describe({ receipt, kind, subject, time, tookMs, erased }: EraseReceipt): string {
-  const { sessions, connections, subscriptions, deliveries, wills, retained } = erased;
+  const { sessions, connections, subscriptions, deliveries, wills, retained, setAside } = erased;
   const isNothing = Object.values(erased).every((count) => count === 0);
   const result = isNothing ? `nothing was held at ${time}` : `erased, and beyond recovery since ${time}`;
   return `${result} (${tookMs} ms)
@@ -65,5 +65,6 @@ subscriptions ${subscriptions}
 deliveries    ${deliveries}
 wills         ${wills}
 retained      ${retained}
+set aside     ${setAside} damaged values
 `;
 }

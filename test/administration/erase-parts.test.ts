@@ -10,6 +10,7 @@ import {
 import type { MessageHandle } from '../../engine/memory/messages.ts';
 import { recoverRetained, retainMessage, tellAllRetained } from '../../engine/routing/retain.ts';
 import { MessageView } from '../../protocol/publish.ts';
+import { SetAside } from '../../storage/store.ts';
 import type { Qos } from '../peers/caller.ts';
 import { Caller } from '../peers/caller.ts';
 import { Company } from '../peers/company.ts';
@@ -148,6 +149,23 @@ test('retained messages: the other shards are told no faster than their rings ta
   expect(erased.retained).toBe(COUNT - 1);
   expect(company.members.map((member) => member.shard.retained.count)).toEqual([1, 1, 1]);
   shard.messages.release(held);
+});
+
+test.each([
+  ['client', SetAside.UNOWNED],
+  ['user', SetAside.UNOWNED],
+  ['topic', SetAside.ALL],
+  ['retained', SetAside.UNOWNED],
+] as const)('by %s: what was set aside goes too, is asked of the first shard alone, and is counted', async (kind, expected) => {
+  const asked = company.members.map(({ store }) => vi.spyOn(store, 'erase').mockImplementation(async (setAside) => setAside));
+  const target = { kind, name: 'x' };
+  const answers = await eraseByParts(
+    (part) => driven(Promise.all(company.members.map(({ shard }) => eraseInShard(shard, target, part)))),
+    target,
+  );
+  expect(asked.map(({ mock }) => mock.calls)).toEqual([[[expected]], [[SetAside.STAYS]], [[SetAside.STAYS]]]);
+  expect(answers.reduce((sum, { setAside }) => sum + setAside, 0)).toBe(expected);
+  expect(answers.every(({ isErased }) => isErased)).toBe(true);
 });
 
 function retained(topic: string): MessageView {
