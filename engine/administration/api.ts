@@ -89,15 +89,20 @@ const BODY_BYTES_MAX = 65_536;
 /** @param admit who may ask; absent: whoever can reach it */
 export function apiListener(administration: Administration, admit: Admit = () => {}): RequestListener {
   return (request, response) => {
-    answer(administration, request, admit).then(
-      (found) => send(response, found),
-      (error: unknown) => {
-        if (!(error instanceof ApiError)) administration.log.error('an admin request failed unexpectedly');
-        const status = error instanceof ApiError ? error.status : 500;
-        const headers: Record<string, string> = status === 401 ? { 'www-authenticate': 'Bearer' } : {};
-        send(response, { status, body: { error: error instanceof ApiError ? error.message : 'failed' }, headers });
-      },
-    );
+    answer(administration, request, admit)
+      .then(
+        (found) => send(response, found),
+        (error: unknown) => {
+          if (!(error instanceof ApiError)) administration.log.error('an admin request failed unexpectedly');
+          const status = error instanceof ApiError ? error.status : 500;
+          const headers: Record<string, string> = status === 401 ? { 'www-authenticate': 'Bearer' } : {};
+          send(response, { status, body: { error: error instanceof ApiError ? error.message : 'failed' }, headers });
+        },
+      )
+      .catch(() => {
+        administration.log.error('an answer to an admin request could not be sent');
+        response.destroy();
+      });
   };
 }
 

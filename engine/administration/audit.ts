@@ -44,6 +44,8 @@ export interface Audit {
   record(event: AuditEvent, fields?: AuditFields): void;
   /** Entries that found no room. */
   readonly lost: number;
+  /** Whether the disk has not taken the last that was to be written. */
+  readonly isFailing: boolean;
   /** Resolves when what was recorded by now is on the disk, or the disk does not take it: nobody waits for a disk to come back. */
   settle(): Promise<void>;
   /** Resolves when what was recorded is on the disk, or the disk does not take it. */
@@ -51,7 +53,7 @@ export interface Audit {
 }
 
 /** Where nothing is kept. */
-export const noAudit: Audit = { record: () => {}, lost: 0, settle: async () => {}, close: async () => {} };
+export const noAudit: Audit = { record: () => {}, lost: 0, isFailing: false, settle: async () => {}, close: async () => {} };
 
 /** Longest reason, in characters. */
 export const REASON_LENGTH_MAX = 200;
@@ -148,7 +150,7 @@ class AuditLog implements Audit {
   readonly #waiting: Waiting[] = [];
   #writing: Promise<void> | null = null;
   #cancelRetry: (() => void) | null = null;
-  #isFailing = false;
+  isFailing = false;
   /** Lost since the last entry that said so. */
   #untold = 0;
 
@@ -173,7 +175,7 @@ class AuditLog implements Audit {
       return;
     }
     this.#waiting.push({ time: new Date(this.#clock.wallMs()).toISOString(), event, fields });
-    if (!this.#isFailing) this.#write();
+    if (!this.isFailing) this.#write();
   }
 
   async settle(): Promise<void> {
@@ -211,8 +213,8 @@ class AuditLog implements Audit {
         return;
       }
       this.#waiting.splice(0, batch.length);
-      if (this.#isFailing) this.#log.warn('the audit log can be written again');
-      this.#isFailing = false;
+      if (this.isFailing) this.#log.warn('the audit log can be written again');
+      this.isFailing = false;
     }
   }
 
@@ -276,8 +278,8 @@ class AuditLog implements Audit {
   }
 
   #failed({ code = 'unknown error' }: NodeJS.ErrnoException): void {
-    if (!this.#isFailing) this.#log.error('the audit log cannot be written; its entries wait', { code });
-    this.#isFailing = true;
+    if (!this.isFailing) this.#log.error('the audit log cannot be written; its entries wait', { code });
+    this.isFailing = true;
     this.#cancelRetry = this.#clock.after(RETRY_MS, () => this.#write());
   }
 

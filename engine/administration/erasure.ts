@@ -29,13 +29,15 @@ export function subjectOf(
 
 /** Erases, in the order in which it is asked. @throws ApiError when it could not be completed */
 export async function eraseHeld(administration: Administration, target: EraseTarget): Promise<EraseReceipt> {
-  const { askAll, audit, clock, random, whileNothingMoves } = administration;
+  const { askAll, audit, clock, random, traces, whileNothingMoves } = administration;
   judgeTarget(administration, target);
   const subject = subjectOf(administration, target);
   const receipt = base32(random.bytes(RECEIPT_BYTES));
   const startedMs = clock.monotonicMs();
   let answers: readonly ErasedByShard[] = [];
   try {
+    // What a trace has seen is as much of the subject as what is stored; which of a user's clients it was of, or under which topics, it does not say.
+    if (target.kind !== 'retained') await traces.erase(target.kind === 'client' ? target.name : null);
     answers = await whileNothingMoves(() => eraseByParts((part) => askAll({ kind: 'erase', target, part }), target));
   } catch (error) {
     audit.record(AuditEvent.ERASE, { receipt, target: target.kind, subject, result: 'failed' });
