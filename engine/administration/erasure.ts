@@ -38,7 +38,10 @@ export async function eraseHeld(administration: Administration, target: EraseTar
   try {
     // What a trace has seen is as much of the subject as what is stored; which of a user's clients it was of, or under which topics, it does not say.
     if (target.kind !== 'retained') await traces.erase(target.kind === 'client' ? target.name : null);
-    answers = await whileNothingMoves(() => eraseByParts((part) => askAll({ kind: 'erase', target, part }), target));
+    answers = await whileNothingMoves(
+      () => eraseByParts((part) => askAll({ kind: 'erase', target, part }), target),
+      target.kind === 'client' ? target.name : undefined,
+    );
   } catch (error) {
     audit.record(AuditEvent.ERASE, { receipt, target: target.kind, subject, result: 'failed' });
     throw error;

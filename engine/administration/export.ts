@@ -19,7 +19,7 @@ export async function exportHeld(administration: Administration, clientId: strin
   if (!isAbsolute(path)) throw new ApiError(400, 'the path of the file must be absolute');
   const { askAll, audit, clock, whileNothingMoves } = administration;
   const subject = subjectOf(administration, { kind: 'client', name: clientId });
-  const answers = await whileNothingMoves(() => askAll({ kind: 'export', client: clientId, path }));
+  const answers = await whileNothingMoves(() => askAll({ kind: 'export', client: clientId, path }), clientId);
   const exported = answers.find((answer) => answer !== null) ?? null;
   if (exported === null || 'problem' in exported) {
     audit.record(AuditEvent.EXPORT, { subject, result: exported === null ? 'nothing-held' : 'failed' });

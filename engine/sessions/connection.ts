@@ -64,6 +64,8 @@ export class Connection {
   rate: ReadRate | null = null;
   /** Under what the user's connections are counted (peers/tallies.ts); null where they are not. */
   userTally: bigint | null = null;
+  /** Number under which its session was claimed last; 0 for none. */
+  claim = 0;
   /** Notes its messages for an operator; null: nobody looks. */
   tracer: Tracer | null = null;
   /** Over its mark for longer than the grace: QoS 0 to it is dropped until it has drained. */
