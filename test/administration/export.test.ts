@@ -11,6 +11,7 @@ import { Subjects } from './subjects.ts';
 interface Line {
   readonly kind: string;
   readonly payload?: string;
+  readonly sent?: boolean;
   readonly will?: object;
   readonly expiresAt?: string | null;
   readonly exportedAt?: string;
@@ -126,6 +127,7 @@ describe.each([1, 3])('with %i shards', (threads) => {
     expect(reader.payloads).toEqual(Array.from({ length: passed }, (_, at) => `${at}`));
     const messages = lines.filter(({ kind }) => kind === 'message');
     expect(messages.map(({ payload }) => text(payload))).toEqual(Array.from({ length: COUNT }, (_, at) => `${at}`));
+    expect(messages.map(({ sent }) => sent)).toEqual(Array.from({ length: COUNT }, (_, at) => at < 5));
     while (client.received.length < COUNT) {
       const before = client.received.length;
       client.acknowledge();
@@ -158,6 +160,12 @@ describe.each([1, 3])('with %i shards', (threads) => {
     await expect(ask(link)).rejects.toThrow('409: the broker cannot open the file (ELOOP)');
     await expect(ask(join(folder, 'nowhere'))).rejects.toThrow('(ENOENT)');
     await expect(ask(folder)).rejects.toThrow('(EISDIR)');
+    for (const name of ['own.jsonl', 'lethe.sock', 'audit.log'])
+      await expect(ask(join(subjects.place.folder, name))).rejects.toThrow('400: the file must not stand in the data directory');
+    const way = join(folder, `way-${threads}`);
+    symlinkSync(subjects.place.folder, way);
+    writeFileSync(join(subjects.place.folder, 'own.jsonl'), '', { mode: 0o600 });
+    await expect(ask(join(way, 'own.jsonl'))).rejects.toThrow('400: the file must not stand in the data directory');
     await expect(ask('relative')).rejects.toThrow('400: the path of the file must be absolute');
     expect(readFileSync(full, 'utf8')).toBe('something');
     await expect(subjects.ask('POST', '/v1/export', { client: 'nobody', path: freshFile() })).rejects.toThrow(
