@@ -7,12 +7,12 @@
 import { Figure, SpoolState } from './figures.ts';
 import type { SessionQueue } from './queue.ts';
 import { RecordBuffer } from './records.ts';
-import { type Due, dueMs, expiryKey, RowKind, readExpiryKey, rowKey, rowNumber } from './rows.ts';
+import { type Due, dueMs, expiryKey, RowKind, readExpiryKey, rowKey, rowNumber, rowSession } from './rows.ts';
 import { openValue } from './salvage.ts';
 import { sealedFacts } from './sealed.ts';
 import type { Spool } from './spool.ts';
 import { PLAIN_BYTES_TARGET, Step } from './step.ts';
-import { GoneReason } from './store.ts';
+import { GoneReason, SetAside } from './store.ts';
 
 /** Runs within one erasure bound. */
 const RUNS_PER_BOUND = 4;
@@ -101,6 +101,23 @@ export class Eraser {
       });
     }
     step.remove(rowKey(RowKind.STATE, session, 0));
+  }
+
+  /** Lets go of values that were set aside; returns how many, or -1 when the disk did not take it. One whose head is damaged does not tell its key, which goes with the next start. */
+  forgetSetAside(setAside: SetAside): number {
+    if (setAside === SetAside.STAYS) return 0;
+    const { ground } = this.#spool;
+    const step = new Step(ground);
+    let count = 0;
+    const end = setAside === SetAside.ALL ? rowKey((RowKind.QUARANTINE + 1) as RowKind, 0, 0) : rowKey(RowKind.QUARANTINE, 1, 0);
+    ground.disk.range(rowKey(RowKind.QUARANTINE, 0, 0), end, (key, value) => {
+      const facts = sealedFacts(value);
+      if (facts === null) step.remove(Buffer.from(key));
+      else step.forget(RowKind.QUARANTINE, rowSession(key), rowNumber(key), facts);
+      count++;
+      return true;
+    });
+    return this.#spool.apply(step) ? count : -1;
   }
 
   /** Lets go of what has expired by now. False when that is more than one run takes. */

@@ -30,7 +30,7 @@ export const Intent = {
   CLOSE: 35,
   /** What another client has shown by now is to become durable with this, or before. */
   DEPENDS: 36,
-  /** What was let go by now is to be erased at once, and reported. */
+  /** What was let go by now, and what was set aside as far as the number says, is to be erased at once, and reported. */
   ERASE: 37,
   OLDEST: 38,
 } as const;
@@ -59,7 +59,7 @@ export const Report = {
   LEFT: 13,
   /** The watermark or the state moved: see the figures. */
   DURABLE: 14,
-  /** What was let go before an ERASE is beyond recovery. */
+  /** What was let go before an ERASE is beyond recovery: how many values that were set aside; -1 when the disk does not let it. */
   ERASED: 15,
   OLDEST: 16,
 } as const;

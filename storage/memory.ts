@@ -246,8 +246,8 @@ export class MemoryStore implements Store {
   }
 
   /** What was let go is gone. */
-  async erase(): Promise<boolean> {
-    return true;
+  async erase(): Promise<number> {
+    return 0;
   }
 
   async inventory(): Promise<StoreInventory> {

@@ -11,6 +11,7 @@ import { recoverSpool } from './recovery.ts';
 import type { RingConsumer, RingProducer } from './ring.ts';
 import type { Spool } from './spool.ts';
 import { RECEIVED_BIT } from './spool-store.ts';
+import { SetAside } from './store.ts';
 
 /** The thread's ends of what is shared with one client. */
 export interface ServerLink {
@@ -81,6 +82,8 @@ export class ServedClient {
   #toldDurable = 0;
   /** Requests to erase what was let go by now. */
   #erasures = 0;
+  /** Which of the values that were set aside they are to take. */
+  setAside: SetAside = SetAside.STAYS;
 
   constructor(number: number, link: ServerLink, turn: Turn, desk: ServerDesk) {
     this.number = number;
@@ -97,9 +100,13 @@ export class ServedClient {
     return this.#erasures > 0;
   }
 
-  /** Answers what was asked by now. */
-  erased(isErased: boolean): void {
-    for (; this.#erasures > 0; this.#erasures--) this.say(Report.ERASED, 0, isErased ? 1 : 0, 0, 0);
+  /** Answers what was asked by now; `setAside`: how many such values went, told once, or -1 when it could not be done. */
+  erased(setAside: number): void {
+    for (let count = setAside; this.#erasures > 0; this.#erasures--) {
+      this.say(Report.ERASED, 0, count, 0, 0);
+      count = Math.min(count, 0);
+    }
+    this.setAside = SetAside.STAYS;
   }
 
   get hasReads(): boolean {
@@ -212,6 +219,7 @@ export class ServedClient {
         break;
       case Intent.ERASE:
         this.#erasures++;
+        if (number > this.setAside) this.setAside = number as SetAside;
         break;
       case Intent.CLOSE:
         this.isLeaving = true;

@@ -9,7 +9,7 @@ import { Figure, SpoolState } from './figures.ts';
 import { Report } from './intents.ts';
 import { ServedClient, type ServerDesk, type ServerLink, type Turn } from './served-client.ts';
 import type { Spool } from './spool.ts';
-import type { GoneReason } from './store.ts';
+import { type GoneReason, SetAside } from './store.ts';
 import type { SpoolEvents } from './surroundings.ts';
 
 export interface ServerSettings {
@@ -55,6 +55,8 @@ export class SpoolServer implements ServerDesk {
   #askedMs = Infinity;
   /** When it was tried last. */
   #triedMs = -Infinity;
+  /** Values that were set aside and went for what is asked. */
+  #forgotten = 0;
   #busyAtMs = -Infinity;
   /** The window is this many times the one that is set. */
   #stretch = 1;
@@ -150,11 +152,31 @@ export class SpoolServer implements ServerDesk {
     // What was let go must be so on the disk before its keys are known.
     spool.commit();
     spool.eraser.run(true);
-    const isClean = spool.eraser.isClean && !spool.hasChanges;
+    const isClean = this.#eraseSetAside(spool) && spool.eraser.isClean && !spool.hasChanges;
     if (!isClean && spool.figures.state !== SpoolState.BROKEN && nowMs - this.#askedMs < ERASE_TRIES_MS) return;
     this.#askedMs = Infinity;
     this.#triedMs = -Infinity;
-    for (const client of this.#clients) client.erased(isClean);
+    // What was set aside is told to one who has asked for it.
+    for (const client of this.#clients) {
+      const isTold = client.setAside !== SetAside.STAYS;
+      client.erased(isClean ? (isTold ? this.#forgotten : 0) : -1);
+      if (isTold) this.#forgotten = 0;
+    }
+    this.#forgotten = 0;
+  }
+
+  /** Erases what was set aside, as far as it is asked for. False when the disk did not take it. */
+  #eraseSetAside(spool: Spool): boolean {
+    let setAside: SetAside = SetAside.STAYS;
+    for (const client of this.#clients) if (client.setAside > setAside) setAside = client.setAside;
+    if (setAside === SetAside.STAYS) return true;
+    // A run of the eraser may find damage, and set more aside.
+    for (;;) {
+      const forgotten = spool.eraser.forgetSetAside(setAside);
+      if (forgotten <= 0) return forgotten === 0;
+      this.#forgotten += forgotten;
+      spool.eraser.run(true);
+    }
   }
 
   get #isErasureAsked(): boolean {

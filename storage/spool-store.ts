@@ -20,7 +20,7 @@ import {
   writeMessage,
 } from './intents.ts';
 import type { RingConsumer, RingProducer } from './ring.ts';
-import type { DeliverySink, GoneReason, Held, RecoveryVisitor, Store, StoreInventory, StoreListener } from './store.ts';
+import type { DeliverySink, GoneReason, Held, RecoveryVisitor, SetAside, Store, StoreInventory, StoreListener } from './store.ts';
 
 /** The engine's ends of what is shared with the storage thread. */
 export interface SpoolLink {
@@ -80,7 +80,7 @@ export class SpoolStore implements Store {
   #recovered: (() => void) | null = null;
   #inventories: ((inventory: StoreInventory) => void)[] = [];
   #oldests: ((sinceMs: number | null) => void)[] = [];
-  #erasures: ((isErased: boolean) => void)[] = [];
+  #erasures: ((setAside: number) => void)[] = [];
   readonly #view = new MessageView();
 
   constructor(link: SpoolLink, settings: SpoolStoreSettings) {
@@ -251,8 +251,8 @@ export class SpoolStore implements Store {
     return new Promise((resolve) => this.#oldests.push(resolve));
   }
 
-  erase(): Promise<boolean> {
-    this.#ask(Intent.ERASE, 0, 0);
+  erase(setAside: SetAside): Promise<number> {
+    this.#ask(Intent.ERASE, 0, setAside);
     this.flushUrgently();
     return new Promise((resolve) => this.#erasures.push(resolve));
   }
@@ -391,7 +391,7 @@ export class SpoolStore implements Store {
         this.#oldests.shift()?.(number < 0 ? null : number);
         return;
       case Report.ERASED:
-        this.#erasures.shift()?.(number === 1);
+        this.#erasures.shift()?.(number);
         return;
       case Report.LEFT:
         this.#deaf = true;

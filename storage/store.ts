@@ -79,6 +79,15 @@ export interface StoreInventory {
   quarantined: HeldClass;
 }
 
+/** Which of the values that were set aside for their damage an erasure takes too. */
+export const SetAside = {
+  STAYS: 0,
+  /** Those that are no session's, or of which nobody can tell whose they are: messages that several waited for, retained messages, records of sessions. */
+  UNOWNED: 1,
+  ALL: 2,
+} as const;
+export type SetAside = (typeof SetAside)[keyof typeof SetAside];
+
 export interface Store {
   /** Number of the last intent taken. */
   readonly sequence: number;
@@ -129,8 +138,11 @@ export interface Store {
   inventory(): Promise<StoreInventory>;
   /** Wall clock in ms since when the oldest message is held that is owed to a session; null when there is none. */
   oldest(session: number): Promise<number | null>;
-  /** Erases at once what this client has let go by now. Resolves when it is beyond recovery; to false when the disk does not let it. */
-  erase(): Promise<boolean>;
+  /**
+   * Erases at once what this client has let go by now, and what was set aside as far as `setAside` says. Resolves when it is beyond recovery, to the number of values that were set aside; to
+   * -1 when the disk does not let it.
+   */
+  erase(setAside: SetAside): Promise<number>;
   /** Lets go of what expires by `wallMs`; called about once a second. A store with a clock of its own need not listen. */
   expire(wallMs: number): void;
   /**

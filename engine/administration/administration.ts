@@ -8,6 +8,7 @@ import type { Audit } from './audit.ts';
 import type { Inventory } from './inventory.ts';
 import type { AskAll } from './questions.ts';
 import type { ReloadReport } from './reload.ts';
+import type { Standstill } from './standstill.ts';
 import type { Traces } from './traces.ts';
 
 export interface Administration {
@@ -28,8 +29,8 @@ export interface Administration {
   /** The name of a client outside of the broker, and what it is made with (pseudonym.ts). */
   pseudonym(clientId: string): string;
   readonly pseudonymKey: Uint8Array;
-  /** Does something while no session is on its way from one shard to another; one such thing at a time. */
-  whileNothingMoves<T>(act: () => Promise<T>): Promise<T>;
+  /** Does something while no session, or not that of one client, is on its way from one shard to another; one such thing at a time. */
+  readonly whileNothingMoves: Standstill;
   /** Traces of clients that run now. */
   readonly traces: Traces;
   /** What the spool tells of itself; null without a data directory. */

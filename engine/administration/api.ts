@@ -97,15 +97,20 @@ export function apiListener(
 ): RequestListener {
   const served = [...routes, ...more];
   return (request, response) => {
-    answer(administration, served, request, admit).then(
-      (found) => send(response, found),
-      (error: unknown) => {
-        if (!(error instanceof ApiError)) administration.log.error('an admin request failed unexpectedly');
-        const status = error instanceof ApiError ? error.status : 500;
-        const headers: Record<string, string> = status === 401 ? { 'www-authenticate': 'Bearer' } : {};
-        send(response, { status, body: { error: error instanceof ApiError ? error.message : 'failed' }, headers });
-      },
-    );
+    answer(administration, served, request, admit)
+      .then(
+        (found) => send(response, found),
+        (error: unknown) => {
+          if (!(error instanceof ApiError)) administration.log.error('an admin request failed unexpectedly');
+          const status = error instanceof ApiError ? error.status : 500;
+          const headers: Record<string, string> = status === 401 ? { 'www-authenticate': 'Bearer' } : {};
+          send(response, { status, body: { error: error instanceof ApiError ? error.message : 'failed' }, headers });
+        },
+      )
+      .catch(() => {
+        administration.log.error('an answer to an admin request could not be sent');
+        response.destroy();
+      });
   };
 }
 

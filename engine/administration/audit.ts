@@ -51,6 +51,8 @@ export interface Audit {
   seal(key: Uint8Array | null): void;
   /** Entries that found no room, or came after the end. */
   readonly lost: number;
+  /** Whether the disk has not taken the last that was to be written. */
+  readonly isFailing: boolean;
   /** Resolves when what was recorded by now is on the disk, or the disk does not take it: nobody waits for a disk to come back. */
   settle(): Promise<void>;
   /** Resolves when what was recorded is on the disk, or the disk does not take it. The files are not touched any more: another process may have them. */
@@ -58,7 +60,14 @@ export interface Audit {
 }
 
 /** Where nothing is kept. */
-export const noAudit: Audit = { record: () => {}, seal: () => {}, lost: 0, settle: async () => {}, close: async () => {} };
+export const noAudit: Audit = {
+  record: () => {},
+  seal: () => {},
+  lost: 0,
+  isFailing: false,
+  settle: async () => {},
+  close: async () => {},
+};
 
 /** Longest reason, in characters. */
 export const REASON_LENGTH_MAX = 200;
@@ -133,7 +142,7 @@ class AuditLog implements Audit {
   readonly #waiting: Waiting[] = [];
   #writing: Promise<void> | null = null;
   #cancelRetry: (() => void) | null = null;
-  #isFailing = false;
+  isFailing = false;
   #isClosed = false;
   /** Lost since the last entry that said so. */
   #untold = 0;
@@ -171,7 +180,7 @@ class AuditLog implements Audit {
       return;
     }
     this.#waiting.push(this.#waitingOf(event, fields, this.#key));
-    if (!this.#isFailing) this.#write();
+    if (!this.isFailing) this.#write();
   }
 
   async settle(): Promise<void> {
@@ -212,8 +221,8 @@ class AuditLog implements Audit {
         return;
       }
       this.#waiting.splice(0, batch.length);
-      if (this.#isFailing) this.#log.warn('the audit log can be written again');
-      this.#isFailing = false;
+      if (this.isFailing) this.#log.warn('the audit log can be written again');
+      this.isFailing = false;
     }
   }
 
@@ -321,8 +330,8 @@ class AuditLog implements Audit {
   }
 
   #failed({ code = 'unknown error' }: NodeJS.ErrnoException): void {
-    if (!this.#isFailing) this.#log.error('the audit log cannot be written; its entries wait', { code });
-    this.#isFailing = true;
+    if (!this.isFailing) this.#log.error('the audit log cannot be written; its entries wait', { code });
+    this.isFailing = true;
     this.#cancelRetry = this.#clock.after(RETRY_MS, () => this.#write());
   }
 

@@ -4,13 +4,14 @@
 // is given twice.
 import { Reason } from '../../protocol/packet.ts';
 import { MessageView } from '../../protocol/publish.ts';
+import { SetAside } from '../../storage/store.ts';
 import { IntList } from '../memory/int-list.ts';
 import type { MessageHandle } from '../memory/messages.ts';
 import { endConnection } from '../routing/close.ts';
 import { FenceWay, raiseFence } from '../routing/fence.ts';
 import { endSession, setWill, storeSession } from '../routing/lifecycle.ts';
 import { countQueued, finishDelivery, pump, queueBytes, releaseQueued } from '../routing/queue.ts';
-import { retainMessage } from '../routing/retain.ts';
+import { letTell, retainMessage, TOLD_AT_ONCE } from '../routing/retain.ts';
 import type { Shard } from '../routing/shard.ts';
 import { covers } from '../security/filter.ts';
 import { DeliveryState } from '../sessions/deliveries.ts';
@@ -37,39 +38,88 @@ export interface ErasedCounts {
   deliveries: number;
   wills: number;
   retained: number;
+  /** Damaged values that were set aside, whosoever they were. */
+  setAside: number;
 }
 
 export interface ErasedByShard extends ErasedCounts {
   /** Whether it is beyond recovery now. */
-  readonly isErased: boolean;
+  isErased: boolean;
 }
 
 export function noneErased(): ErasedCounts {
-  return { sessions: 0, connections: 0, subscriptions: 0, deliveries: 0, wills: 0, retained: 0 };
+  return { sessions: 0, connections: 0, subscriptions: 0, deliveries: 0, wills: 0, retained: 0, setAside: 0 };
 }
 
 /**
- * The two parts of an erasure, one after the other in the whole broker: a shard that still had its copy of a retained message could give it to a new subscription, and so into a queue
- * that it has gone through.
+ * The parts of an erasure, each of them done by every shard before the next one begins. Wills first, all of a shard at once: one that went out later would be retained again, or queued.
+ * Then retained messages: a shard that still had its copy could give it to a new subscription, and so into a queue that it has gone through. Then what is held by session, with what makes
+ * all of it unrecoverable. The end says that every shard has gone through its sessions: from the first part to it, none hands what is being erased to a session of another
+ * (`Shard.erasing`).
  */
-export const ErasePart = { RETAINED: 'retained', SESSIONS: 'sessions' } as const;
+export const ErasePart = { WILLS: 'wills', RETAINED: 'retained', SESSIONS: 'sessions', END: 'end' } as const;
 export type ErasePart = (typeof ErasePart)[keyof typeof ErasePart];
+
+/** The parts before the end of each kind. Sessions do not need the others: they go at once, with their wills. */
+const PARTS: Readonly<Record<EraseTarget['kind'], readonly ErasePart[]>> = {
+  client: [ErasePart.SESSIONS],
+  user: [ErasePart.SESSIONS],
+  topic: [ErasePart.WILLS, ErasePart.RETAINED, ErasePart.SESSIONS],
+  retained: [ErasePart.RETAINED, ErasePart.SESSIONS],
+};
+
+/**
+ * What was set aside for its damage and may be of those that are erased. A session's own damaged deliveries go with it; under a topic they may be anybody's.
+ */
+const SET_ASIDE: Readonly<Record<EraseTarget['kind'], SetAside>> = {
+  client: SetAside.UNOWNED,
+  user: SetAside.UNOWNED,
+  topic: SetAside.ALL,
+  retained: SetAside.UNOWNED,
+};
+
+/** Erases by asking every shard for part after part. */
+export async function eraseByParts(
+  ask: (part: ErasePart) => Promise<readonly ErasedByShard[]>,
+  { kind }: EraseTarget,
+): Promise<ErasedByShard[]> {
+  const answers: ErasedByShard[] = [];
+  try {
+    for (const part of PARTS[kind]) answers.push(...(await ask(part)));
+  } finally {
+    if (kind === 'topic') await ask(ErasePart.END);
+  }
+  return answers;
+}
 
 /** Erases in one shard. No session moves meanwhile: who asks sees to that (`Directory.hold`). */
 export async function eraseInShard(shard: Shard, target: EraseTarget, part: ErasePart): Promise<ErasedByShard> {
-  const counts = noneErased();
-  await catchUp(shard);
+  const counts = { ...noneErased(), isErased: true };
   const { kind, name } = target;
-  const isOfTopics = kind === 'topic' || kind === 'retained';
-  if (part === ErasePart.SESSIONS) {
-    if (kind === 'topic') await eraseTopics(shard, name, counts);
-    else if (!isOfTopics) eraseSessions(shard, target, counts);
-  } else if (isOfTopics && (shard.peers === null || shard.peers.index === 0)) {
-    counts.retained += eraseRetained(shard, Buffer.from(name, 'utf8'));
+  const filter = Buffer.from(name, 'utf8');
+  if (part === ErasePart.END) {
+    shard.erasing.delete(name);
+  } else if (part === ErasePart.WILLS) {
+    shard.erasing.set(name, (topic, from, to) => covers(filter, topic.subarray(from, to), 0, to - from));
+    eraseWills(shard, filter, counts);
+  } else if (part === ErasePart.RETAINED) {
+    if (!isFirst(shard)) return counts;
+    await catchUp(shard);
+    await eraseRetained(shard, filter, counts);
+  } else {
+    await catchUp(shard);
+    if (kind === 'topic') await eraseTopics(shard, filter, counts);
+    else if (kind !== 'retained') eraseSessions(shard, target, counts);
+    const isSettled = await settleTransfers(shard);
+    const setAside = await shard.store.erase(isFirst(shard) ? SET_ASIDE[kind] : SetAside.STAYS);
+    counts.isErased = setAside >= 0 && isSettled;
+    counts.setAside = Math.max(0, setAside);
   }
-  const isSettled = await settleTransfers(shard);
-  const isErased = await shard.store.erase();
-  return { ...counts, isErased: isErased && isSettled };
+  return counts;
+}
+
+function isFirst({ peers }: Shard): boolean {
+  return peers === null || peers.index === 0;
 }
 
 /** What other shards had routed to this one before is here. */
@@ -103,37 +153,46 @@ function takeWill(shard: Shard, session: Session): boolean {
   return true;
 }
 
-async function eraseTopics(shard: Shard, name: string, counts: ErasedCounts): Promise<void> {
-  const filter = Buffer.from(name, 'utf8');
+/** In one go: none of them goes out meanwhile. */
+function eraseWills(shard: Shard, filter: Uint8Array, counts: ErasedCounts): void {
+  for (const session of shard.sessions) {
+    const { will } = session;
+    if (will === null || !covers(filter, will.topic, 0, will.topic.length)) continue;
+    takeWill(shard, session);
+    counts.wills++;
+    if (session.stored !== 0) storeSession(shard, session);
+  }
+}
+
+async function eraseTopics(shard: Shard, filter: Uint8Array, counts: ErasedCounts): Promise<void> {
   let looks = 0;
   for (const session of [...shard.sessions]) {
     if (++looks % SESSIONS_AT_ONCE === 0) await shard.clock.sleep(0); // the sockets have a turn
     if (shard.sessions.at(session.handle) !== session) continue;
-    const { will } = session;
-    if (will !== null && covers(filter, will.topic, 0, will.topic.length) && takeWill(shard, session)) {
-      counts.wills++;
-      if (session.stored !== 0) storeSession(shard, session);
-    }
     counts.deliveries += eraseLoaded(shard, session, filter);
     if (session.stored !== 0) counts.deliveries += await eraseStored(shard, session, filter);
     pump(shard, session);
   }
 }
 
-function eraseRetained(shard: Shard, filter: Uint8Array): number {
+async function eraseRetained(shard: Shard, filter: Uint8Array, counts: ErasedCounts): Promise<void> {
   const found = new IntList();
   const view = new MessageView();
   shard.retained.match(filter, 0, filter.length, found);
   for (let at = 0; at < found.count; at++) {
-    if (!shard.messages.view(found.values[at]! as MessageHandle, view)) continue;
+    if (at % TOLD_AT_ONCE === TOLD_AT_ONCE - 1) await letTell(shard);
+    const message = found.values[at]! as MessageHandle;
+    if (!shard.messages.view(message, view)) continue;
+    // Another may be retained by now; that this one still waits somewhere says nothing.
+    if (shard.retained.get(view.topic, view.topicFrom, view.topicTo) !== message) continue;
     // Its topic is lent by what goes.
     view.topic = view.topic.slice(view.topicFrom, view.topicTo);
     view.topicTo -= view.topicFrom;
     view.topicFrom = 0;
     view.payloadTo = view.payloadFrom; // [MQTT-3.3.1-6]
     retainMessage(shard, null, view);
+    counts.retained++;
   }
-  return found.count;
 }
 
 /** Erases what stands in the log of a session; returns how many deliveries that were. */

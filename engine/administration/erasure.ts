@@ -3,7 +3,7 @@ import { validateTopicFilter } from '../../protocol/topic.ts';
 import type { Administration } from './administration.ts';
 import { ApiError } from './api-error.ts';
 import { AuditEvent } from './audit.ts';
-import { type ErasedByShard, type ErasedCounts, ErasePart, type EraseTarget, noneErased } from './erase-shard.ts';
+import { type ErasedByShard, type ErasedCounts, type EraseTarget, eraseByParts, noneErased } from './erase-shard.ts';
 import { base32 } from './pseudonym.ts';
 
 /** What the one who asked can show. No name and no content stand in it. */
@@ -29,17 +29,19 @@ export function subjectOf(
 
 /** Erases, in the order in which it is asked. @throws ApiError when it could not be completed */
 export async function eraseHeld(administration: Administration, target: EraseTarget): Promise<EraseReceipt> {
-  const { askAll, audit, clock, random, whileNothingMoves } = administration;
+  const { askAll, audit, clock, random, traces, whileNothingMoves } = administration;
   judgeTarget(administration, target);
   const subject = subjectOf(administration, target);
   const receipt = base32(random.bytes(RECEIPT_BYTES));
   const startedMs = clock.monotonicMs();
   let answers: readonly ErasedByShard[] = [];
   try {
-    answers = await whileNothingMoves(async () => [
-      ...(await askAll({ kind: 'erase', target, part: ErasePart.RETAINED })),
-      ...(await askAll({ kind: 'erase', target, part: ErasePart.SESSIONS })),
-    ]);
+    // What a trace has seen is as much of the subject as what is stored; which of a user's clients it was of, or under which topics, it does not say.
+    if (target.kind !== 'retained') await traces.erase(target.kind === 'client' ? target.name : null);
+    answers = await whileNothingMoves(
+      () => eraseByParts((part) => askAll({ kind: 'erase', target, part }), target),
+      target.kind === 'client' ? target.name : undefined,
+    );
   } catch (error) {
     audit.record(AuditEvent.ERASE, { receipt, target: target.kind, subject, result: 'failed' });
     throw error;

@@ -1,6 +1,6 @@
 // The export of what is held for one client, as lines of JSON: the session, its subscriptions, what is queued for it with payloads in base64, and an end that says that all is there.
 // It goes into a file that whoever asked has made for it, and nowhere else: no answer of the API holds a payload.
-import { constants } from 'node:fs';
+import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { Property } from '../../protocol/properties.ts';
 import { MessageView } from '../../protocol/publish.ts';
@@ -22,6 +22,8 @@ export type ExportedByShard = ExportCounts | { readonly problem: string } | null
 
 /** Deliveries that are read at once. */
 const READ_AT_ONCE = 64;
+/** Characters that are written at once, but for the end of a line. */
+const WRITE_AT_ONCE = 1_048_576;
 
 /** Writes what this shard holds for a client. The session stays here meanwhile: who asks sees to that (`Directory.hold`). */
 export async function exportInShard(shard: Shard, clientId: string, path: string): Promise<ExportedByShard> {
@@ -49,21 +51,38 @@ async function openFile(path: string): Promise<FileHandle | string> {
     const { code } = error as NodeJS.ErrnoException;
     return `the broker cannot open the file (${code}); it must exist, in a folder that the broker's user may enter`;
   }
-  const { mode, size, nlink, uid } = await file.stat();
+  let isFit = false;
+  try {
+    isFit = isFitting(await file.stat());
+    if (isFit) return file;
+  } finally {
+    if (!isFit) await file.close();
+  }
+  return "the file must be a regular one, empty, of the broker's user, with mode 0600 and one name";
+}
+
+function isFitting({ mode, size, nlink, uid }: Stats): boolean {
   const user = process.geteuid?.();
   const isFile = (mode & constants.S_IFMT) === constants.S_IFREG;
-  if (isFile && size === 0 && nlink === 1 && (mode & 0o077) === 0 && (uid === user || user === 0)) return file;
-  await file.close();
-  return "the file must be a regular one, empty, of the broker's user, with mode 0600 and one name";
+  return isFile && size === 0 && nlink === 1 && (mode & 0o077) === 0 && (uid === user || user === 0);
 }
 
 async function write(shard: Shard, session: Session, file: FileHandle): Promise<ExportedByShard> {
   const { deliveries, tail, stored } = session;
+  // What was sent by now, on this connection or before: what is sent while the file is written may be said not to be.
+  const sentEnd = Math.max(session.sentBefore, deliveries.base + deliveries.sent);
   let bytes = 0;
   const put = async (lines: readonly object[]) => {
-    const text = Buffer.from(lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
-    await file.writeFile(text);
-    bytes += text.length;
+    let text = '';
+    for (const [at, line] of lines.entries()) {
+      text += `${JSON.stringify(line)}\n`;
+      // Together they may be more than a string can hold.
+      if (text.length < WRITE_AT_ONCE && at < lines.length - 1) continue;
+      const block = Buffer.from(text);
+      await file.writeFile(block);
+      bytes += block.length;
+      text = '';
+    }
   };
   const subscriptions = [...session.subscriptions.values()].map(subscriptionLine);
   // Of a session that cannot outlive its connection the messages are in memory alone, and in the moment of this call.
@@ -73,9 +92,11 @@ async function write(shard: Shard, session: Session, file: FileHandle): Promise<
   let messages = loaded.length;
   await put(loaded);
   for (let at = from; stored !== 0 && at < tail; ) {
-    if (session.stored !== stored) return { problem: 'the session has ended meanwhile; what was written is not all of it' };
     const lines: object[] = [];
-    const next = await readLines(shard, session, at, lines);
+    const next = await readLines(shard, session, at, sentEnd, lines);
+    // What was read before or after its end cannot be told apart.
+    if (session.stored !== stored || shard.sessions.at(session.handle) !== session)
+      return { problem: 'the session has ended meanwhile; what was written is not all of it' };
     await put(lines);
     messages += lines.length;
     if (next <= at) break;
@@ -86,12 +107,12 @@ async function write(shard: Shard, session: Session, file: FileHandle): Promise<
   return { subscriptions: subscriptions.length, messages, bytes };
 }
 
-function readLines(shard: Shard, session: Session, from: number, lines: object[]): Promise<number> {
+function readLines(shard: Shard, session: Session, from: number, sentEnd: number, lines: object[]): Promise<number> {
   return new Promise((resolve) => {
     shard.store.read(session.stored, from, READ_AT_ONCE, {
       delivery(position, bits, _subscriptionIds, _received, message) {
         // Of one that was received only its identifier is left.
-        if (message !== null) lines.push(messageLine(message, bits & 3, bits >> 2, position < session.sentBefore));
+        if (message !== null) lines.push(messageLine(message, bits & 3, bits >> 2, position < sentEnd));
       },
       end: resolve,
     });
@@ -103,7 +124,8 @@ function loadedLines(shard: Shard, { deliveries }: Session): object[] {
   const view = new MessageView();
   for (let offset = 0; offset < deliveries.count; offset++) {
     if (deliveries.state(offset) === DeliveryState.DONE || !shard.messages.view(deliveries.message(offset), view)) continue;
-    lines.push(messageLine(view, deliveries.qos(offset), deliveries.retain(offset), deliveries.wasSent(offset)));
+    const wasSent = offset < deliveries.sent || deliveries.wasSent(offset);
+    lines.push(messageLine(view, deliveries.qos(offset), deliveries.retain(offset), wasSent));
   }
   return lines;
 }

@@ -34,8 +34,8 @@ const ID_BYTES = 10;
 
 interface Trace extends TraceBegun {
   readonly client: string;
-  /** What was left at the end; null while it runs. */
-  rest: TraceTaken | null;
+  /** Null until it ends; then what was left at the end, once the shards have said so. */
+  ending: Promise<TraceTaken> | null;
   cancelEnd: () => void;
   cancelUnseen: () => void;
 }
@@ -56,26 +56,31 @@ export class Traces {
     this.#parts = parts;
   }
 
-  /** @throws ApiError without a reason or an end, for a client that is traced, and when there are as many traces as may be */
+  /** @throws ApiError without a reason or an end, for a client that is traced, when there are as many traces as may be, and while the audit log cannot be written */
   async begin(client: string, reason: string, forS: number): Promise<TraceBegun> {
     const { askAll, audit, clock, random, pseudonym } = this.#parts;
     if (!isReason(reason)) throw new ApiError(400, `a trace needs a reason: one line of at most ${REASON_LENGTH_MAX} characters`);
     if (!Number.isSafeInteger(forS) || forS < 1 || forS > TRACE_MAX_S)
       throw new ApiError(400, `a trace needs an end: after 1 to ${TRACE_MAX_S} seconds`);
-    const running = [...this.#traces.values()].filter(({ rest }) => rest === null);
+    const running = [...this.#traces.values()].filter(({ ending }) => ending === null);
     if (running.some((one) => one.client === client)) throw new ApiError(409, 'this client is being traced already');
     if (running.length >= TRACES_MAX) throw new ApiError(409, `there are ${TRACES_MAX} traces already, the most at one time`);
+    if (audit.isFailing) throw unrecorded();
     const begun = {
       trace: base32(random.bytes(ID_BYTES)),
       subject: pseudonym(client),
       until: new Date(clock.wallMs() + forS * 1_000).toISOString(),
     };
-    const trace: Trace = { ...begun, client, rest: null, cancelEnd: () => {}, cancelUnseen: () => {} };
+    const trace: Trace = { ...begun, client, ending: null, cancelEnd: () => {}, cancelUnseen: () => {} };
     this.#traces.set(trace.trace, trace);
     audit.record(AuditEvent.TRACE_BEGIN, { trace: trace.trace, subject: trace.subject, seconds: forS, reason });
+    await audit.settle();
+    if (trace.ending === null && audit.isFailing) await this.#discard(trace, 'unrecorded');
+    // A stop of the broker, or an erasure, has come in between.
+    if (trace.ending !== null)
+      throw audit.isFailing ? unrecorded() : new ApiError(409, 'the trace was ended before it began; ask again');
     trace.cancelEnd = clock.after(forS * 1_000, () => void this.#end(trace, 'time').catch(() => {}));
     this.#watch(trace);
-    await audit.settle();
     await askAll({ kind: 'trace-begin', client });
     return begun;
   }
@@ -84,26 +89,31 @@ export class Traces {
   async take(id: string): Promise<TraceTaken> {
     const trace = this.#find(id);
     this.#watch(trace);
-    if (trace.rest === null)
+    if (trace.ending === null)
       return { ...merge(await this.#parts.askAll({ kind: 'trace-take', client: trace.client })), isOver: false };
+    const rest = await trace.ending;
     this.#forget(trace);
-    return trace.rest;
+    return rest;
   }
 
   /** Ends a trace before its time, and gives what was not taken. @throws ApiError when there is no such trace */
   async end(id: string): Promise<TraceTaken> {
     const trace = this.#find(id);
-    await this.#end(trace, 'asked');
+    const rest = await this.#end(trace, 'asked');
     this.#forget(trace);
-    return trace.rest!;
+    return rest;
+  }
+
+  /** Ends the traces of a client, or all of them, and forgets what they saw. */
+  async erase(client: string | null): Promise<void> {
+    for (const trace of [...this.#traces.values()]) {
+      if (client === null || trace.client === client) await this.#discard(trace, 'erased');
+    }
   }
 
   /** The broker stops: everything ends. */
   async close(): Promise<void> {
-    for (const trace of [...this.#traces.values()]) {
-      await this.#end(trace, 'stop');
-      this.#forget(trace);
-    }
+    for (const trace of [...this.#traces.values()]) await this.#discard(trace, 'stop');
   }
 
   #find(id: string): Trace {
@@ -112,15 +122,27 @@ export class Traces {
     return trace;
   }
 
-  async #end(trace: Trace, why: string): Promise<void> {
-    if (trace.rest !== null) return;
-    trace.rest = { messages: [], lost: 0, isOver: true };
+  #end(trace: Trace, why: string): Promise<TraceTaken> {
+    trace.ending ??= this.#endIn(trace, why);
+    return trace.ending;
+  }
+
+  async #endIn(trace: Trace, why: string): Promise<TraceTaken> {
     trace.cancelEnd();
     const { askAll, audit } = this.#parts;
     const answers = await askAll({ kind: 'trace-end', client: trace.client });
-    trace.rest = { ...merge(answers), isOver: true };
     const messages = answers.reduce((sum, { seen }) => sum + seen, 0);
     audit.record(AuditEvent.TRACE_END, { trace: trace.trace, subject: trace.subject, why, messages });
+    return { ...merge(answers), isOver: true };
+  }
+
+  /** Ends a trace, of which nothing is given to anybody. */
+  async #discard(trace: Trace, why: string): Promise<void> {
+    try {
+      await this.#end(trace, why);
+    } finally {
+      this.#forget(trace);
+    }
   }
 
   #watch(trace: Trace): void {
@@ -136,6 +158,10 @@ export class Traces {
     trace.cancelUnseen();
     this.#traces.delete(trace.trace);
   }
+}
+
+function unrecorded(): ApiError {
+  return new ApiError(503, 'the audit log cannot be written, and nobody is traced unrecorded; see the log of the broker');
 }
 
 function merge(answers: readonly TracedByShard[]): Pick<TraceTaken, 'messages' | 'lost'> {

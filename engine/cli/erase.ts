@@ -20,6 +20,7 @@ const HELP = `
 Exactly one of --client, --user, --topic and --retained. Works on a running broker and on a stopped data directory. The command ends when
 all of it is beyond recovery: removed, and its keys destroyed. A client's connection ends (0x98) and its will is not published.
 Messages that a client has published and others wait for stay: nothing stored says who published a message; --topic erases them.
+A filter that begins with a wildcard does not match topics that begin with $ (MQTT 5.0 §4.7.2): give those a filter of their own.
 
 Examples:
   lethe erase --client sensor-17 --data /var/lib/lethe
@@ -53,8 +54,10 @@ function targetOf(flags: EraseFlags): Readonly<Record<string, string>> {
 }
 
 function describe({ receipt, kind, subject, time, tookMs, erased }: EraseReceipt): string {
-  const { sessions, connections, subscriptions, deliveries, wills, retained } = erased;
-  return `erased, and beyond recovery since ${time} (${tookMs} ms)
+  const { sessions, connections, subscriptions, deliveries, wills, retained, setAside } = erased;
+  const isNothing = Object.values(erased).every((count) => count === 0);
+  const result = isNothing ? `nothing was held at ${time}` : `erased, and beyond recovery since ${time}`;
+  return `${result} (${tookMs} ms)
 receipt       ${receipt}
 subject       ${kind} ${subject}
 sessions      ${sessions}, of which connected ${connections}
@@ -62,5 +65,6 @@ subscriptions ${subscriptions}
 deliveries    ${deliveries}
 wills         ${wills}
 retained      ${retained}
+set aside     ${setAside} damaged values
 `;
 }

@@ -47,6 +47,9 @@ export interface Claim {
 export type Control =
   /** To the directory: a client has come. */
   | { readonly kind: 'claim'; readonly claim: Claim }
+  /** To the directory: who claimed has gone; and from it, where the claim had no answer yet: it gets none. */
+  | { readonly kind: 'withdraw'; readonly shard: number; readonly request: number }
+  | { readonly kind: 'withdrawn'; readonly request: number }
   /** From the directory: the client has no session and gets this handle. */
   | { readonly kind: 'fresh'; readonly request: number; readonly handle: number }
   /** The session is hosted by the shard that asks. */

@@ -6,6 +6,7 @@
 //         → release to its host         → moved … moved-end (host to host), arrived
 //                                       → or ended, when there was nothing to keep: fresh
 //                                       → or kept, when it is another user's: denied
+//         → held, while nothing may move, and withdrawn when the client goes meanwhile
 //
 // A host that ended a session may cross a release on the way: whichever comes first, `ended` frees the handle, and the claim gets a fresh one.
 import type { Claim, Control } from './control.ts';
@@ -34,8 +35,10 @@ export class Directory {
   readonly #generations: number[] = [];
   /** Moves that are under way. */
   moving = 0;
-  /** Claims that came while no move may begin; null when it may. */
-  #held: Claim[] | null = null;
+  /** Claims that came while no move may begin, by shard and request; null when it may. */
+  #held: Map<string, Claim> | null = null;
+  /** Whose session alone may not begin to move; null: no session may. */
+  #heldClient: string | null = null;
 
   /** `send` must not come back before it returns. */
   constructor(sessionsMax: number, roster: Roster, send: (shard: number, control: Control) => void) {
@@ -48,15 +51,26 @@ export class Directory {
     return this.#byClient.size;
   }
 
-  /** No session begins to move until `release`: claims wait. */
-  hold(): void {
-    this.#held ??= [];
+  /** No session begins to move until `release`, or only that of a client: claims wait. */
+  hold(clientId: string | null): void {
+    this.#held ??= new Map();
+    this.#heldClient = clientId;
   }
 
   release(): void {
-    const held = this.#held ?? [];
+    const held = this.#held?.values() ?? [];
     this.#held = null;
     for (const claim of held) this.claim(claim);
+  }
+
+  /** Whether the session of a client is on its way; with null, any. */
+  isMoving(clientId: string | null): boolean {
+    return clientId === null ? this.moving > 0 : (this.#byClient.get(clientId)?.moving ?? null) !== null;
+  }
+
+  /** Who claimed has gone. A claim that waits for `release` is let go, and said to be; one that is under way gets its answer. */
+  withdraw(shard: number, request: number): void {
+    if (this.#held?.delete(heldKey(shard, request))) this.#send(shard, { kind: 'withdrawn', request });
   }
 
   /** Enters a session that a store remembers; its handle, or -1 when there are as many as may be. */
@@ -74,8 +88,8 @@ export class Directory {
       entry.waiting.push(claim);
     } else if (entry.owner === shard) {
       this.#send(shard, { kind: 'yours', request, handle: entry.handle });
-    } else if (this.#held !== null) {
-      this.#held.push(claim);
+    } else if (this.#held !== null && (this.#heldClient === null || this.#heldClient === claim.clientId)) {
+      this.#held.set(heldKey(shard, request), claim);
     } else {
       const host = entry.owner;
       this.moving++;
@@ -147,4 +161,8 @@ export class Directory {
     this.#generations[index] = (this.#generations[index]! + 1) & GENERATION_MASK;
     this.#free.push(index);
   }
+}
+
+function heldKey(shard: number, request: number): string {
+  return `${shard} ${request}`;
 }

@@ -17,6 +17,12 @@ export function onControl(shard: Shard, control: Control): void {
     case 'claim':
       shard.directory!.claim(control.claim);
       return;
+    case 'withdraw':
+      shard.directory!.withdraw(control.shard, control.request);
+      return;
+    case 'withdrawn':
+      shard.claimants.delete(control.request);
+      return;
     case 'fresh':
     case 'yours':
     case 'full':

@@ -11,6 +11,7 @@ import { onControlBytes } from './administer.ts';
 import { deliverToAnother, deliverToTargets } from './deliver.ts';
 import { fanOut } from './fan-out.ts';
 import { refusalOf, settleLaters } from './held.ts';
+import { isBeingErased } from './lifecycle.ts';
 import { DELIVERY_BITS_MASK, DELIVERY_BITS_SHIFT, sendDepartures, takeMovedDelivery } from './move.ts';
 import { sendNotice } from './notice.ts';
 import { heldByPeer, letGoByPeer, resumeForPeers } from './pressure.ts';
@@ -216,7 +217,7 @@ function canTake(shard: Shard, target: Target, view: MessageView): boolean {
 
 function chooseAgain(shard: Shard, view: MessageView, group: number): void {
   fanOut.begin();
-  if (shard.routes.find(view.topic, view.topicFrom, view.topicTo) < 0) return;
+  if (isBeingErased(shard, view) || shard.routes.find(view.topic, view.topicFrom, view.topicTo) < 0) return;
   const route = shard.routes.found;
   if (route.groups.includes(group)) deliverToAnother(shard, view, route, group);
 }

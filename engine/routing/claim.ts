@@ -13,6 +13,8 @@ export interface Claimant {
   readonly clientId: string;
   readonly username: string | null;
   readonly clean: boolean;
+  /** Its claim has gone to the directory, under that number. */
+  asked(request: number): void;
   /** Gives the client its session. False: it has gone meanwhile. */
   seat(session: Session, present: boolean): boolean;
   /** The client gets none: there is no room, or it is another user's. */
@@ -83,6 +85,7 @@ function offer(shard: Shard, session: Session, claimant: Claimant): boolean {
 function ask(shard: Shard, claimant: Claimant): void {
   const request = shard.nextClaim++;
   shard.claimants.set(request, claimant);
+  claimant.asked(request);
   const { index } = shard.peers!;
   const { clientId, username, clean } = claimant;
   sendControl(shard, 0, { kind: 'claim', claim: { shard: index, request, clientId, username, clean } });

@@ -6,6 +6,7 @@ import { NO_BYTES } from '../../protocol/publish.ts';
 import { countReason } from '../counters.ts';
 import { type Connection, ConnectionState } from '../sessions/connection.ts';
 import { forgetGated } from './answer.ts';
+import { sendControl } from './control.ts';
 import { detach } from './lifecycle.ts';
 import { forgetPublisher, letGo } from './pressure.ts';
 import type { Shard } from './shard.ts';
@@ -63,6 +64,7 @@ export function linkDown(shard: Shard, connection: Connection): void {
 function leave(shard: Shard, connection: Connection, keepWill: boolean): void {
   if (connection.isOpen) shard.openConnections--;
   if (connection.slow) shard.slowConnections--;
+  if (connection.state === ConnectionState.CLAIMING && connection.claim !== 0) withdrawClaim(shard, connection);
   connection.state = ConnectionState.CLOSED;
   if (connection.timer !== null) shard.timers.cancel(connection.timer);
   if (connection.identityTimer !== null) shard.timers.cancel(connection.identityTimer);
@@ -84,6 +86,11 @@ function leave(shard: Shard, connection: Connection, keepWill: boolean): void {
   shard.replayTurn.waiting.delete(connection);
   connection.rights = null;
   detach(shard, connection, keepWill);
+}
+
+/** Its claim would wait with the directory for as long as no session may move. */
+function withdrawClaim(shard: Shard, connection: Connection): void {
+  sendControl(shard, 0, { kind: 'withdraw', shard: shard.peers!.index, request: connection.claim });
 }
 
 function disconnectBytes(shard: Shard, connection: Connection, reason: Reason): Uint8Array {

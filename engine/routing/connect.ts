@@ -255,7 +255,10 @@ function admit(
       if (connection.state !== ConnectionState.CLOSED) resumeIfFree(shard, connection);
       refuse(shard, connection, packet.level, reason);
     };
-    claimSession(shard, { clientId, username, clean: packet.clean, seat, refuse: refused });
+    const asked = (request: number) => {
+      connection.claim = request;
+    };
+    claimSession(shard, { clientId, username, clean: packet.clean, asked, seat, refuse: refused });
     return;
   }
   let session = shard.sessions.find(clientId);

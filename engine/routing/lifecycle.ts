@@ -116,10 +116,17 @@ function handOver(shard: Shard, session: Session): void {
     if (deliveries.qos(offset) === 2 && offset < deliveries.sent) continue;
     const message = deliveries.message(offset);
     if (message === NO_MESSAGE || !shard.messages.view(message, view)) continue;
+    if (isBeingErased(shard, view)) continue; // the next member may have been gone through
     if (shard.routes.find(view.topic, view.topicFrom, view.topicTo) < 0) continue;
     const route = shard.routes.found;
     if (route.groups.includes(target.group)) deliverAgain(shard, message, view, route, target.group);
   }
+}
+
+/** Whether a message is under a topic that is being erased. */
+export function isBeingErased({ erasing }: Shard, { topic, topicFrom, topicTo }: MessageView): boolean {
+  for (const isErased of erasing.values()) if (isErased(topic, topicFrom, topicTo)) return true;
+  return false;
 }
 
 /** Gives a session its will, or takes it away. */

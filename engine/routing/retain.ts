@@ -66,16 +66,26 @@ export async function tellAllRetained(shard: Shard): Promise<void> {
   let told = 0;
   for (const message of [...shard.retainedByNumber.values()]) {
     if (shard.messages.view(message, view)) tellOthers(shard, view);
-    if (++told % TOLD_AT_ONCE !== 0) continue;
-    peers.publish();
-    while (peers.senders.some((sender) => sender !== null && sender.spilledBytes > 0)) {
-      await shard.clock.sleep(1);
-      peers.publish();
-    }
+    if (++told % TOLD_AT_ONCE === 0) await letTell(shard);
   }
 }
 
-const TOLD_AT_ONCE = 1_024;
+/** Changes of which the other shards are told at once. */
+export const TOLD_AT_ONCE = 1_024;
+
+/** Resolves once what the other shards are to be told has found room in the rings; the sockets have a turn. */
+export async function letTell(shard: Shard): Promise<void> {
+  const { peers } = shard;
+  if (peers === null) {
+    await shard.clock.sleep(0);
+    return;
+  }
+  peers.publish();
+  while (peers.senders.some((sender) => sender !== null && sender.spilledBytes > 0)) {
+    await shard.clock.sleep(1);
+    peers.publish();
+  }
+}
 
 /** Retained messages are kept by the first shard, which puts all changes in one order; every shard has a copy to replay from. */
 function tellOthers(shard: Shard, view: MessageView): void {

@@ -137,6 +137,8 @@ export class Shard {
   slowConnections = 0;
   /** Clients whose messages are traced, by client identifier. */
   readonly tracers = new Map<string, Tracer>();
+  /** Topics that are being erased in the whole broker: what a leaving member of a shared group did not finish of them is given to no other. By filter. */
+  readonly erasing = new Map<string, (topic: Uint8Array, from: number, to: number) => boolean>();
   stopping = false;
   nextStored = 1;
   /** Sessions that the store keeps, by their number there. */

@@ -101,6 +101,8 @@ export class Connection {
   bytesReceived = -0;
   /** Null where nothing bounds how fast it is read from. */
   rate: ReadRate | null = null;
+  /** Number under which its session was claimed last; 0 for none. */
+  claim = 0;
   /** Under what the user's connections are counted (peers/tallies.ts); null where they are not. */
   userTally: bigint | null = null;
 

@@ -14,13 +14,15 @@ export interface TracedMessage {
   readonly propertyBytes: number;
 }
 
-/** Messages that wait to be taken. */
+/** Messages that wait to be taken, and bytes of their topics. */
 const WAITING_MAX = 4_096;
+const WAITING_BYTES_MAX = 1_048_576;
 
 export class Tracer {
   /** Seen, the lost ones included. */
   seen = 0;
   #waiting: TracedMessage[] = [];
+  #waitingBytes = 0;
   #lost = 0;
   readonly #wallMs: () => number;
 
@@ -30,11 +32,13 @@ export class Tracer {
 
   note(direction: TracedMessage['direction'], view: MessageView, qos: number, retain: number, dup: number): void {
     this.seen++;
-    if (this.#waiting.length >= WAITING_MAX) {
+    const { topic, topicFrom, topicTo, payloadFrom, payloadTo, propertiesFrom, propertiesTo } = view;
+    const bytes = topicTo - topicFrom;
+    if (this.#waiting.length >= WAITING_MAX || this.#waitingBytes + bytes > WAITING_BYTES_MAX) {
       this.#lost++;
       return;
     }
-    const { topic, topicFrom, topicTo, payloadFrom, payloadTo, propertiesFrom, propertiesTo } = view;
+    this.#waitingBytes += bytes;
     this.#waiting.push({
       atMs: this.#wallMs(),
       direction,
@@ -51,6 +55,7 @@ export class Tracer {
   take(): { readonly messages: readonly TracedMessage[]; readonly lost: number } {
     const taken = { messages: this.#waiting, lost: this.#lost };
     this.#waiting = [];
+    this.#waitingBytes = 0;
     this.#lost = 0;
     return taken;
   }

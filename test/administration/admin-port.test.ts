@@ -324,7 +324,7 @@ test('a stop waits for an erasure that is under way: its entry is there, before 
     finish = resolve;
   });
   class SlowStore extends MemoryStore {
-    override async erase(): Promise<boolean> {
+    override async erase(): Promise<number> {
       begun();
       await mayEnd;
       return super.erase();

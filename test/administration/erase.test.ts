@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { EraseReceipt } from '../../engine/administration/erasure.ts';
 import { Subjects } from './subjects.ts';
 
-const NONE = { sessions: 0, connections: 0, subscriptions: 0, deliveries: 0, wills: 0, retained: 0 };
+const NONE = { sessions: 0, connections: 0, subscriptions: 0, deliveries: 0, wills: 0, retained: 0, setAside: 0 };
 
 describe.each([1, 3])('with %i shards', (threads) => {
   let subjects: Subjects;

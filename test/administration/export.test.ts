@@ -11,6 +11,7 @@ import { Subjects } from './subjects.ts';
 interface Line {
   readonly kind: string;
   readonly payload?: string;
+  readonly sent?: boolean;
   readonly will?: object;
   readonly expiresAt?: string | null;
   readonly exportedAt?: string;
@@ -126,6 +127,7 @@ describe.each([1, 3])('with %i shards', (threads) => {
     expect(reader.payloads).toEqual(Array.from({ length: passed }, (_, at) => `${at}`));
     const messages = lines.filter(({ kind }) => kind === 'message');
     expect(messages.map(({ payload }) => text(payload))).toEqual(Array.from({ length: COUNT }, (_, at) => `${at}`));
+    expect(messages.map(({ sent }) => sent)).toEqual(Array.from({ length: COUNT }, (_, at) => at < 5));
     while (client.received.length < COUNT) {
       const before = client.received.length;
       client.acknowledge();
@@ -158,6 +160,12 @@ describe.each([1, 3])('with %i shards', (threads) => {
     await expect(ask(link)).rejects.toThrow('409: the broker cannot open the file (ELOOP)');
     await expect(ask(join(folder, 'nowhere'))).rejects.toThrow('(ENOENT)');
     await expect(ask(folder)).rejects.toThrow('(EISDIR)');
+    for (const name of ['own.jsonl', 'lethe.sock', 'audit.log'])
+      await expect(ask(join(subjects.place.folder, name))).rejects.toThrow('400: the file must not stand in the data directory');
+    const way = join(folder, `way-${threads}`);
+    symlinkSync(subjects.place.folder, way);
+    writeFileSync(join(subjects.place.folder, 'own.jsonl'), '', { mode: 0o600 });
+    await expect(ask(join(way, 'own.jsonl'))).rejects.toThrow('400: the file must not stand in the data directory');
     await expect(ask('relative')).rejects.toThrow('400: the path of the file must be absolute');
     expect(readFileSync(full, 'utf8')).toBe('something');
     await expect(subjects.ask('POST', '/v1/export', { client: 'nobody', path: freshFile() })).rejects.toThrow(
@@ -212,6 +220,8 @@ test('the commands, on a running broker and on a stopped directory: what they pr
   expect(withoutTime(linesOf(later))).toEqual(withoutTime(running));
   const erased = await succeed(['erase', '--client', client, '--json', ...data]);
   expect(JSON.parse(erased.stdout)).toMatchObject({ subject: pseudonym, erased: { sessions: 1, deliveries: 1 } });
+  const again = await succeed(['erase', '--client', client, ...data]);
+  expect(again.stdout).toMatch(/^nothing was held at \S+ \(\d+ ms\)\nreceipt /);
   const gone = join(folder, 'gone.jsonl');
   const missing = await run(['export', '--client', client, '--output', gone, ...data]);
   expect([missing.exit?.code, missing.stderr]).toEqual([1, 'lethe export: nothing is held for this client: it has no session\n']);
@@ -223,7 +233,7 @@ test('the commands, on a running broker and on a stopped directory: what they pr
     .slice(0, -1)
     .split('\n')
     .map((line) => (JSON.parse(line) as { event: string }).event);
-  expect(events).toEqual(['start', 'configuration', 'export', 'stop', 'export', 'erase', 'export']);
+  expect(events).toEqual(['start', 'configuration', 'export', 'stop', 'export', 'erase', 'erase', 'export']);
   expect(log).toContain(pseudonym);
   expect(log).not.toContain(client);
   writeFileSync(join(subjects.place.folder, 'audit.log'), log.replace('"event":"erase"', '"event":"start"'));

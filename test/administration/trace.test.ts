@@ -77,6 +77,29 @@ describe.each([1, 3])('with %i shards', (threads) => {
     for (const one of [trace, ...others.map((other) => other.trace)]) await end(one);
   });
 
+  test('an erasure ends it, and what it saw is gone: of the client; by user or topic, of everybody', async () => {
+    const client = await subjects.connect('erased');
+    const begun = async (name: string) => {
+      const { trace } = await begin({ client: subjects.text(`${name}.client`), reason: 'r', forS: 60 });
+      return trace;
+    };
+    for (const [body, isSpared] of [
+      [{ client: subjects.text('other.client') }, true],
+      [{ retained: 'erased/#' }, true],
+      [{ topic: 'erased/#' }, false],
+      [{ user: subjects.text('other.username') }, false],
+      [{ client: subjects.text('erased.client') }, false],
+    ] as const) {
+      const trace = await begun('erased');
+      await client.publish({ topic: 'erased/1', payload: 'a' });
+      await subjects.ask('POST', '/v1/erase', body);
+      if (isSpared) expect(seen(await end(trace))).toEqual([['from client', 'erased/1', 1, 1]]);
+      else await expect(take(trace)).rejects.toThrow('404: there is no such trace');
+    }
+    const log = readFileSync(join(subjects.place.folder, 'audit.log'), 'utf8');
+    expect(log.match(/"why":"erased"/g)).toHaveLength(3);
+  });
+
   test('it ends by itself, and both ends are in the audit log under a pseudonym', async () => {
     const client = await subjects.connect('short');
     const { trace, subject } = await begin({ client: subjects.text('short.client'), reason: 'to see it end', forS: 1 });

@@ -36,7 +36,7 @@ export interface CallerOptions {
   readonly expiryS?: number;
   readonly username?: string;
   readonly receiveMaximum?: number;
-  readonly will?: { readonly topic: string; readonly payload: string; readonly qos: Qos };
+  readonly will?: { readonly topic: string; readonly payload: string; readonly qos: Qos; readonly retain?: boolean };
 }
 
 export class Caller {
@@ -88,7 +88,7 @@ export class Caller {
       clean,
       keepalive: 0,
       ...(username === undefined ? {} : { username }),
-      ...(will === undefined ? {} : { will: { ...will, payload: Buffer.from(will.payload), retain: false } }),
+      ...(will === undefined ? {} : { will: { retain: false, ...will, payload: Buffer.from(will.payload) } }),
       ...(this.level === Level.V5
         ? { properties: { sessionExpiryInterval: expiryS, ...(receiveMaximum === undefined ? {} : { receiveMaximum }) } }
         : {}),

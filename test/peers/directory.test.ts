@@ -30,6 +30,8 @@ class World {
   readonly asked = new Map<number, Ask>();
   /** No move may begin. */
   isHeld = false;
+  /** Claims of clients that have gone. */
+  readonly withdrawn = new Set<number>();
   #request = 1;
 
   constructor(sessionsMax: number) {
@@ -37,9 +39,9 @@ class World {
     this.directory = new Directory(sessionsMax, this.roster, (shard, control) => this.#put(`directory > ${shard}`, control));
   }
 
-  hold(isHeld: boolean): void {
-    this.isHeld = isHeld;
-    if (isHeld) this.directory.hold();
+  hold(isHeld: boolean, clientId: string | null = null): void {
+    this.isHeld = isHeld && clientId === null;
+    if (isHeld) this.directory.hold(clientId);
     else this.directory.release();
   }
 
@@ -48,6 +50,16 @@ class World {
     const claim = { shard, request, clientId, username, clean };
     this.asked.set(request, claim);
     this.#put(`${shard} > directory`, { kind: 'claim', claim });
+  }
+
+  /** A client goes that has no answer, as far as its shard knows. */
+  withdraw(at: number): void {
+    const open = [...this.asked.keys()].filter((request) => !this.answers.has(request) && !this.withdrawn.has(request));
+    if (open.length === 0) return;
+    const request = open[at % open.length]!;
+    const { shard } = this.asked.get(request)!;
+    this.withdrawn.add(request);
+    this.#put(`${shard} > directory`, { kind: 'withdraw', shard, request });
   }
 
   /** A session ends on its own: it has expired, or its connection was all that it had. */
@@ -99,6 +111,7 @@ class World {
 
   #decide(message: Message): void {
     if (message.kind === 'claim') this.directory.claim(message.claim);
+    else if (message.kind === 'withdraw') this.directory.withdraw(message.shard, message.request);
     else if (message.kind === 'ended') this.directory.ended(message.handle);
     else if (message.kind === 'kept') this.directory.kept(message.handle, message.host);
     else if (message.kind === 'arrived') this.directory.arrived(message.handle);
@@ -116,6 +129,10 @@ class World {
         this.#answer(message.request, 'fresh');
         return;
       }
+      case 'withdrawn':
+        if (!this.withdrawn.has(message.request)) throw new Error('a claim is let go whose client is there');
+        this.#answer(message.request, message.kind);
+        return;
       case 'full':
       case 'denied':
         this.#answer(message.request, message.kind);
@@ -196,7 +213,15 @@ const act = fc.oneof(
           world.end(of, at),
     ),
   },
-  { weight: 1, arbitrary: fc.boolean().map((isHeld) => (world: World) => world.hold(isHeld)) },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(fc.boolean(), fc.constantFrom(null, ...CLIENTS)).map(
+      ([isHeld, client]) =>
+        (world: World) =>
+          world.hold(isHeld, client),
+    ),
+  },
+  { weight: 1, arbitrary: fc.nat(9).map((at) => (world: World) => world.withdraw(at)) },
   { weight: 8, arbitrary: fc.nat(30).map((at) => (world: World) => void world.deliver(at)) },
 );
 

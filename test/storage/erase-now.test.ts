@@ -1,6 +1,8 @@
 // Erasure that is asked for: done at once, told when it is done and not before, and told to have failed when the disk has failed.
 import { beforeEach, expect, test } from 'vitest';
 import { Figure } from '../../storage/figures.ts';
+import { RowKind, rowSession } from '../../storage/rows.ts';
+import { SetAside } from '../../storage/store.ts';
 import { Outcome } from './memory-disk.ts';
 import { FileOutcome } from './memory-key-file.ts';
 import { messageOf } from './message.ts';
@@ -10,7 +12,7 @@ const NO_IDS = new Uint8Array(0);
 const nowhere = { session() {}, subscription() {}, deliveries() {}, inbound() {}, retained() {} };
 
 let spool: SteppedSpool;
-let answers: boolean[];
+let answers: number[];
 
 /** Sessions 1 and 2 of client 0 have messages, 3 has one of the last client's. */
 async function start(clients = 1): Promise<void> {
@@ -33,8 +35,8 @@ async function start(clients = 1): Promise<void> {
   for (const store of spool.stores) expect(store.durable).toBe(store.sequence);
 }
 
-function erase(client = 0): void {
-  void spool.stores[client]!.erase().then((isErased) => answers.push(isErased));
+function erase(client = 0, setAside: SetAside = SetAside.STAYS): void {
+  void spool.stores[client]!.erase(setAside).then((count) => answers.push(count));
 }
 
 const destroyed = () => spool.figures.get(Figure.KEYS_DESTROYED);
@@ -48,7 +50,7 @@ test('is done at once, without waiting for the bound, and so is what stands betw
   const before = destroyed();
   erase();
   await spool.pass(0);
-  expect(answers).toEqual([true]);
+  expect(answers).toEqual([0]);
   expect(destroyed()).toBeGreaterThan(before);
   const after = destroyed();
   // Nothing was left for the eraser's own time.
@@ -61,14 +63,14 @@ test('a record that was replaced goes with it', async () => {
   spool.store.putSession(1, Buffer.from('another'), false);
   erase();
   await spool.pass(0);
-  expect(answers).toEqual([true]);
+  expect(answers).toEqual([0]);
   expect(destroyed()).toBe(before + 1);
 });
 
-test('of nothing is true', async () => {
+test('of nothing is done', async () => {
   erase();
   await spool.pass(0);
-  expect(answers).toEqual([true]);
+  expect(answers).toEqual([0]);
 });
 
 test('waits for a disk without room, and for a key file that does not take it', async () => {
@@ -83,7 +85,7 @@ test('waits for a disk without room, and for a key file that does not take it', 
   expect(answers).toEqual([]);
   spool.file.outcome = () => FileOutcome.DONE;
   await spool.pass(1_000);
-  expect(answers).toEqual([true]);
+  expect(answers).toEqual([0]);
 });
 
 test('is tried again after a while, and not in each step of a thread that has much to do', async () => {
@@ -111,12 +113,12 @@ test('is told to have failed when the disk stays full, and when it has failed', 
   spool.store.dropSession(1);
   erase();
   await spool.pass(15_000);
-  expect(answers).toEqual([false]);
+  expect(answers).toEqual([-1]);
   spool.disk.outcome = () => Outcome.BROKEN;
   spool.store.dropSession(2);
   erase();
   await spool.pass(1_000);
-  expect(answers).toEqual([false, false]);
+  expect(answers).toEqual([-1, -1]);
 });
 
 test('each client is told for itself', async () => {
@@ -128,5 +130,56 @@ test('each client is told for itself', async () => {
   erase(2);
   erase(2);
   await spool.pass(0);
-  expect(answers).toEqual([true, true, true]);
+  expect(answers).toEqual([0, 0, 0]);
+});
+
+/** Damages the first value of a kind, and reads what session `reader` is owed. */
+async function damage(kind: RowKind, session: number, reader: number): Promise<void> {
+  const { key } = spool.disk.entries.find((entry) => entry.key[0] === kind && rowSession(entry.key) === session)!;
+  spool.disk.damage(key, (value) => {
+    value[value.length - 1]! ^= 1;
+  });
+  spool.store.read(reader, 0, 100, { delivery() {}, end() {} });
+  spool.store.flush();
+  await spool.pass(0);
+}
+
+const setAside = () => spool.disk.entries.filter(({ key }) => key[0] === RowKind.QUARANTINE).map(({ key }) => rowSession(key));
+
+test('what was set aside goes as far as it is asked for, with its keys, and is counted once', async () => {
+  await start(2);
+  await damage(RowKind.SHARED, 0, 1);
+  await damage(RowKind.QUEUE, 3, 3);
+  expect(setAside()).toEqual([0, 3]);
+  erase();
+  await spool.pass(0);
+  expect(setAside()).toEqual([0, 3]);
+  const before = destroyed();
+  erase(0, SetAside.UNOWNED);
+  erase(0, SetAside.STAYS);
+  erase(1);
+  await spool.pass(0);
+  expect(setAside()).toEqual([3]);
+  expect(destroyed()).toBe(before + 1);
+  erase(1, SetAside.ALL);
+  await spool.pass(0);
+  expect(setAside()).toEqual([]);
+  expect(destroyed()).toBe(before + 2);
+  expect(answers).toEqual([0, 1, 0, 0, 1]);
+  await spool.pass(200_000); // their times come, and name nothing
+  erase(0, SetAside.ALL);
+  await spool.pass(0);
+  expect(answers.at(-1)).toBe(0);
+});
+
+test('what was set aside waits for a disk without room', async () => {
+  await damage(RowKind.SHARED, 0, 1);
+  spool.disk.outcome = () => Outcome.FULL;
+  erase(0, SetAside.UNOWNED);
+  await spool.pass(1_000);
+  expect(answers).toEqual([]);
+  spool.disk.outcome = () => Outcome.DONE;
+  await spool.pass(1_000);
+  expect(answers).toEqual([1]);
+  expect(setAside()).toEqual([]);
 });

@@ -123,8 +123,8 @@ export class LaggingStore implements Store {
   }
 
   /** Memory has nothing to erase. */
-  async erase(): Promise<boolean> {
-    return true;
+  async erase(): Promise<number> {
+    return 0;
   }
 
   putSession(session: number, record: Uint8Array, hasWill: boolean): void {
