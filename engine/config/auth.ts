@@ -121,8 +121,6 @@ function judgeMethods(raw: RawConfig, say: Say): void {
     if (methods.indexOf(name) !== at) say(['auth', 'methods'], `auth.methods names ${name} twice`);
     else if (!configured.includes(name)) say(['auth', 'methods'], `auth.methods names ${name}, which needs ${needs[name]}`);
   });
-  if (methods.length > 0 && configured.includes('certificate') && !methods.includes('certificate'))
-    say(['auth', 'methods'], 'auth.methods must name certificate, because a listener has certificate_user');
 }
 
 function judgeTokens(auth: RawConfig['auth'], say: Say): void {
