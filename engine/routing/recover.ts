@@ -34,6 +34,8 @@ export async function recover(shard: Shard, ageing: Ageing = Ageing.ON): Promise
         return;
       }
       session.principal = record.principal;
+      // What gave it these need not be there any more.
+      if (record.principal.roles.length > 0 || record.principal.grants !== null) shard.judgeAll();
       session.level = record.level;
       session.expiryS = record.expiryS;
       setWill(shard, session, record.will);

@@ -20,6 +20,7 @@ export interface ShardSettings {
   readonly authenticator: Authenticator;
   readonly exchanges: ExchangeMethods | null;
   readonly rights: Rights | null;
+  readonly givenRights: Rights | null;
   readonly guard: LoginGuard | null;
   readonly overflows: ReadonlyMap<string, QueueOverflow>;
   readonly ceilings: Ceilings;
@@ -36,6 +37,7 @@ export function applySettings(shard: Shard, settings: ShardSettings): void {
   shard.authenticator = settings.authenticator;
   shard.exchanges = settings.exchanges;
   shard.rights = settings.rights;
+  shard.givenRights = settings.givenRights;
   shard.guard = settings.guard;
   shard.routes.rights = settings.rights;
   shard.overflows = settings.overflows;

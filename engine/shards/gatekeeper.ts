@@ -28,6 +28,8 @@ export interface Gatekeeper {
   readonly authenticator: Authenticator;
   /** Null: everything is allowed. */
   readonly rights: Rights | null;
+  /** Where that is null: what holds clients to roles and grants that they came with under another configuration. */
+  readonly givenRights: Rights | null;
   readonly exchanges: ExchangeMethods | null;
   /** Null: nobody is slowed. */
   readonly guard: LoginGuard | null;
@@ -64,10 +66,12 @@ export async function loadSecurity(
   const givesRights = isGiven || auth.methods.includes('jwt') || auth.methods.includes('http');
   const isJudged = acl !== null || roles.length > 0 || givesRights;
   const { defaultRoles, anonymousRoles } = auth;
+  const rights = gate.rights ?? createRights({ acl, roles, defaultRoles, anonymousRoles });
   const blockMs = auth.failuresBlockS * 1_000;
   return {
     authenticator: gate.authenticator ?? createAuthenticator({ methods, listeners }),
-    rights: gate.rights ?? (isJudged ? createRights({ acl, roles, defaultRoles, anonymousRoles }) : null),
+    rights: isJudged || gate.rights !== undefined ? rights : null,
+    givenRights: rights,
     exchanges: inTurn(gate.exchanges ?? null, users === null ? null : createScram({ users, random: seams.random, listeners })),
     guard:
       auth.failuresPerMinute === 0 ? null : createLoginGuard({ ...seams, failuresPerMinute: auth.failuresPerMinute, blockMs }),

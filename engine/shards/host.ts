@@ -157,7 +157,9 @@ export class Host implements Reloadable {
     if (prepared === null) throw new Error('a shard has nothing prepared');
     this.#prepared = null;
     const { config, keeper, banned } = prepared;
-    const { authenticator, rights, exchanges } = keeper ?? shard;
+    const { authenticator, exchanges, givenRights } = keeper ?? shard;
+    // Who came with roles or grants is held to them, also when what gave them has gone.
+    const rights = (keeper ?? shard).rights ?? (shard.rights === null ? null : givenRights);
     // Who has guessed is still known, unless it is counted otherwise from now on.
     const guard = keeper === null || guardsAlike(config, this.#config) ? shard.guard : keeper.guard;
     this.#config = config;
@@ -166,7 +168,7 @@ export class Host implements Reloadable {
       this.#keeper = keeper;
     }
     applySettings(shard, {
-      ...{ authenticator, rights, exchanges, guard },
+      ...{ authenticator, rights, givenRights, exchanges, guard },
       limits: config.limits,
       offers: config.session,
       overflows: overflowsOf(config),

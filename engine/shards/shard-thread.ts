@@ -39,6 +39,7 @@ async function run(): Promise<void> {
   const keeperOf = (of: Config) => loadSecurity(of, quiet, time, gate);
   const seams = { config, ...time, log, store, keeperOf };
   const host = new Host({ ...seams, ...(await keeperOf(config)), peers, trie: data.trie });
+  if (data.judgesAll) host.shard.judgeAll();
   host.join();
 
   const errands: Record<Errand['kind'], (errand: never) => Promise<void>> = {
