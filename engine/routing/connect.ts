@@ -59,12 +59,7 @@ export function onConnect(
   const arrival: Arrival = { packet, clientId, assigned, done };
   const { peer } = connection.link;
   const credentials: Credentials = { clientId, username: packet.username, password: packet.password, peer };
-  if (shard.guard !== null && !shard.guard.mayTry(peer.address)) {
-    shard.counters.authRefusedBlocked++;
-    // To MQTT 3 it would look like a server that is down, to be tried again at once.
-    refuse(shard, connection, packet.level, packet.level === Level.V5 ? Reason.CONNECTION_RATE_EXCEEDED : Reason.NOT_AUTHORIZED);
-    return;
-  }
+  if (isBlocked(shard, connection)) return;
   connection.state = ConnectionState.AUTHENTICATING;
   if (packet.authenticationMethod !== null) {
     beginExchange(shard, connection, arrival, packet.authenticationMethod, credentials);
@@ -73,6 +68,16 @@ export function onConnect(
   settle(shard, connection, shard.authenticator.authenticate(credentials), (outcome) => {
     admit(shard, connection, arrival, outcome, null);
   });
+}
+
+/** Refuses a client whose address has to wait for what it has guessed. */
+function isBlocked(shard: Shard, connection: Connection): boolean {
+  if (shard.guard === null || shard.guard.mayTry(connection.link.peer.address)) return false;
+  shard.counters.authRefusedBlocked++;
+  const { level } = connection;
+  // To MQTT 3 it would look like a server that is down, to be tried again at once.
+  refuse(shard, connection, level, level === Level.V5 ? Reason.CONNECTION_RATE_EXCEEDED : Reason.NOT_AUTHORIZED);
+  return true;
 }
 
 /** AUTH while connecting, or re-authentication of an open connection [MQTT-4.12.0-1]. Returns 0 or a fault. */
@@ -230,6 +235,8 @@ function admit(
   authenticationData: Uint8Array | null,
 ): void {
   const { packet, clientId } = arrival;
+  // Those who have guessed meanwhile at the same time are told of none of it whether it was right, or as many could be tried at once as there is room for.
+  if (isBlocked(shard, connection)) return;
   if (!outcome.ok) {
     const isOffered = packet.username !== null || packet.password !== null || packet.authenticationMethod !== null;
     refuseIdentity(shard, connection, outcome.reason, isOffered ? 'offered' : 'nothing offered');
