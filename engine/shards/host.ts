@@ -175,7 +175,8 @@ export class Host implements Reloadable {
       ceilings: ceilingsOf(config),
     });
     shard.admission.banned = banned;
-    const unvouched = new Set(prepared.listeners.flatMap((listener) => listener.apply()));
+    const renewed = prepared.listeners.map((listener) => listener.apply());
+    const unvouched = new Set((await Promise.all(renewed)).flat());
     const unwelcome = new Set<Link>();
     for (const { link } of shard.connections) if (banned?.has(link.peer.address)) unwelcome.add(link);
     const ended = endLinks(shard, unvouched, Reason.NOT_AUTHORIZED) + endLinks(shard, unwelcome, Reason.ADMINISTRATIVE_ACTION);
