@@ -124,7 +124,8 @@ export async function listenTcp(options: TcpOptions): Promise<ReloadableListener
     arrival.settle();
     // The authorities may have changed while the handshake was under way.
     const isStale = certificate !== null && arrival.trust !== trust && !isVouchedFor(socket as TLSSocket);
-    if (!accepting || isStale) {
+    // So may the ban list, and whoever was in a handshake is none that a reload has found.
+    if (!accepting || isStale || (secure !== null && admission?.refusesAddress(arrival.origin.address))) {
       socket.destroy();
       return;
     }

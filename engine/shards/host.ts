@@ -19,7 +19,7 @@ import { onControl } from '../routing/administer.ts';
 import { exchange, poll } from '../routing/arrive.ts';
 import { type Ceiling, Ceilings } from '../routing/ceilings.ts';
 import { endConnection } from '../routing/close.ts';
-import { applySettings, dropForbidden, endLinks } from '../routing/reload.ts';
+import { applySettings, dropForbidden, endLinks, refitAll } from '../routing/reload.ts';
 import { Shard } from '../routing/shard.ts';
 import { acceptLink } from '../routing/sink.ts';
 import { storeListener } from '../routing/stored.ts';
@@ -176,6 +176,7 @@ export class Host implements Reloadable {
     });
     shard.admission.banned = banned;
     const renewed = prepared.listeners.map((listener) => listener.apply());
+    await refitAll(shard);
     const unvouched = new Set((await Promise.all(renewed)).flat());
     const unwelcome = new Set<Link>();
     for (const { link } of shard.connections) if (banned?.has(link.peer.address)) unwelcome.add(link);
