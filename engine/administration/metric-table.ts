@@ -129,6 +129,11 @@ export const metricTable: readonly MetricRow[] = [
     ['banned', counters.refusedBanned],
     ['overload', counters.refusedOverload],
   ]),
+  counter(
+    'connects_uncounted_total',
+    'Clients let in whose connections of the minute could not be counted for lack of room',
+    ({ counters }) => counters.connectsUncounted,
+  ),
   gauge('shards_overloaded', 'Shards that take no new connections because they are late', ({ gauges }) => gauges.overloaded),
   counter('overloads_total', 'Times that a shard was overloaded', ({ counters }) => counters.overloads),
   counter(

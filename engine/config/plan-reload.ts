@@ -29,6 +29,7 @@ const OPTIONS: Partial<Record<Section, readonly string[]>> = {
 
 /** Limits that tables were made for, that a listener was opened with, or that clients were told by CONNACK. All others can change. */
 const LIMITS_OF_START: readonly (keyof Limits)[] = [
+  'connectionsMax',
   'sessionsMax',
   'retainedMessagesMax',
   'trieNodesMax',

@@ -57,6 +57,15 @@ export class Tallies {
     return enters;
   }
 
+  /** How many there are of a key in a window. */
+  count(key: bigint, window = 0): number {
+    this.#lock();
+    const slot = this.#find(key, window);
+    const count = slot < 0 || this.#isFree(slot, window) ? 0 : this.#words[this.#wordOf(slot)]!;
+    this.#unlock();
+    return count;
+  }
+
   /** Counts one less. */
   leave(key: bigint, window = 0): void {
     this.#lock();

@@ -153,13 +153,14 @@ function publishWill(shard: Shard, session: Session): void {
     shard.counters.refusedRights++;
     return;
   }
-  const view = viewWill(will, shard.clock.wallMs());
+  const view = viewWill(will, shard.ceilings.messageS(session.listener, session.username), shard.clock.wallMs());
   if (shard.routes.find(topic, 0, topic.length) < 0 || shard.routes.found.reserved) return;
   deliverMessage(shard, null, view, shard.routes.found);
   if (will.retain && shard.offers.retainAvailable) retainMessage(shard, null, view); // [MQTT-3.1.2-15]
 }
 
-function viewWill(will: Will, wallMs: number): MessageView {
+/** With an expiry below the ceiling of its client's messages, as it is now. */
+function viewWill(will: Will, expiryMaxS: number, wallMs: number): MessageView {
   const view = new MessageView();
   view.topic = will.topic;
   view.topicTo = will.topic.length;
@@ -169,7 +170,8 @@ function viewWill(will: Will, wallMs: number): MessageView {
   view.payloadTo = will.payload.length;
   view.qos = will.qos;
   view.retain = will.retain ? 1 : 0;
-  view.expiryS = will.expiryS;
-  view.expiresAtMs = will.expiryS < 0 ? Infinity : wallMs + will.expiryS * 1_000;
+  const expiryS = will.expiryS < 0 ? expiryMaxS : Math.min(will.expiryS, expiryMaxS);
+  view.expiryS = expiryS === Infinity ? -1 : expiryS;
+  view.expiresAtMs = wallMs + expiryS * 1_000;
   return view;
 }
