@@ -106,7 +106,8 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   const log = options.log ?? silentLog;
   const time = { clock: options.clock ?? systemClock, random: options.random ?? systemRandom };
   const gate = await gateOf(options);
-  const keeperOf = (of: Config) => loadSecurity(of, log, time, gate);
+  const security = { ...time, kept: { last: null } };
+  const keeperOf = (of: Config) => loadSecurity(of, log, security, gate);
   const gatekeeper = await keeperOf(config);
   const spool = options.store === undefined && config.server.dataDir !== '' ? await openSpoolOf(config) : null;
   const { clock, random } = time;

@@ -7,6 +7,7 @@ import { byPasswordFile } from './by-password.ts';
 import type { HttpClient } from './http-client.ts';
 import type { Method } from './method.ts';
 import { loadPasswordFile } from './password-file.ts';
+import type { KeptKeys } from './remote-keys.ts';
 import type { ScramUsers } from './scram-users.ts';
 
 export interface Methods {
@@ -21,7 +22,7 @@ export interface Methods {
 }
 
 /** @throws Error in one line with file and line */
-export async function findMethods(auth: AuthConfig, log: Log, clock: Clock): Promise<Methods> {
+export async function findMethods(auth: AuthConfig, log: Log, clock: Clock, kept: KeptKeys): Promise<Methods> {
   const clients: HttpClient[] = [];
   let scram: ScramUsers | null = null;
   const makers: Readonly<Record<MethodName, () => Method | Promise<Method>>> = {
@@ -62,7 +63,7 @@ export async function findMethods(auth: AuthConfig, log: Log, clock: Clock): Pro
     if (auth.jwksFile !== '') return loadKeySet(auth.jwksFile);
     const { KEY_SET_BYTES_MAX, remoteKeys } = await import('./remote-keys.ts');
     const client = await httpClient(auth.jwksUrl, KEY_SET_BYTES_MAX, {});
-    return remoteKeys({ client, cacheMs: auth.jwksCacheS * 1_000, clock, log });
+    return remoteKeys({ url: auth.jwksUrl, kept, client, cacheMs: auth.jwksCacheS * 1_000, clock, log });
   }
 
   async function httpClient(url: string, answerBytesMax: number, headers: Readonly<Record<string, string>>): Promise<HttpClient> {

@@ -10,6 +10,7 @@ import { createAuthenticator } from '../security/authenticator.ts';
 import { exposedFiles } from '../security/exposed-files.ts';
 import { findMethods } from '../security/find-methods.ts';
 import { createLoginGuard } from '../security/login-guard.ts';
+import type { KeptKeys } from '../security/remote-keys.ts';
 import { createRights } from '../security/rights.ts';
 import { createScram } from '../security/scram.ts';
 
@@ -42,6 +43,8 @@ export interface Gatekeeper {
 export interface SecuritySeams {
   readonly clock: Clock;
   readonly random: Random;
+  /** The same at each reload: what was fetched from elsewhere is gone on with. */
+  readonly kept?: KeptKeys;
 }
 
 const SYSTEM: SecuritySeams = { clock: systemClock, random: systemRandom };
@@ -58,7 +61,7 @@ export async function loadSecurity(
 ): Promise<Gatekeeper> {
   const { auth, roles } = config;
   for (const warning of exposedFiles(config)) log.warn(warning);
-  const { methods, scram: users, close, destroy } = await findMethods(auth, log, seams.clock);
+  const { methods, scram: users, close, destroy } = await findMethods(auth, log, seams.clock, seams.kept ?? { last: null });
   const listeners = new Map(config.listeners.map((listener) => [listener.name, listener]));
   const acl = auth.aclFile === '' ? null : loadAclFile(auth.aclFile);
   // Roles and grants may come with a client.
