@@ -19,6 +19,7 @@ import { type Log, silentLog } from './log.ts';
 import { Gauge } from './peers/gauges.ts';
 import { type Random, systemRandom } from './random.ts';
 import { recover } from './routing/recover.ts';
+import { dropForbidden } from './routing/reload.ts';
 import type { Crew } from './shards/crew.ts';
 import { type Gate, loadSecurity } from './shards/gatekeeper.ts';
 import { Host } from './shards/host.ts';
@@ -190,6 +191,13 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     throw error;
   }
   recordStart(audit, config, version);
+  // Rights may be narrower than when the broker stopped. What is sent meanwhile is judged when it is.
+  dropForbidden(shard).then(
+    (dropped) => {
+      if (dropped > 0) log.info('dropped what may not be received any more', { dropped });
+    },
+    () => log.error('what was queued could not be looked through for the rights of now'),
+  );
   const stopRefusals = recordRefusals(audit, () => loginsRefused(shard), clock);
   async function abandon(): Promise<boolean> {
     host.abandon();

@@ -22,6 +22,7 @@ import { FenceWay, raiseFence } from './fence.ts';
 import { refusalOf } from './held.ts';
 import { endSession, setWill, storeSession } from './lifecycle.ts';
 import { countQueued } from './queue.ts';
+import { refit } from './reload.ts';
 import { letterBytes, writeView } from './remote.ts';
 import type { Shard } from './shard.ts';
 import { markTransfer } from './transfer.ts';
@@ -223,6 +224,8 @@ export function endMove(shard: Shard, handle: number, request: number): void {
   if (shard.rights !== null) shard.trie.bump();
   shard.storedSessions.set(session.stored, session);
   shard.peers!.roster.store(handle, session.stored);
+  // It was in neither shard while a reload looked through both.
+  refit(shard, session);
   // Said before anything else is: from now on the store tells this shard of the session.
   storeSession(shard, session);
   deliverAllHeld(shard, handle);

@@ -39,8 +39,8 @@ export async function recover(shard: Shard, ageing: Ageing = Ageing.ON): Promise
       session.level = record.level;
       session.expiryS = record.expiryS;
       setWill(shard, session, record.will);
-      session.overflow = record.overflow;
       session.listener = record.listener ?? '';
+      session.overflow = shard.overflows.get(session.listener) ?? record.overflow;
       session.sentBefore = record.sentBefore;
       // A session that was connected when the broker went down has been away since now.
       if (record.disconnectedAtMs === 0) wasConnected.add(session);

@@ -69,7 +69,7 @@ export function endLinks(shard: Shard, links: ReadonlySet<Link>, reason: Reason)
 }
 
 /** Cuts a session to the settings of now: its expiry, and a will that its client may not publish any more. */
-function refit(shard: Shard, session: Session): void {
+export function refit(shard: Shard, session: Session): void {
   const { connection } = session;
   session.overflow = shard.overflows.get(session.listener) ?? QueueOverflow.REFUSE;
   const isCut = cutToCeiling(shard.ceilings, session, shard.limits.sessionExpiryMaxS);
@@ -97,6 +97,7 @@ export async function dropForbidden(shard: Shard): Promise<number> {
   const before = shard.counters.dropped[DropReason.NOT_AUTHORIZED];
   const looks: Looks = { left: LOOKED_AT_ONCE };
   for (const session of [...shard.sessions]) {
+    if (shard.stopping) break;
     if (!isHere(shard, session, session.stored)) continue;
     await dropLoaded(shard, session, looks);
     if (session.stored !== 0) await dropStored(shard, session);
@@ -141,7 +142,7 @@ function mayReceive(shard: Shard, session: Session, { topic, topicFrom, topicTo 
 async function dropStored(shard: Shard, session: Session): Promise<void> {
   const { stored } = session;
   let from = session.deliveries.base + session.deliveries.count;
-  while (isHere(shard, session, stored) && from < session.tail) {
+  while (isHere(shard, session, stored) && from < session.tail && !shard.stopping) {
     const next = await new Promise<number>((resolve) => {
       shard.store.read(stored, from, LOOKED_AT_ONCE, {
         delivery(position, _bits, _ids, _received, message) {
