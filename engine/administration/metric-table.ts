@@ -145,7 +145,11 @@ export const metricTable: readonly MetricRow[] = [
   gauge('sessions', 'Sessions, connected or not', ({ gauges }) => gauges.sessions),
   gauge('sessions_limit', 'limits.sessions_max', ({ limits }) => limits.sessions),
   counter('sessions_expired_total', 'Sessions ended because their time was over', ({ counters }) => counters.expiredSessions),
-  gauge('session_bytes', 'Bytes of topic filters and wills that sessions hold', ({ gauges }) => gauges.sessionBytes),
+  gauge(
+    'session_bytes',
+    'Bytes of topic filters, wills, and roles and grants of their own, that sessions hold',
+    ({ gauges }) => gauges.sessionBytes,
+  ),
   gauge('subscriptions', 'Subscriptions that are not shared', ({ gauges }) => gauges.subscriptions - gauges.sharedSubscriptions),
   gauge('shared_subscriptions', 'Shared subscriptions', ({ gauges }) => gauges.sharedSubscriptions),
 

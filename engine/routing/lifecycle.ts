@@ -4,6 +4,7 @@ import { MessageView } from '../../protocol/publish.ts';
 import { shareFilterFrom } from '../../protocol/topic.ts';
 import { NO_MESSAGE } from '../memory/messages.ts';
 import { SessionFlag } from '../peers/roster.ts';
+import { type Principal, principalBytes } from '../principal.ts';
 import type { Connection } from '../sessions/connection.ts';
 import { DeliveryState } from '../sessions/deliveries.ts';
 import { SESSION_NEVER_EXPIRES, type Session, type Subscription, type Will } from '../sessions/session.ts';
@@ -76,6 +77,7 @@ export function endSession(shard: Shard, session: Session): void {
   if (shard.sessions.at(session.handle) !== session) return;
   if (session.expiryTimer !== null) shard.timers.cancel(session.expiryTimer);
   publishWill(shard, session);
+  shard.sessionBytes -= principalBytes(session.principal);
   for (const subscription of session.subscriptions.values()) {
     shard.sessionBytes -= subscription.filter.length;
     dropFromTrie(shard, subscription);
@@ -120,6 +122,12 @@ function handOver(shard: Shard, session: Session): void {
     const route = shard.routes.found;
     if (route.groups.includes(target.group)) deliverAgain(shard, message, view, route, target.group);
   }
+}
+
+/** Gives a session the principal that rights are asked for. */
+export function setPrincipal(shard: Shard, session: Session, principal: Principal): void {
+  shard.sessionBytes += principalBytes(principal) - principalBytes(session.principal);
+  session.principal = principal;
 }
 
 /** Gives a session its will, or takes it away. */

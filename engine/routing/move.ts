@@ -12,6 +12,7 @@ import { MessageView } from '../../protocol/publish.ts';
 import type { Claim, MovedSession } from '../peers/control.ts';
 import { LETTER_FIXED_BYTES, Letter, padded, Word } from '../peers/letter.ts';
 import type { Refusal } from '../peers/tickets.ts';
+import { principalBytes } from '../principal.ts';
 import { type QueueOverflow, Session, type SessionHandle, type Will } from '../sessions/session.ts';
 import { mayTakeOver, seatMoved } from './claim.ts';
 import { endConnection } from './close.ts';
@@ -20,7 +21,7 @@ import { deliverHeld } from './deliver.ts';
 import { fanOut } from './fan-out.ts';
 import { FenceWay, raiseFence } from './fence.ts';
 import { refusalOf } from './held.ts';
-import { endSession, setWill, storeSession } from './lifecycle.ts';
+import { endSession, setPrincipal, setWill, storeSession } from './lifecycle.ts';
 import { countQueued } from './queue.ts';
 import { refit } from './reload.ts';
 import { letterBytes, writeView } from './remote.ts';
@@ -93,6 +94,7 @@ function depart(shard: Shard, { session, claim }: Departure): void {
     if (isShared(filter)) shard.sharedSubscriptions--;
   }
   setWill(shard, session, null);
+  shard.sessionBytes -= principalBytes(session.principal);
   session.unload(shard.messages);
   countQueued(shard, session, -session.queuedMessages, -session.queuedBytes);
   shard.storedSessions.delete(stored);
@@ -154,7 +156,7 @@ export const DELIVERY_BITS_MASK = 0xff;
 /** A session comes from another shard. It is entered when all of it is here. */
 export function takeMoved(shard: Shard, moved: MovedSession): void {
   const session = new Session(moved.handle as SessionHandle, moved.clientId);
-  session.principal = moved.principal;
+  setPrincipal(shard, session, moved.principal);
   session.level = moved.level as Session['level'];
   session.expiryS = moved.expiryS;
   session.overflow = moved.overflow as QueueOverflow;

@@ -3,7 +3,7 @@
 
 import { SESSION_NEVER_EXPIRES, Session, type SessionHandle } from '../sessions/session.ts';
 import { cutToCeiling } from './ceilings.ts';
-import { endSession, setAwayTimers, setWill, storeSession } from './lifecycle.ts';
+import { endSession, setAwayTimers, setPrincipal, setWill, storeSession } from './lifecycle.ts';
 import { countQueued } from './queue.ts';
 import { unpackSession } from './record.ts';
 import { HiddenSessions } from './resume.ts';
@@ -33,7 +33,7 @@ export async function recover(shard: Shard, ageing: Ageing = Ageing.ON): Promise
         broken++;
         return;
       }
-      session.principal = record.principal;
+      setPrincipal(shard, session, record.principal);
       // What gave it these need not be there any more.
       if (record.principal.roles.length > 0 || record.principal.grants !== null) shard.judgeAll();
       session.level = record.level;

@@ -61,7 +61,7 @@ export async function loadSecurity(
 ): Promise<Gatekeeper> {
   const { auth, roles } = config;
   for (const warning of exposedFiles(config)) log.warn(warning);
-  const { methods, scram: users, close, destroy } = await findMethods(auth, log, seams.clock, seams.kept ?? { last: null });
+  const { methods, scram: users, close, destroy } = await findMethods(config, log, seams.clock, seams.kept ?? { last: null });
   const listeners = new Map(config.listeners.map((listener) => [listener.name, listener]));
   const acl = auth.aclFile === '' ? null : loadAclFile(auth.aclFile);
   // Roles and grants may come with a client.

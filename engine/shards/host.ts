@@ -149,6 +149,8 @@ export class Host implements Reloadable {
     const listeners = await Promise.all(this.listeners.map((listener) => listener.prepare(changeOf(byName.get(listener.name)!))));
     const keeper = (await this.#keeperOf?.(config)) ?? null;
     this.#prepared = { config, keeper, banned, listeners };
+    // What a reload that is refused would leave behind comes last.
+    for (const listener of listeners) listener.build?.();
   }
 
   async apply(): Promise<ReloadedShard> {

@@ -4,6 +4,7 @@ import { describe, expect, test, vi } from 'vitest';
 import type { AuthOutcome, Credentials, ExchangeMethods, ExchangeOutcome } from '../../engine/gate.ts';
 import { memoryListener } from '../../engine/network/memory.ts';
 import { Ceilings } from '../../engine/routing/ceilings.ts';
+import { endSession } from '../../engine/routing/lifecycle.ts';
 import type { Shard } from '../../engine/routing/shard.ts';
 import { acceptLink } from '../../engine/routing/sink.ts';
 import { createLoginGuard } from '../../engine/security/login-guard.ts';
@@ -249,4 +250,21 @@ describe('limits', () => {
     await settle();
     expect(heir.packets.at(-1)).toMatchObject({ cmd: 'publish', properties: { messageExpiryInterval: 30 } });
   });
+});
+
+test('roles and grants of a session count as long as it is there, and once', async () => {
+  const { shard, questions, settle, client } = rig();
+  const come = async (clean: boolean, roles: readonly string[]) => {
+    const one = client('192.0.2.1');
+    one.send(connect('c', { clean, properties: { sessionExpiryInterval: 600 } }));
+    await settle();
+    questions.pop()!.answer({ ok: true, username: 'u', roles, grants: { publish: ['abc'], subscribe: ['defg'] } });
+    await settle();
+    return shard.sessionBytes;
+  };
+  expect(await come(false, ['r'])).toBe(8);
+  expect(await come(false, ['r', 'other'])).toBe(13);
+  expect(await come(true, [])).toBe(7);
+  endSession(shard, shard.sessions.find('c')!);
+  expect(shard.sessionBytes).toBe(0);
 });
