@@ -46,8 +46,6 @@ takeover = 'any_user'
 [auth]
 password_file = '${passwordFile}'
 acl_file = '${aclFile}'
-[session]
-takeover = 'any_user'
 [[listener]]
 name = 'tcp'
 transport = 'tcp'
