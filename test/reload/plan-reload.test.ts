@@ -15,6 +15,7 @@ test.each([
   ['limits.session_expiry_max_s=9', 'changed'],
   ['limits.client_bytes_per_s=9', 'changed'],
   ['limits.sessions_max=9', 'restart'],
+  ['limits.connections_max=9', 'restart'],
   ['limits.packet_bytes_max=2MiB', 'restart'],
   ['limits.banned_networks=["10.0.0.0/8"]', 'changed'],
   ['session.v3_expiry_s=9', 'changed'],
