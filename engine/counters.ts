@@ -27,8 +27,6 @@ export class Counters {
   socketsTotal = 0;
   connectReceived = 0;
   connectRefused = 0;
-  /** Those of them whose client was not let in: wrong or missing credentials, or none that are accepted. */
-  loginsRefused = 0;
   connectionsTotal = 0;
   connectionsMaximum = 0;
   takeovers = 0;
@@ -56,6 +54,8 @@ export class Counters {
   rateHolds = 0;
   /** Clients turned away: too many connections of the client in a minute, or of its user; a banned address; overload. */
   refusedConnectRate = 0;
+  /** Clients let in whose connections of the minute could not be counted, because there was no room for one more. */
+  connectsUncounted = 0;
   refusedUserQuota = 0;
   refusedBanned = 0;
   refusedOverload = 0;
@@ -123,7 +123,6 @@ export const counterNames = [
   'socketsTotal',
   'connectReceived',
   'connectRefused',
-  'loginsRefused',
   'connectionsTotal',
   'connectionsMaximum',
   'takeovers',
@@ -141,10 +140,20 @@ export const counterNames = [
   'authExpired',
   'rateHolds',
   'refusedConnectRate',
+  'connectsUncounted',
   'refusedUserQuota',
   'refusedBanned',
   'refusedOverload',
   'overloads',
 ] as const;
+/** Those that together are the logins that were refused. */
+export const refusedLogins = [
+  'authRefusedCredentials',
+  'authRefusedNotAuthorized',
+  'authRefusedBusy',
+  'authRefusedUnavailable',
+  'authRefusedBlocked',
+  'authRefusedOther',
+] as const satisfies readonly CounterName[];
 export type CounterName = (typeof counterNames)[number];
 const reasons = Object.values(DropReason);

@@ -30,12 +30,12 @@ export type ExchangeOutcome =
   | (Identity & { readonly kind: 'success'; readonly data: Uint8Array | null })
   | { readonly kind: 'failure'; readonly reason: Reason };
 
-/** State of one exchange, made for one connection and dropped with it. A client that authenticates again must be who it was, else its connection ends. */
+/** State of one exchange, made for one login and dropped with it. A client that authenticates again begins another one, and must be who it was, else its connection ends. */
 export interface Exchange {
   step(data: Uint8Array | null): Promise<ExchangeOutcome> | ExchangeOutcome;
 }
 
-/** Makes an exchange for an Authentication Method that it knows, null for any other. */
+/** Makes an exchange for an Authentication Method that it knows, null for any other. Of a client that authenticates again `username` is who it was. */
 export interface ExchangeMethods {
   begin(method: string, credentials: Credentials): Exchange | null;
 }

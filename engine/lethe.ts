@@ -20,6 +20,7 @@ import { type Log, silentLog } from './log.ts';
 import { Gauge } from './peers/gauges.ts';
 import { type Random, systemRandom } from './random.ts';
 import { recover } from './routing/recover.ts';
+import { dropForbidden } from './routing/reload.ts';
 import type { Crew } from './shards/crew.ts';
 import { type Gate, loadSecurity } from './shards/gatekeeper.ts';
 import { Host } from './shards/host.ts';
@@ -107,7 +108,8 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   const log = options.log ?? silentLog;
   const time = { clock: options.clock ?? systemClock, random: options.random ?? systemRandom };
   const gate = await gateOf(options);
-  const keeperOf = (of: Config) => loadSecurity(of, log, time, gate);
+  const security = { ...time, kept: { last: null } };
+  const keeperOf = (of: Config) => loadSecurity(of, log, security, gate);
   const gatekeeper = await keeperOf(config);
   const spool = options.store === undefined && config.server.dataDir !== '' ? await openSpoolOf(config, log) : null;
   const { clock, random } = time;
@@ -193,6 +195,13 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     throw error;
   }
   recordStart(audit, config, version);
+  // Rights may be narrower than when the broker stopped. What is sent meanwhile is judged when it is.
+  dropForbidden(shard).then(
+    (dropped) => {
+      if (dropped > 0) log.info('dropped what may not be received any more', { dropped });
+    },
+    () => log.error('what was queued could not be looked through for the rights of now'),
+  );
   const stopRefusals = recordRefusals(audit, () => loginsRefused(shard), clock);
   async function abandon(): Promise<boolean> {
     host.abandon();

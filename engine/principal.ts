@@ -40,6 +40,17 @@ export function samePrincipal(a: Principal, b: Principal): boolean {
   return sameTexts(a.grants.publish, b.grants.publish) && sameTexts(a.grants.subscribe, b.grants.subscribe);
 }
 
+/** What a principal counts for besides its name: roles and grants, in characters. */
+export function principalBytes({ roles, grants }: Principal): number {
+  return textsLength(roles) + (grants === null ? 0 : textsLength(grants.publish) + textsLength(grants.subscribe));
+}
+
+function textsLength(texts: readonly string[]): number {
+  let length = 0;
+  for (const text of texts) length += text.length;
+  return length;
+}
+
 function sameTexts(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((text, at) => text === b[at]);
 }

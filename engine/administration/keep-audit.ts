@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/load.ts';
 import { printConfig } from '../config/print.ts';
-import { Counters } from '../counters.ts';
+import { Counters, refusedLogins } from '../counters.ts';
 import type { Log } from '../log.ts';
 import { Gauge } from '../peers/gauges.ts';
 import type { Shard } from '../routing/shard.ts';
@@ -42,7 +42,9 @@ export function recordStart(audit: Audit, config: Config, version: string): void
 /** Logins that all shards have refused since the start. */
 export function loginsRefused({ counters, elsewhere, peers }: Shard): number {
   peers?.gauges.gather();
-  return counters.loginsRefused + elsewhere[Gauge.COUNTERS + Counters.indexOf('loginsRefused')]!;
+  let sum = 0;
+  for (const name of refusedLogins) sum += counters[name] + elsewhere[Gauge.COUNTERS + Counters.indexOf(name)]!;
+  return sum;
 }
 
 /** Records once a minute how many logins were refused in it, when any were. The function that it returns records the rest and ends it. */

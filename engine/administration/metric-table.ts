@@ -129,6 +129,11 @@ export const metricTable: readonly MetricRow[] = [
     ['banned', counters.refusedBanned],
     ['overload', counters.refusedOverload],
   ]),
+  counter(
+    'connects_uncounted_total',
+    'Clients let in whose connections of the minute could not be counted for lack of room',
+    ({ counters }) => counters.connectsUncounted,
+  ),
   gauge('shards_overloaded', 'Shards that take no new connections because they are late', ({ gauges }) => gauges.overloaded),
   counter('overloads_total', 'Times that a shard was overloaded', ({ counters }) => counters.overloads),
   counter(
@@ -140,7 +145,11 @@ export const metricTable: readonly MetricRow[] = [
   gauge('sessions', 'Sessions, connected or not', ({ gauges }) => gauges.sessions),
   gauge('sessions_limit', 'limits.sessions_max', ({ limits }) => limits.sessions),
   counter('sessions_expired_total', 'Sessions ended because their time was over', ({ counters }) => counters.expiredSessions),
-  gauge('session_bytes', 'Bytes of topic filters and wills that sessions hold', ({ gauges }) => gauges.sessionBytes),
+  gauge(
+    'session_bytes',
+    'Bytes of topic filters, wills, and roles and grants of their own, that sessions hold',
+    ({ gauges }) => gauges.sessionBytes,
+  ),
   gauge('subscriptions', 'Subscriptions that are not shared', ({ gauges }) => gauges.subscriptions - gauges.sharedSubscriptions),
   gauge('shared_subscriptions', 'Shared subscriptions', ({ gauges }) => gauges.sharedSubscriptions),
 

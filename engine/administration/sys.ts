@@ -110,6 +110,7 @@ function figures(shard: Shard, counters: Counters, uptimeS: number): [string, st
     ['lethe/refused/quota', counters.refusedQuota],
     ['lethe/refused/rights', counters.refusedRights],
     ['lethe/refused/connect rate', counters.refusedConnectRate],
+    ['lethe/connects/uncounted', counters.connectsUncounted],
     ['lethe/refused/user quota', counters.refusedUserQuota],
     ['lethe/refused/banned', counters.refusedBanned],
     ['lethe/refused/overload', counters.refusedOverload],

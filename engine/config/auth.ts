@@ -4,7 +4,8 @@ import { FILTER_PROBLEM, isTopicFilter } from '../security/rules.ts';
 import { PUBLIC_KEY_ALGORITHMS, SHARED_SECRET_ALGORITHMS } from '../security/token-algorithms.ts';
 import type { RawConfig } from './schema.ts';
 
-export const METHODS = ['certificate', 'password_file', 'jwt', 'http'] as const;
+// Tokens come before passwords: a name of the file would be told by the time that its hash takes, where a token without worth is refused at once for any other.
+export const METHODS = ['certificate', 'jwt', 'password_file', 'http'] as const;
 export type MethodName = (typeof METHODS)[number];
 
 /** What of a client certificate is the user name. */
@@ -121,8 +122,6 @@ function judgeMethods(raw: RawConfig, say: Say): void {
     if (methods.indexOf(name) !== at) say(['auth', 'methods'], `auth.methods names ${name} twice`);
     else if (!configured.includes(name)) say(['auth', 'methods'], `auth.methods names ${name}, which needs ${needs[name]}`);
   });
-  if (methods.length > 0 && configured.includes('certificate') && !methods.includes('certificate'))
-    say(['auth', 'methods'], 'auth.methods must name certificate, because a listener has certificate_user');
 }
 
 function judgeTokens(auth: RawConfig['auth'], say: Say): void {

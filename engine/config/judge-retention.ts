@@ -1,5 +1,5 @@
 // Rules of ceilings and of banned networks that no single option shows.
-import { isIP } from 'node:net';
+import { parseNetwork } from '../network/address.ts';
 import type { Config } from './load.ts';
 
 /** @param say takes the path of an option and what is wrong with it */
@@ -16,16 +16,9 @@ export function judgeRetention(config: Config, say: (path: readonly string[], me
       say(at('users'), 'retention.users names a user that another table, or this one, has already');
   });
   for (const entry of config.bannedNetworks)
-    if (!isNetwork(entry))
+    if (parseNetwork(entry) === null)
       say(
         ['limits', 'banned_networks'],
         'limits.banned_networks has an entry that is no address or network; write it like 10.0.0.1 or 10.0.0.0/8',
       );
-}
-
-function isNetwork(entry: string): boolean {
-  const [address = '', prefix, rest] = entry.split('/');
-  const family = isIP(address);
-  if (family === 0 || rest !== undefined) return false;
-  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128));
 }

@@ -13,6 +13,7 @@ import type { RoleConfig } from '../security/rights.ts';
 import { QueueOverflow } from '../sessions/session.ts';
 import { type AuthConfig, asksForCredentials, isLoopback, judgeAuth, resolveAuth } from './auth.ts';
 import { judgeAdmin } from './judge-admin.ts';
+import { judgeDoors } from './judge-doors.ts';
 import { judgeRetention } from './judge-retention.ts';
 import { locateKeys } from './locate.ts';
 import {
@@ -401,12 +402,13 @@ function judge(raw: RawConfig, config: Config, origins: Origins, fallback: strin
   judgeAdmin(raw, (key, message) => problems.push({ where: whereIs(['admin', key], origins, fallback), message }));
   judgeAuth(raw, (path, message) => problems.push({ where: whereIs(path, origins, fallback), message }));
   judgeRetention(config, (path, message) => problems.push({ where: whereIs(path, origins, fallback), message }));
+  judgeDoors(config, (path, message) => problems.push({ where: whereIs(path, origins, fallback), message }));
   const seen = new Map<string, string>();
   raw.listener.forEach((own, index) => {
     const at = (key: string) => whereIs(['listener', String(index), key], origins, fallback);
     const say = (key: string, message: string) =>
       problems.push({ where: at(key), message: `listener '${own.name}': ${message}` });
-    judgeListener(own, asksForCredentials(config.auth), say);
+    judgeListener(own, say);
     const address = `${own.host}:${own.port}`;
     if (own.port !== 0 && seen.has(address)) say('port', `has the address of listener '${seen.get(address)}'`);
     if ([...seen.values()].includes(own.name)) say('name', 'has the name of another listener');
@@ -415,22 +417,9 @@ function judge(raw: RawConfig, config: Config, origins: Origins, fallback: strin
   return problems;
 }
 
-function judgeListener(own: RawListener, asks: boolean, say: (key: string, message: string) => void): void {
+function judgeListener(own: RawListener, say: (key: string, message: string) => void): void {
   const encrypted = own.transport === 'tls' || own.transport === 'wss';
   const webSocket = own.transport === 'ws' || own.transport === 'wss';
-  const open = !isLoopback(own.host);
-  if (open && !encrypted && !own.insecure) {
-    say('host', 'listens beyond loopback without TLS; use transport tls or wss, or say insecure = true');
-  }
-  const identified = asks || own.certificate_user !== 'none' || own.client_certificate === 'require';
-  if (open && !identified && own.anonymous !== true) {
-    say(
-      'host',
-      'listens beyond loopback without authentication; set auth.password_file or client_certificate = "require", or say anonymous = true',
-    );
-  }
-  if (encrypted && (own.cert_file === '' || own.key_file === ''))
-    say('transport', `${own.transport} needs cert_file and key_file`);
   if (!encrypted) {
     for (const key of ['cert_file', 'key_file', 'ca_file'] as const)
       if (own[key] !== '') say(key, `${key} is for tls and wss only`);
@@ -439,7 +428,6 @@ function judgeListener(own: RawListener, asks: boolean, say: (key: string, messa
     say('client_certificate', 'client_certificate is for tls only');
   if (own.tls_min_version !== '1.2' && own.transport !== 'tls')
     say('tls_min_version', `${own.transport} cannot be limited to TLS ${own.tls_min_version}; use a tls listener`);
-  if (own.client_certificate !== 'none' && own.ca_file === '') say('client_certificate', 'client_certificate needs ca_file');
   if (own.certificate_user !== 'none' && own.client_certificate === 'none')
     say('certificate_user', 'certificate_user needs client_certificate = "require" or "request"');
   if (!webSocket && own.origins !== undefined) say('origins', 'origins is for ws and wss only');

@@ -1,6 +1,8 @@
 // Which options of a configuration can be put in force while the broker runs, and which wait for a restart.
 import { isDeepStrictEqual } from 'node:util';
 import { type Limits, limitsConflict } from '../../protocol/limits.ts';
+import { isIdentified, judgeDoors } from './judge-doors.ts';
+import { judgeRetention } from './judge-retention.ts';
 import type { Config, ListenerConfig } from './load.ts';
 import { snakeCase } from './schema.ts';
 
@@ -27,6 +29,7 @@ const OPTIONS: Partial<Record<Section, readonly string[]>> = {
 
 /** Limits that tables were made for, that a listener was opened with, or that clients were told by CONNACK. All others can change. */
 const LIMITS_OF_START: readonly (keyof Limits)[] = [
+  'connectionsMax',
   'sessionsMax',
   'retainedMessagesMax',
   'trieNodesMax',
@@ -47,6 +50,15 @@ const OF_LISTENER: readonly (keyof ListenerConfig)[] = [
   'sessionExpiryMaxS',
   'messageExpiryMaxS',
 ];
+
+/** What the default of an option of a listener, and its meaning, rest on. Where one of these waits for a restart, the option waits with it. */
+const RESTS_ON: Partial<Record<keyof ListenerConfig, readonly (keyof ListenerConfig)[]>> = {
+  anonymous: ['host', 'transport', 'clientCertificate', 'certificateUser'],
+  origins: ['transport'],
+  certFile: ['transport', 'clientCertificate'],
+  keyFile: ['transport', 'clientCertificate'],
+  caFile: ['transport', 'clientCertificate'],
+};
 
 /** Follows from other options. */
 const DERIVED = ['session.retainAvailable'];
@@ -78,9 +90,27 @@ export function planReload(running: Config, next: Config): ReloadPlan {
   }
   config['listeners'] = planListeners(running, next, changed, restart);
   const plan = { config: config as unknown as Config, changed, restart };
-  const conflict = limitsConflict(plan.config.limits);
-  if (conflict !== null) throw new Error(`limits: ${conflict}, as long as the broker has not been started anew`);
+  judgeMerged(plan, next);
   return plan;
+}
+
+/** What is good as a file, and was good before, need not be good as a mixture. @throws Error that says what is wrong with it and which options wait for a restart */
+function judgeMerged({ config, restart }: ReloadPlan, next: Config): void {
+  const conflict = limitsConflict(config.limits);
+  const problems = conflict === null ? [] : [`limits: ${conflict}`];
+  const say = (_path: readonly string[], message: string) => problems.push(message);
+  judgeRetention(config, say);
+  judgeDoors(config, say);
+  // Nobody could come in any more, which is not what the new file says.
+  for (const own of config.listeners) {
+    const wanted = next.listeners.find(({ name }) => name === own.name);
+    const isShut = !own.anonymous && !isIdentified(config, own);
+    if (isShut && wanted !== undefined && (wanted.anonymous || isIdentified(next, wanted)))
+      problems.push(`listener '${own.name}': would let nobody in`);
+  }
+  if (problems.length === 0) return;
+  const waiting = restart.length === 0 ? '' : `; these options wait for a restart: ${restart.join(', ')}`;
+  throw new Error(`${problems.join('; ')}, as long as the broker has not been started anew${waiting}`);
 }
 
 function compareWhole(section: Section, before: unknown, after: unknown, changed: string[]): void {
@@ -90,6 +120,14 @@ function compareWhole(section: Section, before: unknown, after: unknown, changed
   else
     for (const [name, value] of Object.entries(after as object))
       if (!isDeepStrictEqual((before as Record<string, unknown>)[name], value)) changed.push(`${section}.${snakeCase(name)}`);
+}
+
+/** Whether an option of a listener that differs is put in force. */
+function isReloadedOn(running: ListenerConfig, after: ListenerConfig, name: keyof ListenerConfig): boolean {
+  if (!OF_LISTENER.includes(name)) return false;
+  // To let in fewer rests on nothing.
+  if (name === 'anonymous' && !after.anonymous) return true;
+  return (RESTS_ON[name] ?? []).every((other) => running[other] === after[other]);
 }
 
 /** Listeners go by their names. One that is new, or gone, needs a restart. */
@@ -105,7 +143,7 @@ function planListeners(running: Config, next: Config, changed: string[], restart
     const merged: Record<string, unknown> = { ...listener };
     for (const [name, value] of Object.entries(after)) {
       if (isDeepStrictEqual(merged[name], value)) continue;
-      const isReloaded = OF_LISTENER.includes(name as keyof ListenerConfig);
+      const isReloaded = isReloadedOn(listener, after, name as keyof ListenerConfig);
       if (isReloaded) merged[name] = value;
       (isReloaded ? changed : restart).push(`listener.${listener.name}.${snakeCase(name)}`);
     }

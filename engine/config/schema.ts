@@ -269,7 +269,7 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'spool.key_env': 'environment variable with the master key; empty: none',
   'spool.key_command': 'program and arguments whose output is the master key; empty: none',
   'auth.methods':
-    'who is asked, in this order, until one allows or denies: certificate, password_file, jwt, http; empty: those that are configured, in this order',
+    'who is asked, in this order, until one allows or denies: certificate, jwt, password_file, http; empty: those that are configured, in this order',
   'auth.password_file': 'password file (`lethe passwd`, mosquitto_passwd); empty: none',
   'auth.acl_file': "ACL file in Mosquitto's format; empty: everything is allowed where there is no role either",
   'auth.default_roles': 'names of roles of every client with a verified user name',

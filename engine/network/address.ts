@@ -35,20 +35,29 @@ export function addressList(listener: string, option: string, entries: readonly 
   return networks(`listener "${listener}": ${option}`, entries);
 }
 
+interface Network {
+  readonly address: string;
+  readonly bits: number;
+  readonly family: 'ipv4' | 'ipv6';
+}
+
+/** An address or network as it is written; null when it is none. */
+export function parseNetwork(entry: string): Network | null {
+  const [address = '', prefix, rest] = entry.split('/');
+  const family = isIP(address);
+  const bitsMax = family === 4 ? 32 : 128;
+  const bits = prefix === undefined ? bitsMax : Number(prefix);
+  const wellFormed = family !== 0 && rest === undefined && (prefix === undefined || /^\d{1,3}$/.test(prefix)) && bits <= bitsMax;
+  return wellFormed ? { address, bits, family: family === 4 ? 'ipv4' : 'ipv6' } : null;
+}
+
 /** Likewise, for an option of any section. @throws Error */
 export function networks(option: string, entries: readonly string[]): AddressList {
   const list = new BlockList();
   for (const entry of entries) {
-    const [address = '', prefix, rest] = entry.split('/');
-    const family = isIP(address);
-    const bitsMax = family === 4 ? 32 : 128;
-    const bits = prefix === undefined ? bitsMax : Number(prefix);
-    const wellFormed =
-      family !== 0 && rest === undefined && (prefix === undefined || /^\d{1,3}$/.test(prefix)) && bits <= bitsMax;
-    if (!wellFormed) {
-      throw new Error(`${option}: "${entry}" is no address or network; write it like 10.0.0.1 or 10.0.0.0/8`);
-    }
-    list.addSubnet(address, bits, family === 4 ? 'ipv4' : 'ipv6');
+    const network = parseNetwork(entry);
+    if (network === null) throw new Error(`${option}: "${entry}" is no address or network; write it like 10.0.0.1 or 10.0.0.0/8`);
+    list.addSubnet(network.address, network.bits, network.family);
   }
   return { has: (address) => list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4') };
 }

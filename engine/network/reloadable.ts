@@ -12,8 +12,10 @@ export interface ListenerChange {
 
 /** What has been read and found good. Dropped without `apply` it changes nothing. */
 export interface PreparedListener {
-  /** Puts it in force for connections from now on; those that stand stay. Returns the links whose client's certificate nobody vouches for any more. Cannot fail. */
-  apply(): readonly Link[];
+  /** Makes what is never given back once it is made: called when everything else is found good, before `apply`. @throws Error in one line */
+  build?(): void;
+  /** Puts it in force for connections from now on, inside the call; those that stand stay. Resolves with the links whose client's certificate nobody vouches for any more. Cannot fail. */
+  apply(): Promise<readonly Link[]> | readonly Link[];
 }
 
 export interface ReloadableListener extends Listener {

@@ -124,7 +124,8 @@ export async function listenTcp(options: TcpOptions): Promise<ReloadableListener
     arrival.settle();
     // The authorities may have changed while the handshake was under way.
     const isStale = certificate !== null && arrival.trust !== trust && !isVouchedFor(socket as TLSSocket);
-    if (!accepting || isStale) {
+    // So may the ban list, and whoever was in a handshake is none that a reload has found.
+    if (!accepting || isStale || (secure !== null && admission?.refusesAddress(arrival.origin.address))) {
       socket.destroy();
       return;
     }
@@ -153,12 +154,29 @@ export async function listenTcp(options: TcpOptions): Promise<ReloadableListener
     return { apply: () => renew(next, nextTrust) };
   }
 
-  function renew(next: TlsMaterial, nextTrust: Trust | null): readonly Link[] {
+  function renew(next: TlsMaterial, nextTrust: Trust | null): Promise<readonly Link[]> | readonly Link[] {
     secure!.renew(next);
     material = next;
     if (nextTrust === trust) return NO_LINKS;
     trust = nextTrust;
-    return [...certified].flatMap(([link, socket]) => (isVouchedFor(socket) ? [] : [link]));
+    return unvouched();
+  }
+
+  /** Those of the connections that stand whom nobody vouches for, looked through a part at a time. */
+  async function unvouched(): Promise<readonly Link[]> {
+    let looked = 0;
+    const lookThrough = async (connections: readonly [Link, TLSSocket][]) => {
+      const left: [Link, TLSSocket][] = [];
+      for (const connection of connections) {
+        if (++looked % JUDGED_AT_ONCE === 0) await clock.sleep(0);
+        // One that has closed meanwhile has no certificate to show.
+        if (certified.has(connection[0]) && !isVouchedFor(connection[1])) left.push(connection);
+      }
+      return left;
+    };
+    const found = await lookThrough([...certified]);
+    // Again: what lies between may have come from one that was looked at later.
+    return (await lookThrough(found)).map(([link]) => link);
   }
 
   const door = await openDoor(options, isPlain ? 'paused' : 'started', arrive);
@@ -179,6 +197,8 @@ export async function listenTcp(options: TcpOptions): Promise<ReloadableListener
   };
 }
 
+/** Certificates that are judged before others have their turn: some 20 ms. */
+const JUDGED_AT_ONCE = 200;
 const NO_LINKS: readonly Link[] = [];
 
 /** Where connections come in. */

@@ -143,8 +143,11 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<Reload
     const nextOrigins = originSet(change.origins);
     const nextMaterial =
       change.tls === undefined || material === null ? null : await readNewTlsMaterial(name, change.tls, material, clock.wallMs());
-    const next = nextMaterial === null ? null : serve(SSLApp(appFiles(name, change.tls!)));
+    let next: Serving | null = null;
     return {
+      build() {
+        if (nextMaterial !== null) next = serve(SSLApp(appFiles(name, change.tls!)));
+      },
       apply() {
         origins = nextOrigins;
         if (next === null) return [];

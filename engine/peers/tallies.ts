@@ -67,6 +67,16 @@ export class Tallies {
     return enters;
   }
 
+  /** How many there are of a key in a window. */
+  count(key: bigint, window = 0): number {
+    this.#take(key);
+    const token = this.#lock();
+    const at = this.#find(window);
+    const count = at < 0 || this.#isFree(at, window) ? 0 : this.#words[at + 2]!;
+    this.#unlock(token);
+    return count;
+  }
+
   /** Counts one less. */
   leave(key: bigint, window = 0): void {
     this.#take(key);

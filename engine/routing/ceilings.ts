@@ -1,7 +1,7 @@
 // How long things may be kept at most, whatever a client asks for: by the listener that it came to, by its user name, and for all. The smallest one holds. Seconds, because that is what clients ask in and what
 // stores look at.
 import type { Connection } from '../sessions/connection.ts';
-import type { Session, Will } from '../sessions/session.ts';
+import type { Session } from '../sessions/session.ts';
 
 export interface Ceiling {
   /** Null: none of its own. */
@@ -62,11 +62,4 @@ export function cutToCeiling(ceilings: Ceilings, session: Session, expiryMaxS: n
   if (session.expiryS <= maxS) return false;
   session.expiryS = maxS;
   return true;
-}
-
-/** A will with an expiry below the ceiling of its client's messages. */
-export function boundedWill(connection: Connection, will: Will | null): Will | null {
-  if (will === null || connection.messageExpiryMaxMs === Infinity) return will;
-  const maxS = connection.messageExpiryMaxMs / 1_000;
-  return { ...will, expiryS: will.expiryS < 0 ? maxS : Math.min(will.expiryS, maxS) };
 }

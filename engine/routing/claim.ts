@@ -15,6 +15,8 @@ export interface Claimant {
   readonly clean: boolean;
   /** Its claim has gone to the directory, under that number. */
   asked(request: number): void;
+  /** Whether it may still come in, asked before a session is ended for it. Where not, it has been refused. */
+  admits(): boolean;
   /** Gives the client its session. False: it has gone meanwhile. */
   seat(session: Session, present: boolean): boolean;
   /** The client gets none: there is no room, or it is another user's. */
@@ -75,6 +77,7 @@ function offer(shard: Shard, session: Session, claimant: Claimant): boolean {
   }
   if (shard.sessions.at(session.handle) !== session) return false;
   if (claimant.clean) {
+    if (!claimant.admits()) return true;
     endSession(shard, session); // [MQTT-3.1.2-4]
     return false;
   }

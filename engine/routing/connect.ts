@@ -4,7 +4,7 @@ import { type ConnectPacket, decodeConnect, encodeConnack } from '../../protocol
 import { decodeAuth, encodeAuth } from '../../protocol/disconnect.ts';
 import { fault, Level, Reason, reasonOf } from '../../protocol/packet.ts';
 import { countReason } from '../counters.ts';
-import type { AuthOutcome, Credentials, ExchangeOutcome } from '../gate.ts';
+import type { AuthOutcome, Credentials, Exchange, ExchangeOutcome } from '../gate.ts';
 import { Gauge } from '../peers/gauges.ts';
 import { SessionFlag } from '../peers/roster.ts';
 import type { Identity } from '../principal.ts';
@@ -12,7 +12,7 @@ import { InboundAliases, OutboundAliases } from '../sessions/aliases.ts';
 import { type Connection, ConnectionState, UNLIMITED_BYTES } from '../sessions/connection.ts';
 import { QueueOverflow, type Session } from '../sessions/session.ts';
 import { Timer } from '../timers.ts';
-import { boundedWill, setCeilings } from './ceilings.ts';
+import { setCeilings } from './ceilings.ts';
 import { claimSession, mayTakeOver } from './claim.ts';
 import { closeOrderly, endConnection } from './close.ts';
 import { identify, refuseIdentity } from './identity.ts';
@@ -59,20 +59,38 @@ export function onConnect(
   const arrival: Arrival = { packet, clientId, assigned, done };
   const { peer } = connection.link;
   const credentials: Credentials = { clientId, username: packet.username, password: packet.password, peer };
-  if (shard.guard !== null && !shard.guard.mayTry(peer.address)) {
-    shard.counters.authRefusedBlocked++;
-    // To MQTT 3 it would look like a server that is down, to be tried again at once.
-    refuse(shard, connection, packet.level, packet.level === Level.V5 ? Reason.CONNECTION_RATE_EXCEEDED : Reason.NOT_AUTHORIZED);
-    return;
-  }
+  if (isBlocked(shard, connection)) return;
   connection.state = ConnectionState.AUTHENTICATING;
-  if (packet.authenticationMethod !== null) {
-    beginExchange(shard, connection, arrival, packet.authenticationMethod, credentials);
+  if (packet.authenticationMethod === null) authenticate(shard, connection, arrival, credentials);
+  else beginExchange(shard, connection, arrival, packet.authenticationMethod, credentials);
+}
+
+/** Asks who the client is, and asks anew when a reload has replaced what was asked. */
+function authenticate(shard: Shard, connection: Connection, arrival: Arrival, credentials: Credentials): void {
+  const { authenticator } = shard;
+  const outcome = authenticator.authenticate(credentials);
+  if (!(outcome instanceof Promise)) {
+    admit(shard, connection, arrival, outcome, null);
     return;
   }
-  settle(shard, connection, shard.authenticator.authenticate(credentials), (outcome) => {
-    admit(shard, connection, arrival, outcome, null);
+  // The password lies in a buffer that is lent for this call.
+  const password = credentials.password === null ? null : Uint8Array.from(credentials.password);
+  settle(shard, connection, outcome, (found) => {
+    if (shard.authenticator === authenticator) admit(shard, connection, arrival, found, null);
+    else authenticate(shard, connection, arrival, { ...credentials, password });
   });
+  const wipe = () => void password?.fill(0);
+  outcome.then(wipe, wipe);
+}
+
+/** Refuses a client whose address has to wait for what it has guessed. */
+function isBlocked(shard: Shard, connection: Connection): boolean {
+  if (shard.guard === null || shard.guard.mayTry(connection.link.peer.address)) return false;
+  shard.counters.authRefusedBlocked++;
+  const { level } = connection;
+  // To MQTT 3 it would look like a server that is down, to be tried again at once.
+  refuse(shard, connection, level, level === Level.V5 ? Reason.CONNECTION_RATE_EXCEEDED : Reason.NOT_AUTHORIZED);
+  return true;
 }
 
 /** AUTH while connecting, or re-authentication of an open connection [MQTT-4.12.0-1]. Returns 0 or a fault. */
@@ -87,19 +105,19 @@ export function onAuth(
   if (connection.level !== Level.V5) return fault(Reason.PROTOCOL_ERROR);
   const packet = decodeAuth(buffer, header, from, to, connection.level, shard.limits);
   if (typeof packet === 'number') return packet;
-  const { exchange } = connection;
-  if (exchange === null) return fault(Reason.PROTOCOL_ERROR);
+  if (connection.authenticationMethod === null) return fault(Reason.PROTOCOL_ERROR);
   if (packet.method !== connection.authenticationMethod) return fault(Reason.PROTOCOL_ERROR); // [MQTT-4.12.0-5] [MQTT-4.12.1-1]
   const begins = connection.isOpen && !connection.reauthenticating;
   const expected = begins ? Reason.REAUTHENTICATE : Reason.CONTINUE_AUTHENTICATION;
   if (packet.reason !== expected) return fault(Reason.PROTOCOL_ERROR);
   const { data } = packet;
-  if (connection.isOpen) {
-    connection.reauthenticating = true;
-    settle(shard, connection, exchange.step(data), (outcome) => reauthenticated(shard, connection, outcome));
-  } else {
-    connection.continueExchange?.(data);
+  if (begins) {
+    reauthenticate(shard, connection, packet.method, data);
+    return 0;
   }
+  // Nothing was asked of it: the step before is still being looked at.
+  if (connection.continueExchange === null) return fault(Reason.PROTOCOL_ERROR);
+  connection.continueExchange(data);
   return 0;
 }
 
@@ -144,20 +162,11 @@ function settle<T>(shard: Shard, connection: Connection, value: Promise<T> | T, 
   );
 }
 
-/** Reasons that a client is not let in for who it is, or does not show that it is. */
-const LOGIN_REASONS: ReadonlySet<Reason> = new Set([
-  Reason.NOT_AUTHORIZED,
-  Reason.BAD_USER_NAME_OR_PASSWORD,
-  Reason.BAD_AUTHENTICATION_METHOD,
-  Reason.BANNED,
-]);
-
 /** Answers CONNECT with a CONNACK that refuses, and closes. */
 export function refuse(shard: Shard, connection: Connection, level: Level, reason: Reason): void {
   if (connection.state === ConnectionState.CLOSED) return;
   shard.counters.connectRefused++;
   countReason(shard.counters.refusedBy, reason);
-  if (LOGIN_REASONS.has(reason)) shard.counters.loginsRefused++;
   const bytes = connackRefusal(level, reason);
   connection.outbox.append(bytes, 0, bytes.length);
   connection.closeReason = reason;
@@ -173,32 +182,59 @@ function claimedLevel(buffer: Uint8Array, from: number, to: number): Level {
 function beginExchange(shard: Shard, connection: Connection, arrival: Arrival, method: string, credentials: Credentials): void {
   const exchange = shard.exchanges === null ? null : shard.exchanges.begin(method, credentials);
   if (exchange === null) {
+    refuseIdentity(shard, connection, Reason.BAD_AUTHENTICATION_METHOD, 'nothing offered');
     refuse(shard, connection, Level.V5, Reason.BAD_AUTHENTICATION_METHOD); // [MQTT-4.12.0-1]
     return;
   }
-  connection.exchange = exchange;
   connection.authenticationMethod = method;
-  const step = (data: Uint8Array | null) => {
-    settle(shard, connection, exchange.step(data), (outcome) => {
-      if (outcome.kind === 'continue') {
-        sendAuth(connection, Reason.CONTINUE_AUTHENTICATION, outcome.data);
-        return;
-      }
-      connection.continueExchange = null;
-      if (outcome.kind === 'failure')
-        admit(shard, connection, arrival, { ok: false, reason: outcome.reason }, null); // [MQTT-4.12.0-4]
-      else admit(shard, connection, arrival, { ...outcome, ok: true }, outcome.data);
-    });
-  };
-  connection.continueExchange = step;
-  step(arrival.packet.authenticationData);
+  runExchange(shard, connection, exchange, arrival.packet.authenticationData, (outcome) => {
+    if (outcome.kind === 'failure')
+      admit(shard, connection, arrival, { ok: false, reason: outcome.reason }, null); // [MQTT-4.12.0-4]
+    else admit(shard, connection, arrival, { ...outcome, ok: true }, outcome.data);
+  });
 }
 
-function reauthenticated(shard: Shard, connection: Connection, outcome: ExchangeOutcome): void {
-  if (outcome.kind === 'continue') {
-    sendAuth(connection, Reason.CONTINUE_AUTHENTICATION, outcome.data);
+type ExchangeEnd = Exclude<ExchangeOutcome, { readonly kind: 'continue' }>;
+
+/** Runs an exchange to its end, one step at a time. What a reload has replaced meanwhile vouches for nobody: the client may begin anew. */
+function runExchange(
+  shard: Shard,
+  connection: Connection,
+  exchange: Exchange,
+  first: Uint8Array | null,
+  ended: (outcome: ExchangeEnd) => void,
+): void {
+  const { exchanges } = shard;
+  const step = (data: Uint8Array | null) => {
+    connection.continueExchange = null;
+    settle(shard, connection, exchange.step(data), (outcome) => {
+      if (shard.exchanges !== exchanges && outcome.kind !== 'failure') {
+        ended({ kind: 'failure', reason: Reason.SERVER_BUSY });
+      } else if (outcome.kind === 'continue') {
+        connection.continueExchange = step;
+        sendAuth(connection, Reason.CONTINUE_AUTHENTICATION, outcome.data);
+      } else {
+        ended(outcome);
+      }
+    });
+  };
+  step(first);
+}
+
+/** An open connection authenticates again, by what is asked now: keys and users may be others than when it came. */
+function reauthenticate(shard: Shard, connection: Connection, method: string, data: Uint8Array | null): void {
+  const { clientId, username } = connection.session!;
+  const credentials: Credentials = { clientId, username, password: null, peer: connection.link.peer };
+  const exchange = shard.exchanges === null ? null : shard.exchanges.begin(method, credentials);
+  if (exchange === null) {
+    endReauthentication(shard, connection, Reason.BAD_AUTHENTICATION_METHOD);
     return;
   }
+  connection.reauthenticating = true;
+  runExchange(shard, connection, exchange, data, (outcome) => reauthenticated(shard, connection, outcome));
+}
+
+function reauthenticated(shard: Shard, connection: Connection, outcome: ExchangeEnd): void {
   connection.reauthenticating = false;
   const session = connection.session!;
   if (outcome.kind === 'failure') endReauthentication(shard, connection, outcome.reason);
@@ -230,13 +266,15 @@ function admit(
   authenticationData: Uint8Array | null,
 ): void {
   const { packet, clientId } = arrival;
+  // Those who have guessed meanwhile at the same time are told of none of it whether it was right, or as many could be tried at once as there is room for.
+  if (isBlocked(shard, connection)) return;
   if (!outcome.ok) {
     const isOffered = packet.username !== null || packet.password !== null || packet.authenticationMethod !== null;
     refuseIdentity(shard, connection, outcome.reason, isOffered ? 'offered' : 'nothing offered');
     refuse(shard, connection, packet.level, outcome.reason);
     return;
   }
-  if (comesTooOften(shard, arrival)) {
+  if (comesTooOften(shard, arrival, outcome.username)) {
     shard.counters.refusedConnectRate++;
     refuse(shard, connection, packet.level, Reason.CONNECTION_RATE_EXCEEDED);
     return;
@@ -258,7 +296,8 @@ function admit(
     const asked = (request: number) => {
       connection.claim = request;
     };
-    claimSession(shard, { clientId, username, clean: packet.clean, asked, seat, refuse: refused });
+    const admits = () => connection.state !== ConnectionState.CLOSED && isWithinQuota(shard, connection, username);
+    claimSession(shard, { clientId, username, clean: packet.clean, asked, admits, seat, refuse: refused });
     return;
   }
   let session = shard.sessions.find(clientId);
@@ -271,6 +310,8 @@ function admit(
     endConnection(shard, session.connection, Reason.SESSION_TAKEN_OVER); // [MQTT-3.1.4-3]
     session = shard.sessions.find(clientId);
   }
+  // Before anything is let go of: who is refused finds everything as it was.
+  if (!isWithinQuota(shard, connection, outcome.username)) return;
   if (session !== null && packet.clean) {
     endSession(shard, session); // [MQTT-3.1.2-4]
     session = null;
@@ -285,23 +326,33 @@ function admit(
   if (!isSeated && !present) endSession(shard, session);
 }
 
-/** Whether a client has connected as often in this minute as it may. Counted after its credentials were checked, so that a stranger cannot use up what is its. */
-function comesTooOften(shard: Shard, { clientId, assigned }: Arrival): boolean {
+/** Whether a client has connected as often in this minute as it may. Counted after its credentials were checked, and for each user apart, so that neither a stranger nor another user can use up what is its. */
+function comesTooOften(shard: Shard, { clientId, assigned }: Arrival, username: string | null): boolean {
   const { clientConnectsPerMinute } = shard.limits;
   if (clientConnectsPerMinute === 0 || assigned) return false;
   const minute = Math.floor(shard.clock.wallMs() / MINUTE_MS) | 0;
-  return !shard.connects.enter(shard.connects.keyOf(clientId), clientConnectsPerMinute, minute);
+  // Neither name has a U+0000 in it.
+  const key = shard.connects.keyOf(username === null ? clientId : `${username}\0${clientId}`);
+  if (shard.connects.enter(key, clientConnectsPerMinute, minute)) return false;
+  if (shard.connects.count(key, minute) >= clientConnectsPerMinute) return true;
+  // There is no room to count it in: that is no fault of the client's.
+  shard.counters.connectsUncounted++;
+  return false;
 }
 
 const MINUTE_MS = 60_000;
 
-/**
- * Counts the connection for its user; false when the user has as many as there may be. This is the last thing that is looked at: a connection that the client has left behind is
- * gone by now.
- */
+/** Counts the connection for its user, or refuses it when the user has as many as there may be. A connection that the client has left behind is gone by then. */
+function isWithinQuota(shard: Shard, connection: Connection, username: string | null): boolean {
+  if (countForUser(shard, connection, username)) return true;
+  shard.counters.refusedUserQuota++;
+  refuse(shard, connection, connection.level, Reason.QUOTA_EXCEEDED);
+  return false;
+}
+
 function countForUser(shard: Shard, connection: Connection, username: string | null): boolean {
   const { connectionsPerUser } = shard.limits;
-  if (connectionsPerUser === 0 || username === null) return true;
+  if (connectionsPerUser === 0 || username === null || connection.userTally !== null) return true;
   const key = shard.users.keyOf(username);
   if (!shard.users.enter(key, connectionsPerUser)) return false;
   connection.userTally = key;
@@ -319,11 +370,7 @@ function seatClient(
   authenticationData: Uint8Array | null,
 ): boolean {
   const { packet } = arrival;
-  if (!countForUser(shard, connection, identity.username)) {
-    shard.counters.refusedUserQuota++;
-    refuse(shard, connection, packet.level, Reason.QUOTA_EXCEEDED);
-    return false;
-  }
+  if (!isWithinQuota(shard, connection, identity.username)) return false;
   join(shard, connection, session, packet, identity);
   connection.state = ConnectionState.OPEN;
   shard.openConnections++;
@@ -363,7 +410,7 @@ function join(shard: Shard, connection: Connection, session: Session, packet: Co
   session.expiryS = Math.min(sessionExpiryS(shard, packet), connection.sessionExpiryMaxS);
   if (session.expiryTimer !== null) shard.timers.cancel(session.expiryTimer);
   if (session.willTimer !== null) shard.timers.cancel(session.willTimer);
-  setWill(shard, session, boundedWill(connection, packet.will)); // a delayed will of the session's last connection is dropped [MQTT-3.1.3-9]
+  setWill(shard, session, packet.will); // a delayed will of the session's last connection is dropped [MQTT-3.1.3-9]
   session.deliveries.rewind();
   if (session.persistent && session.stored === 0) {
     session.stored = shard.nextStored;

@@ -5,6 +5,7 @@ import type { Connection } from '../sessions/connection.ts';
 import type { Session } from '../sessions/session.ts';
 import { Timer } from '../timers.ts';
 import { endConnection } from './close.ts';
+import { setPrincipal } from './lifecycle.ts';
 import type { Shard } from './shard.ts';
 
 /** Far below what a wheel can hold; what lies further ahead is looked at again then. */
@@ -14,7 +15,7 @@ const AHEAD_MAX_MS = 86_400_000;
 export function identify(shard: Shard, connection: Connection, session: Session, identity: Identity): void {
   const principal = principalOf(identity);
   if (!samePrincipal(session.principal, principal)) {
-    session.principal = principal;
+    setPrincipal(shard, session, principal);
     connection.rights = null;
     // Routes were made with the rights of the one before.
     if (shard.rights !== null && session.subscriptions.size > 0) shard.trie.bump();

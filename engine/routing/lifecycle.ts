@@ -4,6 +4,7 @@ import { MessageView } from '../../protocol/publish.ts';
 import { shareFilterFrom } from '../../protocol/topic.ts';
 import { NO_MESSAGE } from '../memory/messages.ts';
 import { SessionFlag } from '../peers/roster.ts';
+import { type Principal, principalBytes } from '../principal.ts';
 import type { Connection } from '../sessions/connection.ts';
 import { DeliveryState } from '../sessions/deliveries.ts';
 import { SESSION_NEVER_EXPIRES, type Session, type Subscription, type Will } from '../sessions/session.ts';
@@ -76,6 +77,7 @@ export function endSession(shard: Shard, session: Session): void {
   if (shard.sessions.at(session.handle) !== session) return;
   if (session.expiryTimer !== null) shard.timers.cancel(session.expiryTimer);
   publishWill(shard, session);
+  shard.sessionBytes -= principalBytes(session.principal);
   for (const subscription of session.subscriptions.values()) {
     shard.sessionBytes -= subscription.filter.length;
     dropFromTrie(shard, subscription);
@@ -129,6 +131,12 @@ export function isBeingErased({ erasing }: Shard, { topic, topicFrom, topicTo }:
   return false;
 }
 
+/** Gives a session the principal that rights are asked for. */
+export function setPrincipal(shard: Shard, session: Session, principal: Principal): void {
+  shard.sessionBytes += principalBytes(principal) - principalBytes(session.principal);
+  session.principal = principal;
+}
+
 /** Gives a session its will, or takes it away. */
 export function setWill(shard: Shard, session: Session, will: Will | null): void {
   shard.sessionBytes += willBytes(will) - willBytes(session.will);
@@ -157,13 +165,14 @@ function publishWill(shard: Shard, session: Session): void {
     shard.counters.refusedRights++;
     return;
   }
-  const view = viewWill(will, shard.clock.wallMs());
+  const view = viewWill(will, shard.ceilings.messageS(session.listener, session.username), shard.clock.wallMs());
   if (shard.routes.find(topic, 0, topic.length) < 0 || shard.routes.found.reserved) return;
   deliverMessage(shard, null, view, shard.routes.found);
   if (will.retain && shard.offers.retainAvailable) retainMessage(shard, null, view); // [MQTT-3.1.2-15]
 }
 
-function viewWill(will: Will, wallMs: number): MessageView {
+/** With an expiry below the ceiling of its client's messages, as it is now. */
+function viewWill(will: Will, expiryMaxS: number, wallMs: number): MessageView {
   const view = new MessageView();
   view.topic = will.topic;
   view.topicTo = will.topic.length;
@@ -173,7 +182,8 @@ function viewWill(will: Will, wallMs: number): MessageView {
   view.payloadTo = will.payload.length;
   view.qos = will.qos;
   view.retain = will.retain ? 1 : 0;
-  view.expiryS = will.expiryS;
-  view.expiresAtMs = will.expiryS < 0 ? Infinity : wallMs + will.expiryS * 1_000;
+  const expiryS = will.expiryS < 0 ? expiryMaxS : Math.min(will.expiryS, expiryMaxS);
+  view.expiryS = expiryS === Infinity ? -1 : expiryS;
+  view.expiresAtMs = wallMs + expiryS * 1_000;
   return view;
 }

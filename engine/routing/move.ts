@@ -12,6 +12,7 @@ import { MessageView } from '../../protocol/publish.ts';
 import type { Claim, MovedSession } from '../peers/control.ts';
 import { LETTER_FIXED_BYTES, Letter, padded, Word } from '../peers/letter.ts';
 import type { Refusal } from '../peers/tickets.ts';
+import { principalBytes } from '../principal.ts';
 import { type QueueOverflow, Session, type SessionHandle, type Will } from '../sessions/session.ts';
 import { mayTakeOver, seatMoved } from './claim.ts';
 import { endConnection } from './close.ts';
@@ -20,8 +21,9 @@ import { deliverHeld } from './deliver.ts';
 import { fanOut } from './fan-out.ts';
 import { FenceWay, raiseFence } from './fence.ts';
 import { refusalOf } from './held.ts';
-import { endSession, setWill, storeSession } from './lifecycle.ts';
+import { endSession, setPrincipal, setWill, storeSession } from './lifecycle.ts';
 import { countQueued } from './queue.ts';
+import { refit } from './reload.ts';
 import { letterBytes, writeView } from './remote.ts';
 import type { Shard } from './shard.ts';
 import { markTransfer } from './transfer.ts';
@@ -92,6 +94,7 @@ function depart(shard: Shard, { session, claim }: Departure): void {
     if (isShared(filter)) shard.sharedSubscriptions--;
   }
   setWill(shard, session, null);
+  shard.sessionBytes -= principalBytes(session.principal);
   session.unload(shard.messages);
   countQueued(shard, session, -session.queuedMessages, -session.queuedBytes);
   shard.storedSessions.delete(stored);
@@ -153,7 +156,7 @@ export const DELIVERY_BITS_MASK = 0xff;
 /** A session comes from another shard. It is entered when all of it is here. */
 export function takeMoved(shard: Shard, moved: MovedSession): void {
   const session = new Session(moved.handle as SessionHandle, moved.clientId);
-  session.principal = moved.principal;
+  setPrincipal(shard, session, moved.principal);
   session.level = moved.level as Session['level'];
   session.expiryS = moved.expiryS;
   session.overflow = moved.overflow as QueueOverflow;
@@ -223,6 +226,8 @@ export function endMove(shard: Shard, handle: number, request: number): void {
   if (shard.rights !== null) shard.trie.bump();
   shard.storedSessions.set(session.stored, session);
   shard.peers!.roster.store(handle, session.stored);
+  // It was in neither shard while a reload looked through both.
+  refit(shard, session);
   // Said before anything else is: from now on the store tells this shard of the session.
   storeSession(shard, session);
   deliverAllHeld(shard, handle);

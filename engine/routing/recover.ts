@@ -3,7 +3,7 @@
 
 import { SESSION_NEVER_EXPIRES, Session, type SessionHandle } from '../sessions/session.ts';
 import { cutToCeiling } from './ceilings.ts';
-import { endSession, setAwayTimers, setWill, storeSession } from './lifecycle.ts';
+import { endSession, setAwayTimers, setPrincipal, setWill, storeSession } from './lifecycle.ts';
 import { countQueued } from './queue.ts';
 import { unpackSession } from './record.ts';
 import { HiddenSessions } from './resume.ts';
@@ -33,12 +33,14 @@ export async function recover(shard: Shard, ageing: Ageing = Ageing.ON): Promise
         broken++;
         return;
       }
-      session.principal = record.principal;
+      setPrincipal(shard, session, record.principal);
+      // What gave it these need not be there any more.
+      if (record.principal.roles.length > 0 || record.principal.grants !== null) shard.judgeAll();
       session.level = record.level;
       session.expiryS = record.expiryS;
       setWill(shard, session, record.will);
-      session.overflow = record.overflow;
       session.listener = record.listener ?? '';
+      session.overflow = shard.overflows.get(session.listener) ?? record.overflow;
       session.sentBefore = record.sentBefore;
       // A session that was connected when the broker went down has been away since now.
       if (record.disconnectedAtMs === 0) wasConnected.add(session);

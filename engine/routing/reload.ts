@@ -20,15 +20,16 @@ export interface ShardSettings {
   readonly authenticator: Authenticator;
   readonly exchanges: ExchangeMethods | null;
   readonly rights: Rights | null;
+  readonly givenRights: Rights | null;
   readonly guard: LoginGuard | null;
   readonly overflows: ReadonlyMap<string, QueueOverflow>;
   readonly ceilings: Ceilings;
 }
 
-/** Deliveries that are looked at in one go. */
+/** Deliveries that are looked at in one go, and sessions that are. */
 const LOOKED_AT_ONCE = 256;
 
-/** Puts settings in force. What is queued is another matter: `dropForbidden`. */
+/** Puts settings in force. What sessions have asked for under others, and what is queued, are another matter: `refitAll`, `dropForbidden`. */
 export function applySettings(shard: Shard, settings: ShardSettings): void {
   const mayHaveChanged = shard.rights !== null || settings.rights !== null;
   Object.assign(shard.limits, settings.limits);
@@ -36,16 +37,25 @@ export function applySettings(shard: Shard, settings: ShardSettings): void {
   shard.authenticator = settings.authenticator;
   shard.exchanges = settings.exchanges;
   shard.rights = settings.rights;
+  shard.givenRights = settings.givenRights;
   shard.guard = settings.guard;
   shard.routes.rights = settings.rights;
   shard.overflows = settings.overflows;
   shard.ceilings = settings.ceilings;
-  for (const session of [...shard.sessions]) refit(shard, session);
   for (const connection of shard.connections) refitRate(shard, connection);
   // Routes were made with the rights of before, and with names that may be too long now.
   shard.trie.bump();
   if (!mayHaveChanged) return;
   for (const connection of shard.connections) connection.rights = null;
+}
+
+/** Cuts every session to the settings of now, a part of them at a time. */
+export async function refitAll(shard: Shard): Promise<void> {
+  let looked = 0;
+  for (const session of [...shard.sessions]) {
+    if (++looked % LOOKED_AT_ONCE === 0) await shard.clock.sleep(0);
+    if (isHere(shard, session, session.stored)) refit(shard, session);
+  }
 }
 
 /** Ends the connections of these links. Returns how many there were. */
@@ -68,7 +78,7 @@ function refitRate(shard: Shard, { rate, isOpen }: Connection): void {
 }
 
 /** Cuts a session to the settings of now: its expiry, and a will that its client may not publish any more. */
-function refit(shard: Shard, session: Session): void {
+export function refit(shard: Shard, session: Session): void {
   const { connection } = session;
   session.overflow = shard.overflows.get(session.listener) ?? QueueOverflow.REFUSE;
   const isCut = cutToCeiling(shard.ceilings, session, shard.limits.sessionExpiryMaxS);
@@ -94,19 +104,34 @@ function refit(shard: Shard, session: Session): void {
 export async function dropForbidden(shard: Shard): Promise<number> {
   if (shard.rights === null) return 0;
   const before = shard.counters.dropped[DropReason.NOT_AUTHORIZED];
+  const looks: Looks = { left: LOOKED_AT_ONCE };
   for (const session of [...shard.sessions]) {
-    dropLoaded(shard, session);
+    if (shard.stopping) break;
+    if (!isHere(shard, session, session.stored)) continue;
+    await dropLoaded(shard, session, looks);
     if (session.stored !== 0) await dropStored(shard, session);
   }
   return shard.counters.dropped[DropReason.NOT_AUTHORIZED] - before;
 }
 
-function dropLoaded(shard: Shard, session: Session): void {
-  const { deliveries } = session;
+/** How much more may be looked at before others have their turn. */
+interface Looks {
+  left: number;
+}
+
+async function dropLoaded(shard: Shard, session: Session, looks: Looks): Promise<void> {
+  const { deliveries, stored } = session;
+  looks.left--;
   // Positions, because finished deliveries at the beginning leave the log.
   const end = deliveries.base + deliveries.count;
   for (let position = deliveries.base + deliveries.sent; position < end; position++) {
+    if (--looks.left <= 0) {
+      await shard.clock.sleep(0);
+      looks.left = LOOKED_AT_ONCE;
+      if (!isHere(shard, session, stored)) return;
+    }
     const offset = position - deliveries.base;
+    if (offset >= deliveries.count) return;
     if (offset < 0 || deliveries.state(offset) !== DeliveryState.QUEUED) continue;
     if (!shard.messages.view(deliveries.message(offset), shard.replayed)) continue;
     const { topic, topicFrom, topicTo } = shard.replayed;
@@ -123,7 +148,7 @@ function dropDelivery(shard: Shard, session: Session, offset: number): void {
 async function dropStored(shard: Shard, session: Session): Promise<void> {
   const { stored } = session;
   let from = session.deliveries.base + session.deliveries.count;
-  while (isHere(shard, session, stored) && from < session.tail) {
+  while (isHere(shard, session, stored) && from < session.tail && !shard.stopping) {
     const next = await new Promise<number>((resolve) => {
       shard.store.read(stored, from, LOOKED_AT_ONCE, {
         delivery(position, _bits, _ids, _received, message) {

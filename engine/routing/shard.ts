@@ -73,6 +73,8 @@ export interface ShardParts {
   readonly exchanges: ExchangeMethods | null;
   /** Null: everything is allowed. */
   readonly rights: Rights | null;
+  /** Taken for `rights` once a session is found that came with roles or grants of its own. */
+  readonly givenRights?: Rights | null;
   /** None where nobody is slowed. */
   readonly guard?: LoginGuard | null;
   /** What happens to a full queue, by the listener that its session came to; refuse where there is none. */
@@ -111,6 +113,7 @@ export class Shard {
   authenticator: Authenticator;
   exchanges: ExchangeMethods | null;
   rights: Rights | null;
+  givenRights: Rights | null;
   guard: LoginGuard | null;
   overflows: ReadonlyMap<string, QueueOverflow>;
   ceilings: Ceilings;
@@ -221,6 +224,7 @@ export class Shard {
     this.authenticator = parts.authenticator;
     this.exchanges = parts.exchanges;
     this.rights = parts.rights;
+    this.givenRights = parts.givenRights ?? null;
     this.guard = parts.guard ?? null;
     this.overflows = parts.overflows ?? new Map();
     this.ceilings = parts.ceilings ?? new Ceilings();
@@ -267,6 +271,14 @@ export class Shard {
     if (peers !== null) return peers.connects;
     this.#connects ??= new Tallies(allocateTallies(limits.sessionsMax, random));
     return this.#connects;
+  }
+
+  /** From now on everybody is asked for their rights, also where the configuration has none. */
+  judgeAll(): void {
+    if (this.rights !== null) return;
+    this.rights = this.givenRights;
+    this.routes.rights = this.rights;
+    this.trie.bump();
   }
 
   /** Shows the other shards what limits and figures of the whole need, and learns theirs when it is time to. */

@@ -225,7 +225,7 @@ class ConnectionSink implements LinkSink {
       framer.packetBytesMax = this.#packetBytesMax();
       return this.#connection.state === ConnectionState.CLAIMING ? LATER : 0;
     }
-    if (type === PacketType.AUTH && connection.exchange !== null) {
+    if (type === PacketType.AUTH && connection.authenticationMethod !== null) {
       this.#shard.counters.packetsReceived++;
       const result = onAuth(this.#shard, connection, framer.buffer, framer.header, framer.bodyFrom, framer.bodyTo);
       framer.packetBytesMax = this.#packetBytesMax();

@@ -32,16 +32,23 @@ export const CALLOUT_ANSWER_BYTES_MAX = 65_536;
 
 export function byCallout({ client, sendAddress, log }: CalloutOptions): Method {
   let isDown = false;
+  /** Answers that are none have been told of, once: a client by which the service is confused must not fill the log. */
+  let isOdd = false;
 
   async function ask(credentials: Credentials): Promise<MethodAnswer> {
     try {
       const { status, text } = await client.ask(questionOf(credentials, sendAddress));
-      if (status !== 200) throw new HttpProblem(`status ${status}`);
-      const answer = read(text, credentials.username);
-      if (answer === null) throw new HttpProblem('the answer is not understood');
+      if (status >= 500) throw new HttpProblem(`status ${status}`);
       if (isDown) log.info('auth.http_url answers again');
       isDown = false;
-      return answer;
+      const answer = status === 200 ? read(text, credentials.username) : null;
+      if (answer !== null) return answer;
+      if (!isOdd)
+        log.error(
+          `auth.http_url gives an answer that is none, and who is asked about does not come in: ${status === 200 ? 'it is not understood' : `status ${status}`}`,
+        );
+      isOdd = true;
+      return UNAVAILABLE;
     } catch (error) {
       if (error instanceof HttpProblem && error.isBusy) return BUSY;
       if (!isDown)

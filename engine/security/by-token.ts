@@ -29,8 +29,8 @@ export interface TokenOptions {
 
 const BAD_TOKEN: AuthOutcome = { ok: false, reason: Reason.BAD_USER_NAME_OR_PASSWORD };
 const NO_KEYS: AuthOutcome = { ok: false, reason: Reason.SERVER_UNAVAILABLE };
-/** Far above what a token with rights needs. */
-const TOKEN_BYTES_MAX = 65_535;
+/** Far above what a token with rights needs, and below what a password can be: no token is parsed that is longer. */
+const TOKEN_BYTES_MAX = 16_384;
 const USER_NAME_BYTES_MAX = 1_024;
 
 export function byToken(options: TokenOptions): Method {

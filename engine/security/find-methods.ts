@@ -1,12 +1,14 @@
 // The methods that a configuration names, built from its options and files. What only some configurations need is loaded only for them.
 import type { Clock } from '../clock.ts';
-import type { AuthConfig, MethodName } from '../config/auth.ts';
+import type { MethodName } from '../config/auth.ts';
+import type { Config } from '../config/load.ts';
 import type { Log } from '../log.ts';
 import { byCertificate } from './by-certificate.ts';
 import { byPasswordFile } from './by-password.ts';
 import type { HttpClient } from './http-client.ts';
 import type { Method } from './method.ts';
 import { loadPasswordFile } from './password-file.ts';
+import type { KeptKeys } from './remote-keys.ts';
 import type { ScramUsers } from './scram-users.ts';
 
 export interface Methods {
@@ -21,13 +23,13 @@ export interface Methods {
 }
 
 /** @throws Error in one line with file and line */
-export async function findMethods(auth: AuthConfig, log: Log, clock: Clock): Promise<Methods> {
+export async function findMethods({ auth, server }: Config, log: Log, clock: Clock, kept: KeptKeys): Promise<Methods> {
   const clients: HttpClient[] = [];
   let scram: ScramUsers | null = null;
   const makers: Readonly<Record<MethodName, () => Method | Promise<Method>>> = {
     certificate: () => byCertificate,
     password_file() {
-      const passwordFile = loadPasswordFile(auth.passwordFile);
+      const passwordFile = loadPasswordFile(auth.passwordFile, { shards: server.threads });
       for (const warning of passwordFile.warnings) log.warn(warning);
       scram = passwordFile.scram;
       return byPasswordFile(passwordFile);
@@ -35,6 +37,12 @@ export async function findMethods(auth: AuthConfig, log: Log, clock: Clock): Pro
     async jwt() {
       const { byToken } = await import('./by-token.ts');
       const keys = await tokenKeys();
+      const { jwtAlgorithms } = auth;
+      // All of them would be refused, and nobody would know why.
+      if (jwtAlgorithms.length > 0 && !keys.algorithms.some((name) => jwtAlgorithms.includes(name)))
+        throw new Error(
+          `auth.jwt_algorithms: ${jwtAlgorithms.join(', ')} cannot be used with what auth.${keySource()} has, which is for: ${keys.algorithms.join(', ')}`,
+        );
       return byToken({
         keys,
         algorithms: auth.jwtAlgorithms,
@@ -55,6 +63,12 @@ export async function findMethods(auth: AuthConfig, log: Log, clock: Clock): Pro
     },
   };
 
+  function keySource(): string {
+    if (auth.jwtSecretFile !== '') return 'jwt_secret_file';
+    if (auth.jwtKeyFile !== '') return 'jwt_key_file';
+    return auth.jwksFile !== '' ? 'jwks_file' : 'jwks_url';
+  }
+
   async function tokenKeys() {
     const { loadKeySet, loadPublicKey, loadSecret } = await import('./token-keys.ts');
     if (auth.jwtSecretFile !== '') return loadSecret(auth.jwtSecretFile);
@@ -62,7 +76,7 @@ export async function findMethods(auth: AuthConfig, log: Log, clock: Clock): Pro
     if (auth.jwksFile !== '') return loadKeySet(auth.jwksFile);
     const { KEY_SET_BYTES_MAX, remoteKeys } = await import('./remote-keys.ts');
     const client = await httpClient(auth.jwksUrl, KEY_SET_BYTES_MAX, {});
-    return remoteKeys({ client, cacheMs: auth.jwksCacheS * 1_000, clock, log });
+    return remoteKeys({ url: auth.jwksUrl, kept, client, cacheMs: auth.jwksCacheS * 1_000, clock, log });
   }
 
   async function httpClient(url: string, answerBytesMax: number, headers: Readonly<Record<string, string>>): Promise<HttpClient> {

@@ -31,8 +31,10 @@ export interface LoadedPasswordFile extends PasswordFile {
 
 export interface PasswordFileOptions {
   readonly derive?: Derive;
-  /** Hashes computed at once. Default: half the cores, at most 2, which is half of Node's thread pool. */
+  /** Hashes computed at once. Default: half the cores, at most 2, which is half of Node's thread pool; the shards have it together, and each at least one. */
   readonly atOnceMax?: number;
+  /** Shards that hash beside each other, in the one thread pool of the process. Default: 1. */
+  readonly shards?: number;
   /** Passwords that wait for their hash. */
   readonly waitingMax?: number;
   /** Sum of the costs that wait, in iterations of PBKDF2-HMAC-SHA512: about 10 s of one core, after which most clients have given up. */
@@ -115,7 +117,8 @@ interface Places {
 }
 
 function createPlaces(options: PasswordFileOptions): Places {
-  const atOnceMax = options.atOnceMax ?? Math.min(2, Math.max(1, availableParallelism() >> 1));
+  const atOnceMax =
+    options.atOnceMax ?? Math.max(1, Math.floor(Math.min(2, availableParallelism() >> 1) / (options.shards ?? 1)));
   const waitingMax = options.waitingMax ?? WAITING_MAX;
   const waitingCostMax = options.waitingCostMax ?? WAITING_COST_MAX;
   const waiting: { readonly cost: number; readonly wake: () => void }[] = [];

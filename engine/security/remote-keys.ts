@@ -1,5 +1,6 @@
 // A key set at a URL, as long as it is good: asked for when the first token comes, again when it has become old, and, at most every 30 s, when a token names a key that is not in it. One request
-// at a time, whoever waits. When the URL does not answer, the old set goes on for an hour; after that nobody comes in, because a key that was withdrawn must not live on.
+// at a time, whoever waits. When the URL does not answer, the old set goes on for an hour; after that nobody comes in, because a key that was withdrawn must not live on. While there is a set that
+// goes on, nobody waits longer than a second for a new one. A reload takes the set along.
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
@@ -11,10 +12,27 @@ import { parseKeySet, type TokenKeys } from './token-keys.ts';
 const STALE_MAX_MS = 3_600_000;
 const UNKNOWN_KEY_MS = 30_000;
 const FAILED_MS = 1_000;
+/** How long logins wait for a new set where the old one can go on. */
+const PATIENCE_MS = 1_000;
 
 export const KEY_SET_BYTES_MAX = 262_144;
 
+/** A set that was fetched, and when. */
+interface Fetched {
+  readonly url: string;
+  readonly set: JWTVerifyGetKey;
+  readonly atMs: number;
+}
+
+/** Keeps the set that was fetched last beyond a reload. */
+export interface KeptKeys {
+  last: Fetched | null;
+}
+
 export interface RemoteKeysOptions {
+  readonly url: string;
+  /** Where there is a set of this URL, it is gone on with. */
+  readonly kept: KeptKeys;
   readonly client: HttpClient;
   readonly cacheMs: number;
   readonly clock: Clock;
@@ -24,18 +42,19 @@ export interface RemoteKeysOptions {
 /** There is no key set to judge by. */
 export class NoKeys extends Error {}
 
-export function remoteKeys({ client, cacheMs, clock, log }: RemoteKeysOptions): TokenKeys {
-  let set: JWTVerifyGetKey | null = null;
-  let fetchedMs = -Infinity;
+export function remoteKeys({ url, kept, client, cacheMs, clock, log }: RemoteKeysOptions): TokenKeys {
+  let fetched = kept.last?.url === url ? kept.last : null;
   let triedMs = -Infinity;
   let hasFailed = false;
   let underWay: Promise<void> | null = null;
+  let patience: Promise<void> = Promise.resolve();
 
   async function fetchOnce(): Promise<void> {
     triedMs = clock.monotonicMs();
     try {
-      set = createLocalJWKSet(await fetchSet(client));
-      fetchedMs = clock.monotonicMs();
+      const set = createLocalJWKSet(await fetchSet(client));
+      fetched = { url, set, atMs: clock.monotonicMs() };
+      kept.last = fetched;
       if (hasFailed) log.info('auth.jwks_url answers again');
       hasFailed = false;
     } catch (error) {
@@ -45,18 +64,30 @@ export function remoteKeys({ client, cacheMs, clock, log }: RemoteKeysOptions): 
   }
 
   function refresh(): Promise<void> {
-    underWay ??= fetchOnce().finally(() => {
-      underWay = null;
+    if (underWay !== null) return underWay;
+    const asking = fetchOnce();
+    patience = new Promise((resolve) => {
+      const cancel = clock.after(PATIENCE_MS, resolve);
+      void asking.then(() => {
+        cancel();
+        underWay = null;
+        resolve();
+      });
     });
-    return underWay;
+    underWay = asking;
+    return asking;
   }
 
+  const ageMs = () => clock.monotonicMs() - (fetched?.atMs ?? -Infinity);
+
   async function current(): Promise<JWTVerifyGetKey> {
-    const nowMs = clock.monotonicMs();
-    const isOld = nowMs - fetchedMs >= cacheMs;
-    if (isOld && (underWay !== null || nowMs - triedMs >= FAILED_MS)) await refresh();
-    if (set === null || clock.monotonicMs() - fetchedMs >= cacheMs + STALE_MAX_MS) throw new NoKeys();
-    return set;
+    if (ageMs() >= cacheMs && (underWay !== null || clock.monotonicMs() - triedMs >= FAILED_MS)) {
+      const refreshed = refresh();
+      if (ageMs() >= cacheMs + STALE_MAX_MS) await refreshed;
+      else if (!hasFailed) await patience;
+    }
+    if (fetched === null || ageMs() >= cacheMs + STALE_MAX_MS) throw new NoKeys();
+    return fetched.set;
   }
 
   const keyOf: JWTVerifyGetKey = async (header, token) => {
@@ -67,7 +98,7 @@ export function remoteKeys({ client, cacheMs, clock, log }: RemoteKeysOptions): 
       const mayAskAgain = underWay !== null || clock.monotonicMs() - triedMs >= UNKNOWN_KEY_MS;
       if (!(error instanceof errors.JWKSNoMatchingKey) || !mayAskAgain) throw error;
       await refresh();
-      return set!(header, token);
+      return fetched!.set(header, token);
     }
   };
   return { algorithms: PUBLIC_KEY_ALGORITHMS, keyOf };

@@ -2,7 +2,8 @@
 // Where any ACL rule or role is configured, what none of them allows is refused, whoever asks. Where none is, everything is allowed, but for a principal that came with roles or grants of
 // its own: it is held to these.
 //
-// The rules of a principal are worked out once and remembered, for a bounded number of them; nothing here is asked per message.
+// The rules of a principal are worked out once and remembered as long as it lives, which is as long as its session; principals of one user share them where no rule names the client. Nothing here is
+// asked per message.
 import type { Rights } from '../gate.ts';
 import type { Principal } from '../principal.ts';
 import type { AclRules } from './acl.ts';
@@ -26,8 +27,8 @@ export interface RightsOptions {
   readonly anonymousRoles: readonly string[];
 }
 
-/** Principals whose rules are remembered. */
-const REMEMBERED_MAX = 16_384;
+/** Users whose rules are shared; of others each principal has its own. */
+const SHARED_MAX = 16_384;
 
 /** The rules of one principal; null: everything is allowed. */
 interface Remembered {
@@ -42,18 +43,25 @@ export function createRights(options: RightsOptions): Rights {
   for (const { name, users } of options.roles)
     for (const user of users) rolesOfUser.set(user, [...(rolesOfUser.get(user) ?? []), name]);
   const isRestricted = acl !== null || roles.size > 0;
-  let remembered = new WeakMap<Principal, Remembered>();
-  let count = 0;
+  const namesClients = [acl?.patterns ?? [], ...roles.values()].flat().some(({ namesClient }) => namesClient);
+  const remembered = new WeakMap<Principal, Remembered>();
+  const shared = new Map<string | null, readonly Rule[] | null>();
 
   function rulesOf(principal: Principal, clientId: string): readonly Rule[] | null {
     const known = remembered.get(principal);
     if (known !== undefined && known.clientId === clientId) return known.rules;
-    if (count++ >= REMEMBERED_MAX) {
-      remembered = new WeakMap();
-      count = 1;
-    }
-    const rules = workOut(principal, clientId);
+    const rules = sharedOrOwn(principal, clientId);
     remembered.set(principal, { clientId, rules });
+    return rules;
+  }
+
+  function sharedOrOwn(principal: Principal, clientId: string): readonly Rule[] | null {
+    const { username } = principal;
+    if (namesClients || principal.roles.length > 0 || principal.grants !== null) return workOut(principal, clientId);
+    const known = shared.get(username);
+    if (known !== undefined) return known;
+    const rules = workOut(principal, clientId);
+    if (shared.size < SHARED_MAX) shared.set(username, rules);
     return rules;
   }
 

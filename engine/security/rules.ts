@@ -21,6 +21,7 @@ export interface Pattern {
   readonly access: Access;
   readonly filter: string;
   readonly namesUser: boolean;
+  readonly namesClient: boolean;
   /** The rule that it is for everybody; null where a name has to be filled in. */
   readonly rule: Rule | null;
 }
@@ -40,7 +41,8 @@ export function ruleOf(access: Access, filter: string): Rule {
 
 export function patternOf(access: Access, filter: string): Pattern {
   const namesUser = filter.includes('%u');
-  return { access, filter, namesUser, rule: namesUser || filter.includes('%c') ? null : ruleOf(access, filter) };
+  const namesClient = filter.includes('%c');
+  return { access, filter, namesUser, namesClient, rule: namesUser || namesClient ? null : ruleOf(access, filter) };
 }
 
 /** Adds the rules that patterns are for one client. False: a deny cannot be told, so everything is denied. */

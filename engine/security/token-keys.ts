@@ -65,7 +65,10 @@ export function loadKeySet(path: string): TokenKeys {
   const parsed = parseKeySet(readTextFile(path).lines.join('\n'));
   if (typeof parsed === 'string') throw new Error(`${path}: ${parsed}`);
   if (parsed.refused !== null) throw new Error(`${path}: ${parsed.refused}`);
-  return { algorithms: PUBLIC_KEY_ALGORITHMS, keyOf: createLocalJWKSet(parsed.set) };
+  const algorithms = new Set(
+    parsed.set.keys.flatMap((key) => algorithmsOf(createPublicKey({ key: key as JsonWebKey, format: 'jwk' }))),
+  );
+  return { algorithms: PUBLIC_KEY_ALGORITHMS.filter((name) => algorithms.has(name)), keyOf: createLocalJWKSet(parsed.set) };
 }
 
 /** Public keys of a set, and what was wrong with the first one that was left out; a text when it is no such set. */

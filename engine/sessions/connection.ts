@@ -3,7 +3,6 @@
 import type { Framer } from '../../protocol/framer.ts';
 import type { Level, Reason } from '../../protocol/packet.ts';
 import { NO_BYTES } from '../../protocol/publish.ts';
-import type { Exchange } from '../gate.ts';
 import type { Link } from '../link.ts';
 import type { IntList } from '../memory/int-list.ts';
 import type { Timer } from '../timers.ts';
@@ -76,11 +75,10 @@ export class Connection {
   /** Retained messages still to be sent for new subscriptions. */
   replay: Replay | null = null;
   /** Set by enhanced authentication, for re-authentication. */
-  exchange: Exchange | null = null;
   authenticationMethod: string | null = null;
   /** An open connection authenticates again, and has not finished. */
   reauthenticating = false;
-  /** Takes the client's next AUTH while it connects. */
+  /** Takes the client's next AUTH; null while none is asked of it. */
   continueExchange: ((data: Uint8Array | null) => void) | null = null;
   /** Packets that came while CONNECT was being judged, one behind the other in [0, earlyBytes). */
   early: Uint8Array = NO_BYTES;

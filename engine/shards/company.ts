@@ -37,7 +37,8 @@ export async function gather(parts: HostParts, spool: RunningSpool | null, gate:
     async hire() {
       host.join();
       const ends = spool?.ends ?? [];
-      const crew = await Crew.start({ config, fabric, trie: shard.trie.memory, gate, log, clock, ends, handOut });
+      const judgesAll = shard.rights !== null;
+      const crew = await Crew.start({ config, fabric, trie: shard.trie.memory, gate, judgesAll, log, clock, ends, handOut });
       await Promise.race([tellAllRetained(shard), crew.died]);
       await Promise.race([settle(), crew.died]);
       return crew;

@@ -20,6 +20,8 @@ export interface ShardThreadData {
   readonly handOut: HandOutEnd | null;
   /** Module that exports the parts of a Gate; empty for none. */
   readonly gate: string;
+  /** Everybody is asked for rights, whatever the configuration says: stored sessions have some of their own. */
+  readonly judgesAll: boolean;
   readonly port: MessagePort;
   /** One Int32: shards that have closed their sockets because they were told to abandon them. For a thread that cannot wait for a word. */
   readonly abandoned: SharedArrayBuffer;

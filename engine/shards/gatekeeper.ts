@@ -10,6 +10,7 @@ import { createAuthenticator } from '../security/authenticator.ts';
 import { exposedFiles } from '../security/exposed-files.ts';
 import { findMethods } from '../security/find-methods.ts';
 import { createLoginGuard } from '../security/login-guard.ts';
+import type { KeptKeys } from '../security/remote-keys.ts';
 import { createRights } from '../security/rights.ts';
 import { createScram } from '../security/scram.ts';
 
@@ -28,6 +29,8 @@ export interface Gatekeeper {
   readonly authenticator: Authenticator;
   /** Null: everything is allowed. */
   readonly rights: Rights | null;
+  /** Where that is null: what holds clients to roles and grants that they came with under another configuration. */
+  readonly givenRights: Rights | null;
   readonly exchanges: ExchangeMethods | null;
   /** Null: nobody is slowed. */
   readonly guard: LoginGuard | null;
@@ -40,6 +43,8 @@ export interface Gatekeeper {
 export interface SecuritySeams {
   readonly clock: Clock;
   readonly random: Random;
+  /** The same at each reload: what was fetched from elsewhere is gone on with. */
+  readonly kept?: KeptKeys;
 }
 
 const SYSTEM: SecuritySeams = { clock: systemClock, random: systemRandom };
@@ -56,7 +61,7 @@ export async function loadSecurity(
 ): Promise<Gatekeeper> {
   const { auth, roles } = config;
   for (const warning of exposedFiles(config)) log.warn(warning);
-  const { methods, scram: users, close, destroy } = await findMethods(auth, log, seams.clock);
+  const { methods, scram: users, close, destroy } = await findMethods(config, log, seams.clock, seams.kept ?? { last: null });
   const listeners = new Map(config.listeners.map((listener) => [listener.name, listener]));
   const acl = auth.aclFile === '' ? null : loadAclFile(auth.aclFile);
   // Roles and grants may come with a client.
@@ -64,10 +69,12 @@ export async function loadSecurity(
   const givesRights = isGiven || auth.methods.includes('jwt') || auth.methods.includes('http');
   const isJudged = acl !== null || roles.length > 0 || givesRights;
   const { defaultRoles, anonymousRoles } = auth;
+  const rights = gate.rights ?? createRights({ acl, roles, defaultRoles, anonymousRoles });
   const blockMs = auth.failuresBlockS * 1_000;
   return {
     authenticator: gate.authenticator ?? createAuthenticator({ methods, listeners }),
-    rights: gate.rights ?? (isJudged ? createRights({ acl, roles, defaultRoles, anonymousRoles }) : null),
+    rights: isJudged || gate.rights !== undefined ? rights : null,
+    givenRights: rights,
     exchanges: inTurn(gate.exchanges ?? null, users === null ? null : createScram({ users, random: seams.random, listeners })),
     guard:
       auth.failuresPerMinute === 0 ? null : createLoginGuard({ ...seams, failuresPerMinute: auth.failuresPerMinute, blockMs }),

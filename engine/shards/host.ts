@@ -19,7 +19,7 @@ import { onControl } from '../routing/administer.ts';
 import { exchange, poll } from '../routing/arrive.ts';
 import { type Ceiling, Ceilings } from '../routing/ceilings.ts';
 import { endConnection } from '../routing/close.ts';
-import { applySettings, dropForbidden, endLinks } from '../routing/reload.ts';
+import { applySettings, dropForbidden, endLinks, refitAll } from '../routing/reload.ts';
 import { Shard } from '../routing/shard.ts';
 import { acceptLink } from '../routing/sink.ts';
 import { storeListener } from '../routing/stored.ts';
@@ -150,6 +150,8 @@ export class Host implements Reloadable {
     const keeper = (await this.#keeperOf?.(config)) ?? null;
     this.discard();
     this.#prepared = { config, keeper, banned, listeners };
+    // What a reload that is refused would leave behind comes last.
+    for (const listener of listeners) listener.build?.();
   }
 
   async apply(): Promise<ReloadedShard> {
@@ -158,7 +160,9 @@ export class Host implements Reloadable {
     if (prepared === null) throw new Error('a shard has nothing prepared');
     this.#prepared = null;
     const { config, keeper, banned } = prepared;
-    const { authenticator, rights, exchanges } = keeper ?? shard;
+    const { authenticator, exchanges, givenRights } = keeper ?? shard;
+    // Who came with roles or grants is held to them, also when what gave them has gone.
+    const rights = (keeper ?? shard).rights ?? (shard.rights === null ? null : givenRights);
     // Who has guessed is still known, unless it is counted otherwise from now on.
     const guard = keeper === null || guardsAlike(config, this.#config) ? shard.guard : keeper.guard;
     this.#config = config;
@@ -167,14 +171,16 @@ export class Host implements Reloadable {
       this.#keeper = keeper;
     }
     applySettings(shard, {
-      ...{ authenticator, rights, exchanges, guard },
+      ...{ authenticator, rights, givenRights, exchanges, guard },
       limits: config.limits,
       offers: config.session,
       overflows: overflowsOf(config),
       ceilings: ceilingsOf(config),
     });
     shard.admission.banned = banned;
-    const unvouched = new Set(prepared.listeners.flatMap((listener) => listener.apply()));
+    const renewed = prepared.listeners.map((listener) => listener.apply());
+    await refitAll(shard);
+    const unvouched = new Set((await Promise.all(renewed)).flat());
     const unwelcome = new Set<Link>();
     for (const { link } of shard.connections) if (banned?.has(link.peer.address)) unwelcome.add(link);
     const ended = endLinks(shard, unvouched, Reason.NOT_AUTHORIZED) + endLinks(shard, unwelcome, Reason.ADMINISTRATIVE_ACTION);

@@ -36,9 +36,11 @@ async function run(): Promise<void> {
   const quiet = { ...log, warn: () => {} };
   const gate = data.gate === '' ? {} : await loadGate(data.gate);
   const time = { clock: systemClock, random: systemRandom };
-  const keeperOf = (of: Config) => loadSecurity(of, quiet, time, gate);
+  const security = { ...time, kept: { last: null } };
+  const keeperOf = (of: Config) => loadSecurity(of, quiet, security, gate);
   const seams = { config, ...time, log, store, keeperOf };
   const host = new Host({ ...seams, ...(await keeperOf(config)), peers, trie: data.trie });
+  if (data.judgesAll) host.shard.judgeAll();
   host.join();
 
   const errands: Record<Errand['kind'], (errand: never) => Promise<void>> = {

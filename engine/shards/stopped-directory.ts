@@ -103,6 +103,7 @@ async function withStopped<T>(config: Config, act: (administration: Administrati
       authenticator: nobody,
       exchanges: null,
       rights: null,
+      givenRights: null,
       guard: null,
       close: () => {},
       destroy: () => {},

@@ -62,7 +62,9 @@ describe('enhanced authentication', () => {
 
   test('an open connection authenticates again and goes on [MQTT-4.12.1-1]', async () => {
     const client = await authenticated();
-    client.send(wire.auth(0x19, [authenticationMethod(METHOD), authenticationData('2')]));
+    client.send(wire.auth(0x19, [authenticationMethod(METHOD), authenticationData('3')]));
+    expectAuth(await client.nextPacket(), 0x18, '2');
+    client.send(wire.auth(0x18, [authenticationMethod(METHOD), authenticationData('2')]));
     expectAuth(await client.nextPacket(), 0x18, '1');
     client.send(wire.auth(0x18, [authenticationMethod(METHOD), authenticationData('1')]));
     expectAuth(await client.nextPacket(), 0x00, 'done');

@@ -4,7 +4,7 @@ import { Reason } from '../../protocol/packet.ts';
 
 export const METHOD = 'countdown';
 
-/** Asks for '2', then '1', and is content; anything else fails. Afterwards one step is enough. */
+/** Asks for '2', then '1', and is content; anything else fails. */
 export const exchanges: ExchangeMethods = {
   begin(method): Exchange | null {
     if (method !== METHOD) return null;
@@ -15,7 +15,6 @@ export const exchanges: ExchangeMethods = {
         if (given !== String(expected)) return { kind: 'failure', reason: Reason.NOT_AUTHORIZED };
         expected--;
         if (expected > 0) return { kind: 'continue', data: Buffer.from(String(expected)) };
-        expected = 2;
         return { kind: 'success', username: null, data: Buffer.from('done') };
       },
     };

@@ -5,7 +5,9 @@ import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { Admission } from '../../engine/admission.ts';
 import { systemClock } from '../../engine/clock.ts';
+import { Counters } from '../../engine/counters.ts';
 import type { Listener } from '../../engine/link.ts';
 import type { TlsOptions } from '../../engine/network/certificate.ts';
 import { listenTcp, type TcpOptions } from '../../engine/network/tcp.ts';
@@ -217,6 +219,17 @@ describe('tls', () => {
     }
     const third = openTls(listener);
     await until('the third is refused', () => third.closed);
+  });
+
+  test('an address that is banned while its handshake is under way does not come in', async () => {
+    const counters = new Counters();
+    const admission = new Admission(counters);
+    let looks = 0;
+    admission.banned = { has: () => ++looks > 1 };
+    const listener = await listen({ tls: tlsOptions(), admission });
+    const socket = openTls(listener);
+    await until('it is closed', () => socket.closed);
+    expect([sinks.length, looks, counters.refusedBanned]).toEqual([0, 2, 1]);
   });
 
   test('an encrypted key opens with its passphrase', async () => {

@@ -1,5 +1,5 @@
 // Which options of a configuration are put in force, and which wait for a restart.
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { loadConfig } from '../../engine/config/load.ts';
 import { planReload } from '../../engine/config/plan-reload.ts';
 import { temporaryFile } from '../security/temporary.ts';
@@ -15,6 +15,7 @@ test.each([
   ['limits.session_expiry_max_s=9', 'changed'],
   ['limits.client_bytes_per_s=9', 'changed'],
   ['limits.sessions_max=9', 'restart'],
+  ['limits.connections_max=9', 'restart'],
   ['limits.packet_bytes_max=2MiB', 'restart'],
   ['limits.banned_networks=["10.0.0.0/8"]', 'changed'],
   ['session.v3_expiry_s=9', 'changed'],
@@ -65,4 +66,56 @@ test('what can change must go together with what cannot', () => {
   expect(() => planReload(before, config('limits.packet_bytes_max=4MiB', 'limits.connect_bytes_max=2MiB'))).toThrow(
     'limits: connectBytesMax must not exceed packetBytesMax, as long as the broker has not been started anew',
   );
+});
+
+// What is good as a file can open a door as a mixture: methods of authentication change at once, where a listener listens and whether it asks for certificates only at a start.
+describe('identity that rests on what waits for a restart', () => {
+  const TLS = "transport = 'tls'\ncert_file = 'c'\nkey_file = 'k'\nca_file = 'a'\n";
+  const of = (listener: string, auth = '') =>
+    loadConfig({ file: temporaryFile(`[auth]\n${auth}\n[[listener]]\nname = 'a'\n${listener}\n`) });
+  const PASSWORDS = "password_file = '/p'";
+  const open = `host = '0.0.0.0'\n${TLS}`;
+  const required = `${open}client_certificate = 'require'\n`;
+  const here = "transport = 'tcp'\nhost = '127.0.0.1'\n";
+  const public_ = "transport = 'tcp'\ninsecure = true\nhost = '0.0.0.0'\n";
+
+  test.each([
+    ['passwords to client certificates', of(open, PASSWORDS), of(required), 'listener.a.client_certificate'],
+    [
+      'certificates to passwords and back to none',
+      of(open, PASSWORDS),
+      of(`${required}anonymous = true\n`),
+      'client_certificate',
+    ],
+    ['to loopback without passwords', of(public_, PASSWORDS), of(here), 'listener.a.host'],
+    ['to loopback, anonymous in so many words', of(public_, PASSWORDS), of(`${here}anonymous = true\n`), 'listener.a.host'],
+    ['to names from certificates', of(open, PASSWORDS), of(`${required}certificate_user = 'common_name'\n`), 'certificate_user'],
+    ['a listener with passwords goes', of(public_, PASSWORDS), of(`${here}`.replace('tcp', 'ws')), 'listener.a.host'],
+    ['names from certificates no more', of(`${required}certificate_user = 'subject'\n`), of(open, PASSWORDS), 'certificate_user'],
+  ])('%s: refused, and says for what', (_, before, after, waiting) => {
+    expect(() => planReload(before, after)).toThrow(
+      new RegExp(`as long as the broker has not been started anew; these options wait for a restart: .*${waiting}`),
+    );
+  });
+
+  test('the running policy stays where its reasons wait, unless the new one lets in fewer', () => {
+    const guarded = planReload(of(public_, PASSWORDS), of(`${here}anonymous = true\n`, PASSWORDS));
+    expect(guarded.config.listeners[0]!.anonymous).toBe(false);
+    expect(guarded.restart).toContain('listener.a.anonymous');
+    const shut = planReload(of(here), of(public_, PASSWORDS));
+    expect(shut.config.listeners[0]).toMatchObject({ host: '127.0.0.1', anonymous: false });
+    // Nothing else has changed: what follows from the methods is in force at once.
+    expect(planReload(of(here), of(here, PASSWORDS)).config.listeners[0]!.anonymous).toBe(false);
+    expect(planReload(of(here, PASSWORDS), of(here)).config.listeners[0]!.anonymous).toBe(true);
+  });
+
+  test('origins and files that a transport needs stay as long as it does', () => {
+    const web = of("transport = 'ws'\nhost = '127.0.0.1'\norigins = ['https://example.org']\n");
+    expect(planReload(web, of(here)).config.listeners[0]).toMatchObject({ transport: 'ws', origins: ['https://example.org'] });
+    const plan = planReload(
+      of(required),
+      of(`host = '0.0.0.0'\ntransport = 'tls'\ncert_file = 'c'\nkey_file = 'k'\nanonymous = true\n`),
+    );
+    expect(plan.config.listeners[0]).toMatchObject({ clientCertificate: 'require', caFile: 'a' });
+  });
 });

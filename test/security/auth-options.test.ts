@@ -1,4 +1,5 @@
 // The options of authentication and roles: what is refused, where it says so, and that it prints as it was read.
+import { generateKeyPairSync } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { ConfigError, loadConfig } from '../../engine/config/load.ts';
 import { printConfig } from '../../engine/config/print.ts';
@@ -14,7 +15,7 @@ const load = (toml: string) => loadConfig({ file: temporaryFile(toml) });
 
 test('methods are those that are configured, in an order that is always the same', () => {
   const all = `[auth]\nhttp_url = 'https://auth.example'\njwks_url = 'https://keys.example'\npassword_file = 'p'\n${tls}certificate_user = 'san_uri'\n`;
-  expect(load(all).auth.methods).toEqual(['certificate', 'password_file', 'jwt', 'http']);
+  expect(load(all).auth.methods).toEqual(['certificate', 'jwt', 'password_file', 'http']);
   expect(
     load(`[auth]\nmethods = ['http', 'password_file']\nhttp_url = 'https://a.example'\npassword_file = 'p'\n`).auth.methods,
   ).toEqual(['http', 'password_file']);
@@ -66,7 +67,7 @@ test('options of a role are set by its name', () => {
 describe('refuses', () => {
   const role = "[[role]]\nname = 'r'\n";
   test.each<readonly [toml: string, line: number, message: RegExp]>([
-    ["[auth]\nmethods = ['ldap']\n", 2, /^auth\.methods .*certificate, password_file, jwt, http/],
+    ["[auth]\nmethods = ['ldap']\n", 2, /^auth\.methods .*certificate, jwt, password_file, http/],
     ["[auth]\nmethods = ['jwt']\n", 2, /^auth\.methods names jwt, which needs one of auth\.jwt_secret_file/],
     ["[auth]\nmethods = ['http']\n", 2, /names http, which needs auth\.http_url/],
     ["[auth]\nmethods = ['password_file', 'password_file']\npassword_file = 'p'\n", 2, /names password_file twice/],
@@ -138,5 +139,21 @@ describe('refuses', () => {
     ["acl_file = '/nowhere/a'", '/nowhere/a: there is no such file'],
   ])('a file that is not there: %s', async (options, message) => {
     await expect(loadSecurity(load(`[auth]\n${options}\n`), silentLog)).rejects.toThrow(message);
+  });
+
+  test('algorithms that no key of the file is for: nobody could come in', async () => {
+    const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const pem = temporaryFile(publicKey.export({ type: 'spki', format: 'pem' }));
+    const set = temporaryFile(JSON.stringify({ keys: [publicKey.export({ format: 'jwk' })] }));
+    const loaded = (options: string) => loadSecurity(load(`[auth]\n${options}\n`), silentLog);
+    for (const [option, file] of [
+      ['jwt_key_file', pem],
+      ['jwks_file', set],
+    ]) {
+      await expect(loaded(`${option} = '${file}'\njwt_algorithms = ['RS256', 'ES384']`)).rejects.toThrow(
+        `auth.jwt_algorithms: RS256, ES384 cannot be used with what auth.${option} has, which is for: ES256`,
+      );
+      (await loaded(`${option} = '${file}'\njwt_algorithms = ['RS256', 'ES256']`)).close();
+    }
   });
 });

@@ -195,6 +195,15 @@ describe('a service that is down', () => {
     ]);
   });
 
+  test('an answer that is none is logged once, however often a client brings it about between good ones', async () => {
+    const answers: Answer[] = [json({ result: 'who?' }), json({}, 404), json({ result: 'allow' })];
+    let at = 0;
+    const { method, logged } = await callout((response, asked) => answers[at++ % 3]!(response, asked));
+    for (let i = 0; i < 9; i++) await method.answer(credentials(), true);
+    expect(logged).toHaveLength(1);
+    expect(logged[0]).toMatch(/^auth\.http_url gives an answer that is none, and who is asked about does not come in: /);
+  });
+
   test('that does not listen', async () => {
     const { method, server, logged } = await callout(json({ result: 'allow' }));
     await new Promise((closed) => server.close(closed));

@@ -281,3 +281,10 @@ describe('key files', () => {
       expect(messageOf(() => loadKeySet(broken))).not.toMatch(/c2VjcmV0/);
   });
 });
+
+test('what is longer than any token is none', async () => {
+  const long = (bytes: number) => credentials(`eyJhbGciOiJIUzI1NiJ9.${'a'.repeat(bytes - 22)}.`);
+  const judge = method(loadSecret(temporaryFile(SECRET)));
+  expect(await judge.answer(long(16_384), true)).toEqual(REFUSED);
+  expect(await judge.answer(long(16_385), true)).toBe(NOT_MINE);
+});

@@ -2,7 +2,7 @@
 import { type CryptoKey, exportJWK, generateKeyPair, type JWK } from 'jose';
 import { beforeAll, expect, test } from 'vitest';
 import { type HttpAnswer, type HttpClient, HttpProblem } from '../../engine/security/http-client.ts';
-import { NoKeys, remoteKeys } from '../../engine/security/remote-keys.ts';
+import { type KeptKeys, NoKeys, remoteKeys } from '../../engine/security/remote-keys.ts';
 import { VirtualClock } from '../virtual-clock.ts';
 
 const CACHE_MS = 600_000;
@@ -20,25 +20,33 @@ class Source {
   /** What happens instead of an answer. */
   problem: Error | null = null;
   status = 200;
+  /** What an answer waits for. */
+  held: Promise<void> = Promise.resolve();
+  readonly kept: KeptKeys = { last: null };
   readonly logged: string[] = [];
   readonly clock = new VirtualClock();
   readonly #log = (message: string) => this.logged.push(message);
   readonly #client: HttpClient = {
     ask: async (): Promise<HttpAnswer> => {
       this.asked++;
-      await Promise.resolve();
+      await this.held;
       if (this.problem !== null) throw this.problem;
       return { status: this.status, text: JSON.stringify({ keys: this.keys }) };
     },
     close() {},
     destroy() {},
   };
-  readonly #keys = remoteKeys({
-    client: this.#client,
-    cacheMs: CACHE_MS,
-    clock: this.clock,
-    log: { error: this.#log, warn: this.#log, info: this.#log, debug: this.#log },
-  });
+  #keys = this.#made('https://a.example/keys');
+
+  #made(url: string) {
+    const log = { error: this.#log, warn: this.#log, info: this.#log, debug: this.#log };
+    return remoteKeys({ url, kept: this.kept, client: this.#client, cacheMs: CACHE_MS, clock: this.clock, log });
+  }
+
+  /** As a reload does. */
+  makeAnew(url: string): void {
+    this.#keys = this.#made(url);
+  }
 
   /** Whether there is a key of this id; the error's name when there is none. */
   find(kid: string, alg = 'ES256'): Promise<string> {
@@ -120,4 +128,39 @@ test('a shared secret or private key in the set is left out', async () => {
   expect(await source.find('secret', 'HS256')).not.toBe('found');
   expect(await source.find('private')).toBe(UNKNOWN);
   expect(await source.find('one')).toBe('found');
+});
+
+test('a reload takes the set of the same URL along, of no other', async () => {
+  const source = new Source();
+  source.keys = [one];
+  expect(await source.find('one')).toBe('found');
+  source.problem = new HttpProblem('ECONNREFUSED');
+  source.makeAnew('https://a.example/keys');
+  expect(await source.find('one')).toBe('found');
+  expect(source.asked).toBe(1);
+  // It does not grow younger by it.
+  source.clock.advance(CACHE_MS + 3_600_000);
+  source.makeAnew('https://a.example/keys');
+  expect(await source.find('one')).toBe('no keys');
+  source.makeAnew('https://b.example/keys');
+  expect(await source.find('one')).toBe('no keys');
+});
+
+test('while the URL hangs and the old set can go on, nobody waits for longer than a second', async () => {
+  const source = new Source();
+  source.keys = [one];
+  expect(await source.find('one')).toBe('found');
+  let answer = () => {};
+  source.held = new Promise((resolve) => {
+    answer = resolve;
+  });
+  source.clock.advance(CACHE_MS);
+  const [first, second] = [source.find('one'), source.find('one')];
+  source.clock.advance(1_000);
+  expect(await Promise.all([first, second])).toEqual(['found', 'found']);
+  expect(await source.find('one')).toBe('found');
+  expect(source.asked).toBe(2);
+  source.keys = [two];
+  answer();
+  await expect.poll(() => source.find('one')).toBe(UNKNOWN);
 });

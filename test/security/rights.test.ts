@@ -5,6 +5,7 @@ import { type Identity, principalOf } from '../../engine/principal.ts';
 import { loadAclFile } from '../../engine/security/acl.ts';
 import { readGivenRights } from '../../engine/security/given-rights.ts';
 import { createRights, type RightsOptions, type RoleConfig } from '../../engine/security/rights.ts';
+import { Access, type Pattern, patternOf, ruleOf } from '../../engine/security/rules.ts';
 import { naiveMatch } from '../topics/naive.ts';
 import { filters, topics } from './names.ts';
 import { temporaryFile } from './temporary.ts';
@@ -158,4 +159,24 @@ describe('what a token or a callout gives', () => {
   ])('is refused as a whole: %s', (_what, source) => {
     expect(readGivenRights(source)).toBeNull();
   });
+});
+
+test('rules are worked out once for each principal, however many there are, and once for all of a user where no rule names the client', () => {
+  let worked = 0;
+  const byUser = new Map([['alice', [ruleOf(Access.READ, 'a')]]]);
+  byUser.get = (user) => {
+    worked++;
+    return Map.prototype.get.call(byUser, user);
+  };
+  const topic = new TextEncoder().encode('a');
+  const askAll = (patterns: readonly Pattern[]) => {
+    worked = 0;
+    const rights = createRights({ acl: { anonymous: [], byUser, patterns }, roles: [], defaultRoles: [], anonymousRoles: [] });
+    const principals = Array.from({ length: 20_000 }, () => principalOf(alice));
+    for (let round = 0; round < 2; round++)
+      for (const principal of principals) expect(rights.mayReceive(principal, 'c', topic, 0, 1)).toBe(true);
+    return worked;
+  };
+  expect(askAll([patternOf(Access.READ, '%c/x')])).toBe(20_000);
+  expect(askAll([patternOf(Access.READ, '%u/x')])).toBe(1);
 });
