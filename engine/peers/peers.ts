@@ -112,6 +112,12 @@ export class Peers {
     return false;
   }
 
+  /** Whether all is taken that the last look at each ring has found. */
+  get areThrough(): boolean {
+    for (const receiver of this.receivers) if (receiver !== null && receiver.ring.nextWord !== 0) return false;
+    return true;
+  }
+
   /** How many of this shard's messages another one says that it has settled, modulo 2^32. */
   settledBy(shard: number): number {
     return Atomics.load(this.#settled, this.index * this.count + shard);
@@ -124,13 +130,17 @@ export class Peers {
     return this.tickets.settledUpTo(shard, count);
   }
 
-  /** Shows what was written in this turn to the others. */
+  /**
+   * Shows what was written in this turn to the others; to the first one last: what it passes on of a retained message must not be seen before the message itself, which went straight
+   * to its receivers (routing/replay.ts).
+   */
   publish(): void {
-    for (let shard = 0; shard < this.count; shard++) {
+    for (let shard = this.count - 1; shard >= 0; shard--) {
       const sender = this.senders[shard]!;
       if (sender === null) continue;
       if (sender.spilledBytes > 0) sender.unspill();
       sender.publish();
+      sender.isLast = false;
     }
   }
 

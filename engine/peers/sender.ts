@@ -24,6 +24,8 @@ export class Sender {
   readonly partBytes: number;
   /** Whether what is much is shown before the turn ends: not where intents of the store must be shown before it. */
   isEager = true;
+  /** Whether what was written to other shards must be shown before this is: until the turn ends. */
+  isLast = false;
   readonly #ring: RingProducer;
   readonly #bell: Doorbell;
   readonly #waiting: Int32Array;
@@ -76,7 +78,7 @@ export class Sender {
   /** The letter that was reserved last is complete. */
   sent(): void {
     if (this.#longBytes > 0) this.#cut();
-    if (this.isEager && this.#unpublished >= PUBLISH_BYTES && this.spilledBytes === 0) this.publish();
+    if (this.isEager && !this.isLast && this.#unpublished >= PUBLISH_BYTES && this.spilledBytes === 0) this.publish();
   }
 
   /** Shows what was written to the other shard and wakes it if it sleeps. */
@@ -116,7 +118,7 @@ export class Sender {
   #reserve(size: number): number {
     const at = this.#spillFrom === this.#spillTo ? this.#ring.reserve(size) : -1;
     if (at < 0) {
-      if (this.isEager) this.publish();
+      if (this.isEager && !this.isLast) this.publish();
       return this.#reserveSpilled(size);
     }
     this.#unpublished += size;

@@ -34,9 +34,11 @@ export function poll(shard: Shard): boolean {
   const peers = shard.peers!;
   const { index, count } = peers;
   const { settledCounts } = shard;
-  // Counts first: a refusal is in the ring before the count that covers it. What was looked at may be more than one turn takes: the next look waits, and the count too.
+  // Counts first: a refusal is in the ring before the count that covers it. What was looked at may be more than one turn takes: the next look waits, and the count too. The first shard is
+  // looked at when all others are through, and before them: what it passes on of retained messages is never ahead of the messages themselves (replay.ts).
+  const isBehind = !peers.areThrough;
   for (let from = 0; from < count; from++) {
-    if (from === index || !isThrough(shard, from)) continue;
+    if (from === index || !isThrough(shard, from) || (from === 0 && isBehind)) continue;
     settledCounts[from] = peers.settledBy(from);
     peers.receivers[from]!.ring.look();
   }

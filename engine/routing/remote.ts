@@ -49,6 +49,8 @@ export function sendToMember(shard: Shard, publisher: Connection | null, view: M
 /** Asks the shard that keeps retained messages to keep this one. `retention` is one of retain.ts. */
 export function sendRetain(shard: Shard, publisher: Connection | null, view: MessageView, retention: number): void {
   const sender = shard.peers!.senders[0]!;
+  // Its receivers are told first (peers/peers.ts, `publish`).
+  sender.isLast = true;
   const transfer = transferRetained(shard, publisher, view);
   writeMessage(shard, publisher, sender, Letter.RETAIN, view, retention, NO_TARGETS, 0, transfer);
 }

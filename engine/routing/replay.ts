@@ -44,12 +44,17 @@ export class ReplayTurn implements Duty {
 
   endTurn(): void {
     this.left = STEPS_PER_TURN;
+    const { peers, turn } = this.#shard;
+    if (peers !== null && !peers.areThrough) {
+      turn.add(this);
+      return;
+    }
     for (const connection of this.waiting) {
       if (this.left <= 0) break;
       this.waiting.delete(connection);
       sendReplay(this.#shard, connection);
     }
-    if (this.waiting.size > 0) this.#shard.turn.add(this);
+    if (this.waiting.size > 0) turn.add(this);
   }
 }
 
@@ -83,16 +88,27 @@ export function fenceReplays(shard: Shard): void {
     shard.isFencingReplays = false;
     for (const { connection, replay } of begun) {
       replay.fences--;
-      if (connection.replay === replay) sendReplay(shard, connection);
+      if (connection.replay === replay) wait(shard, connection);
     }
     shard.turn.ask();
   });
+}
+
+/** Goes on at the end of the turn. */
+function wait(shard: Shard, connection: Connection): void {
+  shard.replayTurn.waiting.add(connection);
+  shard.turn.add(shard.replayTurn);
 }
 
 /** Sends retained messages until there are none, or no room, or no steps left in this turn. */
 export function sendReplay(shard: Shard, connection: Connection): void {
   const { replay, session } = connection;
   if (replay === null || session === null || connection.state !== ConnectionState.OPEN || replay.fences > 0) return;
+  // What the first shard has passed on may be ahead of what has not been taken yet from its publisher's shard: an older value would follow it.
+  if (shard.peers !== null && !shard.peers.areThrough) {
+    wait(shard, connection);
+    return;
+  }
   const { deliveries } = session;
   // Behind a full window they would only pile up: acknowledgements bring the next ones. A few may wait for the store.
   while (deliveries.count - deliveries.sent < AHEAD_MAX && connection.outbox.pendingBytes <= shard.limits.outboxHighBytes) {
