@@ -204,6 +204,10 @@ export class Host implements Reloadable {
     for (const connection of [...shard.connections]) connection.link.destroy();
     await Promise.all(closed);
     for (const listener of listeners) listener.destroy();
+    if (shard.peers === null) return;
+    // The last that the others learn of what this one has counted.
+    shard.showGauges();
+    shard.learnGauges();
   }
 
   /** Closes every socket at once: the process is about to end. */

@@ -128,7 +128,9 @@ test('what waits in a shard is bounded in messages and in bytes of topics; the r
 test('an answer that cannot be put into JSON ends its own connection, and nothing else', async () => {
   const lines: string[] = [];
   const log = createLog('error', (line) => lines.push(line), Date.now);
-  const server = createServer(apiListener({ log, traces: { take: async () => 1n } } as unknown as Administration));
+  const server = createServer(
+    apiListener({ log, isStopping: () => false, traces: { take: async () => 1n } } as unknown as Administration),
+  );
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   const { port } = server.address() as AddressInfo;
   await expect(fetch(`http://127.0.0.1:${port}/v1/traces/x`)).rejects.toThrow('fetch failed');
