@@ -64,8 +64,10 @@ message_expiry_max_s = 100
 ${twoListeners('message_expiry_max_s = 200')}`);
   const receiver = await joined(broker.ports.get('open')!, { clientId: 'r' });
   await subscribed(receiver, { filters: [['t', 1]] });
+  // A session belongs to its user: another one comes under another name.
+  let publishers = 0;
   const atOnce = async (userName: string, asked: number | null) => {
-    const publisher = await joined(broker.ports.get('tcp')!, { clientId: 'p', userName });
+    const publisher = await joined(broker.ports.get('tcp')!, { clientId: `p${++publishers}`, userName });
     const properties = asked === null ? [] : [property.messageExpiryS(asked)];
     publisher.send(publish(5, { topic: 't', payload: 'x', properties }));
     const { properties: got } = await delivered(receiver);
@@ -73,7 +75,7 @@ ${twoListeners('message_expiry_max_s = 200')}`);
     return propertyOf(got, MESSAGE_EXPIRY);
   };
   const left = async (listener: string, userName: string, asked: number | null) => {
-    const publisher = await joined(broker.ports.get(listener)!, { clientId: 'p', userName });
+    const publisher = await joined(broker.ports.get(listener)!, { clientId: `p${++publishers}`, userName });
     const properties = asked === null ? [] : [property.messageExpiryS(asked)];
     await published(publisher, { topic: 't', payload: 'x', qos: 1, properties });
     const { properties: got, packetId } = await delivered(receiver);
