@@ -17,7 +17,8 @@ export class RemoteTargets {
 }
 
 const PLACES = 4_096;
-const TARGETS_MAX = 1_048_576;
+/** About 20 MiB here and as much there, for each pair of shards. */
+const TARGETS_MAX = 262_144;
 
 export class RoutePlaces {
   readonly #holders: (RemoteTargets | null)[] = new Array(PLACES).fill(null);

@@ -16,8 +16,8 @@ import { TopicCache } from '../topics/cache.ts';
 import { MatchList, type SubscriptionTrie } from '../topics/trie.ts';
 
 const PROPERTY_SUBSCRIPTION_IDENTIFIER = 0x0b;
-/** Targets that all cached routes together may hold, stale ones included: beyond it the cache starts anew. About 100 MiB. */
-const CACHED_TARGETS_MAX = 1_048_576;
+/** Targets that all cached routes together may hold, stale ones included: beyond it the cache starts anew. About 70 MiB. */
+const CACHED_TARGETS_MAX = 786_432;
 
 /** Rows that are compared with each other rather than gathered by session. */
 const DISTINCT_ROWS_MAX = 16;

@@ -10,7 +10,7 @@ import { Witness } from './witness.ts';
 
 const SESSIONS = 500;
 const PUBLISHERS = 8;
-/** 8,000 routes of 500 targets are 4 million targets of about 75 bytes: much more than the heap can hold. */
+/** 8,000 routes of 500 targets are 4 million targets of about 90 bytes: much more than the heap can hold. */
 const TOPICS_EACH = 1_000;
 const HEAP_MIB = 192;
 
