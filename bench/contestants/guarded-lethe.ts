@@ -70,7 +70,9 @@ name = "ws"
 transport = "ws"
 `;
       const broker = await lethe(main, name, ['--config', file('lethe.toml', config)]).start(options);
-      const reading = setInterval(() => readMetrics(broker.adminPort), SCRAPE_EVERY_MS);
+      // The first reading loads what renders them: that is a cost of the start.
+      await readMetrics(broker.adminPort);
+      const reading = setInterval(() => void readMetrics(broker.adminPort), SCRAPE_EVERY_MS);
       return {
         ...broker,
         login: LOGIN,
@@ -84,10 +86,14 @@ transport = "ws"
   };
 }
 
-function readMetrics(port: number): void {
-  const headers = { authorization: `Bearer ${TOKEN}` };
-  const asked = request({ host: '127.0.0.1', port, path: '/metrics', headers, agent: false }, (answer) => answer.resume());
-  // The broker may be on its way down.
-  asked.on('error', () => {});
-  asked.end();
+/** Resolves when they are read, or when the broker is on its way down. */
+function readMetrics(port: number): Promise<void> {
+  return new Promise((resolve) => {
+    const headers = { authorization: `Bearer ${TOKEN}` };
+    const asked = request({ host: '127.0.0.1', port, path: '/metrics', headers, agent: false }, (answer) => {
+      answer.resume().on('close', resolve);
+    });
+    asked.on('error', () => resolve());
+    asked.end();
+  });
 }
