@@ -13,7 +13,7 @@ const PLACES = 4_096;
 const TARGETS_MAX = 262_144;
 
 /** Sizes of routes, made once. */
-const SIZES = [1, 1_000, 300_000, TARGETS_MAX] as const;
+const SIZES = [1, 1_000, 75_000, TARGETS_MAX] as const;
 
 /** As many targets as asked for, one object for all: only their number counts. */
 function targets(count: number): readonly Target[] {
