@@ -301,7 +301,7 @@ export class Model {
     const { session } = connection;
     const message = this.#named(packet);
     const packetId = packet.messageId!;
-    const owed = this.#nextOwed(connection, message, packetId);
+    const owed = this.#nextOwed(connection, message, packetId, packet.dup);
     if (owed.isErased) violated(`message ${message.id} was sent after it was erased`);
     if (packet.qos !== owed.qos) violated(`message ${message.id} was sent at QoS ${packet.qos}, not ${owed.qos}`);
     if (packet.dup && owed.sentOn === 0 && !session.unsure) violated(`DUP on message ${message.id}, which was not sent before`);
@@ -317,8 +317,8 @@ export class Model {
     owed.sentOn = connection.ordinal;
   }
 
-  #nextOwed(connection: ModelConnection, message: Message, packetId: number): Owed {
-    const { owed } = connection.session;
+  #nextOwed(connection: ModelConnection, message: Message, packetId: number, dup: boolean): Owed {
+    const { owed, unsure } = connection.session;
     const nowMs = this.#around.nowMs();
     while (connection.cursor < owed.length) {
       const next = owed[connection.cursor++]!;
@@ -328,7 +328,10 @@ export class Model {
       const again =
         expired &&
         owed.slice(connection.cursor).some((later) => later.message === message && later.state === 'owed' && !later.mayBeMissing);
-      if (next.message === message && (next.packetId === packetId || !again)) return next;
+      // DUP on what nobody has seen: it was on its way before a crash. It is the older one, unless a younger one was sent under that identifier.
+      const wasOnItsWay =
+        dup && unsure && next.packetId === 0 && !owed.some((one) => one.message === message && one.packetId === packetId);
+      if (next.message === message && (next.packetId === packetId || !again || wasOnItsWay)) return next;
       if (!expired) violated(`message ${message.id} was sent, and message ${next.message.id} was owed before it`);
       next.state = 'done';
     }
