@@ -325,13 +325,16 @@ export class Model {
       if (next.state !== 'owed') continue;
       const expired = next.expiresAtMs <= nowMs;
       // One that has expired was let go, or is sent all the same because it was sent before.
-      const again =
-        expired &&
-        owed.slice(connection.cursor).some((later) => later.message === message && later.state === 'owed' && !later.mayBeMissing);
+      const younger = expired
+        ? owed.slice(connection.cursor).filter((own) => own.message === message && own.state === 'owed')
+        : [];
+      const again = younger.some(({ mayBeMissing }) => !mayBeMissing);
       // DUP on what nobody has seen: it was on its way before a crash. It is the older one, unless a younger one was sent under that identifier.
       const wasOnItsWay =
         dup && unsure && next.packetId === 0 && !owed.some((one) => one.message === message && one.packetId === packetId);
-      if (next.message === message && (next.packetId === packetId || !again || wasOnItsWay)) return next;
+      // Its publisher has sent it again since it was erased, and its identifier was free: it is the younger one.
+      const isOver = next.isErased && younger.some(({ isErased }) => !isErased);
+      if (next.message === message && !isOver && (next.packetId === packetId || !again || wasOnItsWay)) return next;
       if (!expired) violated(`message ${message.id} was sent, and message ${next.message.id} was owed before it`);
       next.state = 'done';
     }
