@@ -5,12 +5,12 @@
 import { chmodSync, existsSync, lstatSync, readFileSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import type { Server as SecureServer } from 'node:https';
-import { type AddressInfo, connect, isIP } from 'node:net';
+import { type AddressInfo, isIP } from 'node:net';
 import { isMainThread } from 'node:worker_threads';
 import { isLoopback } from '../config/auth.ts';
 import type { AdminConfig } from '../config/load.ts';
 import { BindError, bindFailure } from '../network/bind.ts';
-import { closeServer, outliveErrors } from '../network/http-server.ts';
+import { closeServer, isAlive, outliveErrors } from '../network/http-server.ts';
 import type { Administration } from './administration.ts';
 import { type Admit, apiListener } from './api.ts';
 import { ApiError } from './api-error.ts';
@@ -184,16 +184,5 @@ async function listenOnSocket(server: Server, path: string): Promise<void> {
       resolve();
     });
     if (isMainThread) process.umask(before);
-  });
-}
-
-function isAlive(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
   });
 }

@@ -55,8 +55,8 @@ function dataOf(config: Config): readonly DataKind[] {
   const { server, session, spool, retained, limits } = config;
   const isStored = server.dataDir !== '';
   const store = isStored ? 'data directory, encrypted' : 'memory of the process';
-  const messages = smallest([spool.maxRetentionS, orNone(session.messageExpiryMaxS), ...ceilings(config, 'messageExpiryMaxS')]);
-  const sessions = smallest([limits.sessionExpiryMaxS, ...ceilings(config, 'sessionExpiryMaxS')]);
+  const messages = Math.min(spool.maxRetentionS, orNone(session.messageExpiryMaxS), ceilingOf(config, 'messageExpiryMaxS'));
+  const sessions = Math.min(limits.sessionExpiryMaxS, ceilingOf(config, 'sessionExpiryMaxS'));
   const gone = isStored ? `; beyond recovery within ${spool.eraseWithinMs} ms` : '';
   const retainedWhere = retained.policy === 'disk' ? store : 'memory of the process';
   const auditWhere = auditFile(config);
@@ -231,18 +231,13 @@ function transportOf({ transport, tlsMinVersion, clientCertificate, host }: List
   return `TLS from ${tlsMinVersion.slice('TLSv'.length)} on${certificates}`;
 }
 
-/** Ceilings that some listener or table of users has, where every listener has one: otherwise somebody has none of them. */
-function ceilings({ listeners }: Config, key: 'sessionExpiryMaxS' | 'messageExpiryMaxS'): number[] {
-  const own = listeners.map((listener) => listener[key] ?? Infinity);
-  return [Math.max(...own)];
+/** The highest ceiling of all listeners: Infinity where one of them has none. */
+function ceilingOf({ listeners }: Config, key: 'sessionExpiryMaxS' | 'messageExpiryMaxS'): number {
+  return Math.max(...listeners.map((listener) => listener[key] ?? Infinity));
 }
 
 function orNone(seconds: number): number {
   return seconds === 0 ? Infinity : seconds;
-}
-
-function smallest(seconds: readonly number[]): number {
-  return Math.min(...seconds);
 }
 
 function span(seconds: number): string {

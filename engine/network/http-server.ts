@@ -1,5 +1,5 @@
 // What the servers of the admin API have in common, on a port and on UNIX sockets.
-import type { Server } from 'node:net';
+import { connect, type Server } from 'node:net';
 import type { Log } from '../log.ts';
 
 /** A server with connections that it can close, as those for HTTP are. */
@@ -21,5 +21,17 @@ export function closeServer(server: Closable): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
     server.closeAllConnections();
+  });
+}
+
+/** Whether a process listens on a UNIX socket. */
+export function isAlive(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
   });
 }

@@ -3,11 +3,10 @@
 // because who may enter the directory may ask.
 import { chmodSync, existsSync, mkdirSync, statSync, unlinkSync } from 'node:fs';
 import { createServer, request as httpRequest, type RequestListener, type Server } from 'node:http';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
 import { type Log, silentLog } from '../log.ts';
-import { closeServer, outliveErrors } from '../network/http-server.ts';
+import { closeServer, isAlive, outliveErrors } from '../network/http-server.ts';
 import { FolderBusyError } from './folder-busy.ts';
 
 export const LOCK_FILE = 'lethe.sock';
@@ -60,18 +59,6 @@ export async function lockFolder(folder: string, log: Log = silentLog): Promise<
       if (isHeld()) await closeServer(server);
     },
   };
-}
-
-/** Whether a process listens there. */
-function isAlive(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
 }
 
 function listen(path: string, folder: string, accept: RequestListener): Promise<Server> {
