@@ -36,6 +36,8 @@ export class Connection {
   framer: Framer | null = null;
   state: ConnectionState = ConnectionState.AWAIT_CONNECT;
   level: Level = 4;
+  /** A bridge of MQTT 3: its subscriptions have No Local and Retain As Published, as it could not ask for them. */
+  isBridge = false;
   session: Session | null = null;
   /** Monotonic ms of the last bytes from the client. */
   lastReceivedMs = 0;
