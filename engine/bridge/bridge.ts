@@ -70,8 +70,13 @@ export class Bridge {
     return { name, isConnected: this.#standsSinceMs >= 0, reconnects: Math.max(0, this.#links - 1), ...this.#totals };
   }
 
-  start(): void {
+  /** Before the first listener opens. @throws Error */
+  async prepare(): Promise<void> {
+    await this.local.prepare();
     this.#notify(false);
+  }
+
+  start(): void {
     this.#open();
   }
 

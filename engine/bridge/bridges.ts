@@ -29,7 +29,7 @@ export class Bridges {
 
   /** Makes the sessions what the configuration says: before the first listener opens. @throws Error */
   async prepare(): Promise<void> {
-    for (const { local } of this.#bridges) await local.prepare();
+    for (const bridge of this.#bridges) await bridge.prepare();
   }
 
   start(): void {

@@ -81,6 +81,8 @@ const LEAVE_MS_MAX = 2_000;
 /** Room in a packet for what a message gains on its way besides its name: tag and length fields. */
 const GAIN_BYTES = 64;
 const PACKET_BYTES_MIN = 64;
+/** MQTT 3.1.1 has no Receive Maximum: Mosquitto's. What exceeds that, Mosquitto drops, and answers as if it had not. */
+const UNTOLD_RECEIVE_MAXIMUM = 20;
 const LOCAL_SUBSCRIBE_ID = 1;
 const NO_BYTES = new Uint8Array(0);
 
@@ -281,7 +283,8 @@ export class BridgeLink implements OwnEnd, RemoteEvents {
     }
     this.#isLocalOpen = true;
     this.#own.attach(sink);
-    const receiveMaximum = Math.min(connack.receiveMaximum, config.inflightMax);
+    const untold = this.#level === Level.V5 ? connack.receiveMaximum : UNTOLD_RECEIVE_MAXIMUM;
+    const receiveMaximum = Math.min(untold, config.inflightMax);
     const packet = connectLocal(local.clientId, config.localCleanStart, receiveMaximum);
     this.#own.deliver(packet, packet.length);
   }

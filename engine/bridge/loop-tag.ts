@@ -1,7 +1,7 @@
 // HOT: no allocation, closures, strings, try or async per message.
 // What keeps a message from going round in a ring of bridges: each broker that passes it on over MQTT 5 adds a User Property, `lethe-bridge`, with a name of its own that tells nothing else. What has that
 // name already, or has passed too many brokers, goes no further.
-import { writeU16 } from '../../protocol/bytes.ts';
+import { readU16, writeU16 } from '../../protocol/bytes.ts';
 import { Property } from '../../protocol/properties.ts';
 import type { MessageView } from '../../protocol/publish.ts';
 
@@ -27,20 +27,28 @@ export class LoopTag {
     this.bytes = bytes;
   }
 
-  /** Whether a message was here before, or has passed as many brokers as it may. Looks at its property bytes, which were found to be whole. */
+  /** Whether a message was here before, or has passed as many brokers as it may: its user properties tell, which were found to be whole. */
   isSpent({ properties, propertiesFrom, propertiesTo }: MessageView): boolean {
     const { bytes } = this;
-    const head = this.#headBytes;
     let hops = 0;
-    for (let at = propertiesFrom; at + head <= propertiesTo; at++) {
-      // The name stands behind its own length: bytes like these inside of another value would need to be put there by the publisher.
-      if (properties[at] !== Property.USER_PROPERTY || !begins(bytes, head, properties, at)) continue;
-      if (at + bytes.length <= propertiesTo && begins(bytes, bytes.length, properties, at)) return true;
-      hops++;
-      at += head;
+    for (let at = propertiesFrom; at < propertiesTo; ) {
+      const to = propertyEnd(properties, at);
+      if (to - at >= this.#headBytes && begins(bytes, this.#headBytes, properties, at)) {
+        if (to - at === bytes.length && begins(bytes, bytes.length, properties, at)) return true;
+        hops++;
+      }
+      at = to;
     }
     return hops >= HOPS_MAX;
   }
+}
+
+/** Where the property that begins at `at` ends: one that a message carries on (MQTT 5.0 §3.3.2.3), of one byte, of bytes behind their length, or of two texts. */
+function propertyEnd(properties: Uint8Array, at: number): number {
+  const id = properties[at]!;
+  if (id === Property.PAYLOAD_FORMAT_INDICATOR) return at + 2;
+  const to = at + 3 + readU16(properties, at + 1);
+  return id === Property.USER_PROPERTY ? to + 2 + readU16(properties, to) : to;
 }
 
 function begins(bytes: Uint8Array, count: number, properties: Uint8Array, at: number): boolean {
