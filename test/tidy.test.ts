@@ -24,6 +24,9 @@ const LAYERS: readonly (readonly string[])[] = [
     'engine/latency.ts',
     'engine/admission.ts',
     'engine/version.ts',
+    'engine/thread.ts',
+    'engine/packaged.ts',
+    'engine/one-file/',
   ],
   ['engine/topics/'],
   ['engine/sessions/'],
@@ -33,6 +36,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['engine/shards/'],
   ['engine/lethe.ts'],
   ['engine/cli/'],
+  ['engine/release/'],
   ['bench/'],
   ['test/'],
 ];

@@ -1,0 +1,111 @@
+// The one-file program of a platform: Node's runtime, in which postject puts a blob that Node's own tool has made of the code, the native code and a few texts.
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { inject } from 'postject';
+import { ADDON, ADDON_LIST } from '../one-file/addon.ts';
+import { CODE } from '../one-file/boot.ts';
+import { TEXT } from '../one-file/packaged.ts';
+import { BOOT } from '../one-file/thread.ts';
+import type { Code } from './code.ts';
+import { type Platform, platforms, RUNTIME_VERSION, UPLOT_TEXTS } from './contents.ts';
+import { machineOf, stripped } from './elf.ts';
+import { fetchPackage, lockedPackage } from './packages.ts';
+
+/** The same for every runtime: postject looks for it, and Node for the blob when it has been turned. */
+const FUSE = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2';
+/** Node's number of the interface that native code is built for. */
+const MODULES_VERSION = 127;
+
+/** Given to the runtime before anything else; NODE_OPTIONS and flags of Node's among the arguments are not heard. */
+const RUNTIME_FLAGS: readonly string[] = ['--disable-sigusr1'];
+
+export function runtimeFolder(root: string, platform: Platform): string {
+  return fetchPackage(root, `node-${platform}`, RUNTIME_VERSION, platforms[platform].runtimeIntegrity);
+}
+
+/** Makes the file and returns its path. */
+export async function makeExecutable(root: string, platform: Platform, code: Code): Promise<string> {
+  const work = mkdtempSync(join(tmpdir(), 'lethe-bundle-'));
+  try {
+    const assets = new Map<string, string | Buffer>([[BOOT, code.boot]]);
+    for (const [name, text] of code.pieces) assets.set(`${CODE}${name}`, text);
+    for (const path of UPLOT_TEXTS) assets.set(`${TEXT}${path}`, readFileSync(join(root, 'node_modules', path)));
+    for (const [name, content] of addonAssets(root, platform)) assets.set(name, content);
+    const blob = makeBlob(root, code, assets, work);
+
+    const runtime = stripped(readFileSync(join(runtimeFolder(root, platform), 'bin/node')));
+    if (machineOf(runtime) !== platforms[platform].machine)
+      throw new Error(`the runtime for ${platform} is for ${machineOf(runtime)}`);
+    const unfinished = join(work, 'lethe');
+    writeFileSync(unfinished, runtime);
+    await inject(unfinished, 'NODE_SEA_BLOB', blob, { sentinelFuse: FUSE });
+    chmodSync(unfinished, 0o755);
+    const path = join(root, 'dist', `lethe-${platform}`);
+    mkdirSync(join(root, 'dist'), { recursive: true });
+    // By a copy under a name of its own: the folder for temporary files may be another file system.
+    const copy = `${path}.${process.pid}`;
+    writeFileSync(copy, readFileSync(unfinished), { mode: 0o755 });
+    renameSync(copy, path);
+    return path;
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/** The native code of the two packages that have any, without symbols, and the list of it by which what is unpacked is judged. */
+function addonAssets(root: string, platform: Platform): ReadonlyMap<string, string | Buffer> {
+  const [system, processor] = platform.split('-');
+  const uws = join(root, `node_modules/uWebSockets.js/dist/bin/uws_${system}_${processor}_${MODULES_VERSION}.node`);
+  const lmdb = join(lockedPackage(root, `@lmdb/lmdb-${platform}`), `node.abi${MODULES_VERSION}.glibc.node`);
+  const contents = Object.entries({ 'uws.node': uws, 'lmdb.node': lmdb }).map(([name, path]) => {
+    const content = stripped(readFileSync(path));
+    if (machineOf(content) !== platforms[platform].machine) throw new Error(`${path} is for ${machineOf(content)}`);
+    return { name, content };
+  });
+  const files = contents.map(({ name, content }) => ({ name, bytes: content.length, hash: sha256(content) }));
+  const list = JSON.stringify({ hash: sha256(Buffer.from(JSON.stringify(files))), files });
+  return new Map<string, string | Buffer>([
+    [ADDON_LIST, list],
+    ...contents.map(({ name, content }) => [`${ADDON}${name}`, content] as const),
+  ]);
+}
+
+function makeBlob(root: string, code: Code, assets: ReadonlyMap<string, string | Buffer>, work: string): Buffer {
+  // Where the blob was made does not stand in it: paths are relative, and the same each time.
+  writeFileSync(join(work, 'main.js'), `${code.boot}\nlethe.run("main.js");`);
+  const paths = [...assets].map(([name, content], index) => {
+    const file = `asset-${index}`;
+    writeFileSync(join(work, file), content);
+    return [name, file] as const;
+  });
+  const config = {
+    main: 'main.js',
+    output: 'blob',
+    disableExperimentalSEAWarning: true,
+    useCodeCache: false,
+    execArgv: RUNTIME_FLAGS,
+    execArgvExtension: 'none',
+    assets: Object.fromEntries(paths),
+  };
+  writeFileSync(join(work, 'sea.json'), JSON.stringify(config));
+  execFileSync(ownRuntime(root), ['--experimental-sea-config', 'sea.json'], {
+    cwd: work,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  return readFileSync(join(work, config.output));
+}
+
+/** The runtime of the version that is inside, for the machine that this runs on. */
+function ownRuntime(root: string): string {
+  const own = `${process.platform}-${process.arch}`;
+  if (!Object.hasOwn(platforms, own))
+    throw new Error(`the file is made on ${Object.keys(platforms).join(' or ')}, not on ${own}`);
+  return join(runtimeFolder(root, own as Platform), 'bin/node');
+}
+
+function sha256(content: Uint8Array): string {
+  return createHash('sha256').update(content).digest('hex');
+}
