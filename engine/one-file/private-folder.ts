@@ -88,10 +88,10 @@ function judgePlace(place: string, user: number): void {
 }
 
 function judge(folder: string, user: number, { files }: Contents): void {
-  const { uid, mode, ...found } = lstatSync(folder);
+  const found = lstatSync(folder);
   if (!found.isDirectory()) throw new NotOurs(`${folder} is no folder`);
-  if (uid !== user) throw new NotOurs(`${folder} belongs to another user`);
-  if ((mode & PERMISSIONS) !== 0o700) throw new NotOurs(`${folder} is open to others`);
+  if (found.uid !== user) throw new NotOurs(`${folder} belongs to another user`);
+  if ((found.mode & PERMISSIONS) !== 0o700) throw new NotOurs(`${folder} is open to others`);
   for (const { name, bytes, hash } of files) judgeFile(`${folder}/${name}`, user, bytes, hash);
 }
 

@@ -10,6 +10,7 @@ import { CODE } from '../one-file/boot.ts';
 import { TEXT } from '../one-file/packaged.ts';
 import { BOOT } from '../one-file/thread.ts';
 import type { Code } from './code.ts';
+import { makeCodeCaches } from './code-cache.ts';
 import { type Platform, platforms, RUNTIME_VERSION, UPLOT_TEXTS } from './contents.ts';
 import { machineOf, stripped } from './elf.ts';
 import { fetchPackage, lockedPackage } from './packages.ts';
@@ -34,7 +35,13 @@ export async function makeExecutable(root: string, platform: Platform, code: Cod
     for (const [name, text] of code.pieces) assets.set(`${CODE}${name}`, text);
     for (const path of UPLOT_TEXTS) assets.set(`${TEXT}${path}`, readFileSync(join(root, 'node_modules', path)));
     for (const [name, content] of addonAssets(root, platform)) assets.set(name, content);
-    const blob = makeBlob(root, code, assets, work);
+    const files = writeAssets(work, assets);
+    // Only the runtime of this machine can be asked to compile.
+    if (platform === ownPlatform()) {
+      const caches = makeCodeCaches(ownRuntime(root), work, files);
+      for (const [name, file] of writeAssets(work, caches, files.size)) files.set(name, file);
+    }
+    const blob = makeBlob(root, code, files, work);
 
     const runtime = stripped(readFileSync(join(runtimeFolder(root, platform), 'bin/node')));
     if (machineOf(runtime) !== platforms[platform].machine)
@@ -73,14 +80,21 @@ function addonAssets(root: string, platform: Platform): ReadonlyMap<string, stri
   ]);
 }
 
-function makeBlob(root: string, code: Code, assets: ReadonlyMap<string, string | Buffer>, work: string): Buffer {
-  // Where the blob was made does not stand in it: paths are relative, and the same each time.
-  writeFileSync(join(work, 'main.js'), `${code.boot}\nlethe.run("main.js");`);
-  const paths = [...assets].map(([name, content], index) => {
-    const file = `asset-${index}`;
+/** Writes each to a file of the folder, also the list for those that need it. Returns the files by the names of the assets. */
+function writeAssets(work: string, assets: ReadonlyMap<string, string | Buffer>, from = 0): Map<string, string> {
+  const files = new Map<string, string>();
+  for (const [name, content] of assets) {
+    const file = `asset-${from + files.size}`;
     writeFileSync(join(work, file), content);
-    return [name, file] as const;
-  });
+    files.set(name, file);
+  }
+  writeFileSync(join(work, 'assets.json'), JSON.stringify(Object.fromEntries(files)));
+  return files;
+}
+
+/** Where it is made does not stand in it: paths are relative, and the same each time. */
+function makeBlob(root: string, code: Code, files: ReadonlyMap<string, string>, work: string): Buffer {
+  writeFileSync(join(work, 'main.js'), `${code.boot}\nlethe.run("main.js");`);
   const config = {
     main: 'main.js',
     output: 'blob',
@@ -88,22 +102,23 @@ function makeBlob(root: string, code: Code, assets: ReadonlyMap<string, string |
     useCodeCache: false,
     execArgv: RUNTIME_FLAGS,
     execArgvExtension: 'none',
-    assets: Object.fromEntries(paths),
+    assets: Object.fromEntries(files),
   };
   writeFileSync(join(work, 'sea.json'), JSON.stringify(config));
-  execFileSync(ownRuntime(root), ['--experimental-sea-config', 'sea.json'], {
-    cwd: work,
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
+  execFileSync(ownRuntime(root), ['--experimental-sea-config', 'sea.json'], { cwd: work, stdio: 'ignore' });
   return readFileSync(join(work, config.output));
 }
 
 /** The runtime of the version that is inside, for the machine that this runs on. */
 function ownRuntime(root: string): string {
+  return join(runtimeFolder(root, ownPlatform()), 'bin/node');
+}
+
+function ownPlatform(): Platform {
   const own = `${process.platform}-${process.arch}`;
   if (!Object.hasOwn(platforms, own))
     throw new Error(`the file is made on ${Object.keys(platforms).join(' or ')}, not on ${own}`);
-  return join(runtimeFolder(root, own as Platform), 'bin/node');
+  return own as Platform;
 }
 
 function sha256(content: Uint8Array): string {
