@@ -4,6 +4,7 @@
 /** What each client has seen, by the name that the test gave it. */
 const clients = new Map();
 const sockets = new Map();
+let crowdMessages = 0;
 
 /** Byte `at` of a large message; another message has another `seed`. */
 const patternByte = (at, seed) => (at * 31 + (at >> 8) * 7 + seed) & 0xff;
@@ -54,6 +55,9 @@ function openMqttJs(record, options) {
   client.on('error', (error) => record.errors.push(String(error.message)));
   client.on('disconnect', (packet) => record.errors.push(`DISCONNECT ${packet.reasonCode}`));
   client.on('close', () => record.closes++);
+  client.on('packetreceive', ({ cmd }) => {
+    if (cmd === 'pingresp') record.pings++;
+  });
   record.subscribe = (filter, qos) => client.subscribeAsync(filter, { qos });
   record.publish = (topic, payload, qos, retain) => client.publishAsync(topic, payload, { qos, retain });
   record.end = () => client.endAsync();
@@ -110,14 +114,14 @@ const openers = { 'MQTT.js': openMqttJs, Paho: openPaho };
 const lab = {
   /** Starts a client, which goes on by itself. */
   open(kind, name, options) {
-    const record = { connects: [], messages: [], errors: [], closes: 0 };
+    const record = { connects: [], messages: [], errors: [], closes: 0, pings: 0 };
     clients.set(name, record);
     openers[kind](record, { keepalive: 60, clean: true, reconnect: false, ...options, clientId: options.clientId ?? name });
   },
   /** What a client has seen. */
   of(name) {
-    const { connects, messages, errors, closes } = clients.get(name);
-    return { connects, messages, errors, closes };
+    const { connects, messages, errors, closes, pings } = clients.get(name);
+    return { connects, messages, errors, closes, pings };
   },
   subscribe: async (name, filter, qos) => void (await clients.get(name).subscribe(filter, qos)),
   publish: async (name, topic, payload, qos = 0, retain = false) =>
@@ -149,20 +153,27 @@ const lab = {
     return { opened, protocol: socket.protocol, errors, bytes, close };
   },
 
-  /** Many connections of MQTT.js, so many at a time; resolves with how many are in. */
+  /** Many connections of MQTT.js that listen to one topic, so many at a time; resolves with how many are in. */
   async crowd(url, from, count, batch) {
     let isIn = 0;
+    const join = async (number) => {
+      const client = await mqtt.connectAsync(url, {
+        clientId: `crowd-${number}`,
+        reconnectPeriod: 0,
+        protocolVersion: 5,
+        keepalive: 600,
+      });
+      client.on('message', () => crowdMessages++);
+      await client.subscribeAsync('crowd', { qos: 1 });
+      isIn++;
+    };
     for (let at = from; at < from + count; at += batch) {
-      const joined = Array.from({ length: Math.min(batch, from + count - at) }, (_, of) =>
-        mqtt.connectAsync(url, { clientId: `crowd-${at + of}`, reconnectPeriod: 0, protocolVersion: 5, keepalive: 600 }).then(
-          () => isIn++,
-          () => {},
-        ),
-      );
-      await Promise.all(joined);
+      const size = Math.min(batch, from + count - at);
+      await Promise.allSettled(Array.from({ length: size }, (_, of) => join(at + of)));
     }
     return isIn;
   },
+  crowdHeard: () => crowdMessages,
 
   /** A line in the table, for the picture. */
   show(test, state, saw) {

@@ -27,6 +27,8 @@ export interface Record {
   readonly messages: readonly Seen[];
   readonly errors: readonly string[];
   readonly closes: number;
+  /** Pings that were answered; MQTT.js only. */
+  readonly pings: number;
 }
 
 /** What a bare WebSocket in the page has seen. */
