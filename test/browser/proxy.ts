@@ -20,7 +20,7 @@ export interface Front {
   readonly idleS?: number;
 }
 
-export interface Proxy {
+export interface FrontEnd {
   readonly name: 'nginx' | 'haproxy';
   /** Serves wss. */
   readonly port: number;
@@ -37,7 +37,7 @@ function deployed(name: string, replaced: readonly (readonly [from: string, to: 
   return text;
 }
 
-export async function startNginx({ certificate, key, upstream, idleS }: Front): Promise<Proxy> {
+export async function startNginx({ certificate, key, upstream, idleS }: Front): Promise<FrontEnd> {
   const folder = mkdtempSync(join(tmpdir(), 'lethe-nginx-'));
   const port = await freePort();
   // Where nginx would put large bodies: as root and as anybody else into the test's folder.
@@ -57,7 +57,7 @@ export async function startNginx({ certificate, key, upstream, idleS }: Front): 
   return started('nginx', port, folder, ['-e', 'stderr', '-p', folder, '-c', join(folder, 'nginx.conf')]);
 }
 
-export async function startHaproxy({ certificate, key, upstream, idleS }: Front): Promise<Proxy> {
+export async function startHaproxy({ certificate, key, upstream, idleS }: Front): Promise<FrontEnd> {
   const folder = mkdtempSync(join(tmpdir(), 'lethe-haproxy-'));
   writeFileSync(join(folder, 'server.pem'), `${readFileSync(certificate, 'utf8')}${readFileSync(key, 'utf8')}`);
   const port = await freePort();
@@ -71,7 +71,7 @@ export async function startHaproxy({ certificate, key, upstream, idleS }: Front)
   return started('haproxy', port, folder, ['-db', '-f', join(folder, 'haproxy.cfg')]);
 }
 
-async function started(name: Proxy['name'], port: number, folder: string, args: readonly string[]): Promise<Proxy> {
+async function started(name: FrontEnd['name'], port: number, folder: string, args: readonly string[]): Promise<FrontEnd> {
   const child = new Child(name, args);
   let isOpen = false;
   while (!isOpen) {
