@@ -74,6 +74,7 @@ export class Tab {
 
   /** A PNG of the whole page. */
   async picture(): Promise<Buffer> {
+    await this.#call('Page.bringToFront');
     const { data } = await this.#call<{ data: string }>('Page.captureScreenshot', { captureBeyondViewport: true });
     return Buffer.from(data, 'base64');
   }
@@ -127,6 +128,10 @@ export class Browser {
       '--disable-background-networking',
       '--disable-component-update',
       '--no-first-run',
+      // A tab that another one is in front of is as quick as that.
+      '--disable-background-timer-throttling',
+      '--disable-renderer-backgrounding',
+      '--disable-backgrounding-occluded-windows',
     ];
     const child = spawn(program, [...flags, ...root, 'about:blank'], {
       stdio: ['ignore', 'ignore', 'pipe'],

@@ -1,12 +1,15 @@
 // MQTT.js and Eclipse Paho in a real Chromium, from a page of another origin than the broker's: what a browser client does all day, and what it sees when it is refused.
+import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { RunningBroker } from '../broker.ts';
 import { startBroker } from '../broker.ts';
+import { mqttJs } from '../end-to-end/mqttjs.ts';
 import { Opcode } from '../hostile/web-frames.ts';
 import { hasBrowser, type Kind, type Lab, useLab } from './lab.ts';
 import { Wire } from './wire.ts';
 
 const MEGABYTE = 1_000_000;
+const PACKET_BYTES_MAX = 2 * MEGABYTE;
 
 /** Each client with the levels that it speaks. */
 const speakers: readonly (readonly [kind: Kind, level: 3 | 4 | 5])[] = [
@@ -26,7 +29,11 @@ describe.skipIf(!hasBrowser)('browsers', () => {
   const urlOf = (port: number) => `ws://127.0.0.1:${port}/mqtt`;
 
   beforeAll(async () => {
-    broker = await startBroker([`listener.ws.origins=${JSON.stringify([rig.site.origin])}`, 'limits.connect_timeout_ms=2000']);
+    broker = await startBroker([
+      `listener.ws.origins=${JSON.stringify([rig.site.origin])}`,
+      'limits.connect_timeout_ms=2000',
+      `limits.packet_bytes_max=${PACKET_BYTES_MAX}`,
+    ]);
   });
   afterEach(() => {
     for (const wire of wires.splice(0)) wire.close();
@@ -138,6 +145,31 @@ describe.skipIf(!hasBrowser)('browsers', () => {
     expect(sent.length).toBeGreaterThan(10);
   });
 
+  test.each<[page: string, url: string, count: number]>([
+    ['docs/BROWSERS.md', 'wss://mqtt.example.org/mqtt', 2],
+    ['README.md', 'ws://127.0.0.1:8083/mqtt', 1],
+  ])('the pages in %s do what they say', async (page, url, count) => {
+    const text = readFileSync(new URL(`../../${page}`, import.meta.url), 'utf8');
+    const snippets = [...text.matchAll(/```html\n(.*?)```/gs)].map(([, html]) => html!);
+    expect(snippets).toHaveLength(count);
+    const publisher = await mqttJs({ port: broker.tcp, level: 5 });
+    await publisher.publish('greenhouse/8', 'of before', { qos: 1, retain: true });
+    for (const [at, html] of snippets.entries()) {
+      expect(html).toContain(url);
+      const path = `/page-${rig.site.pages.size}`;
+      rig.site.pages.set(path, `<!doctype html><body>${html.replace(url, urlOf(broker.ws))}`);
+      const { tab } = await rig.open();
+      await tab.open(`${rig.site.origin}${path}`);
+      // Where a page shows nothing, it says it on the console.
+      const shown = async () => `${await tab.value('document.body.innerText')} ${tab.complaints.join()}`;
+      await expect.poll(shown, { timeout: 10_000 }).toContain('of before');
+      await publisher.publish('greenhouse/9', `live ${at}`, { qos: 1 });
+      await expect.poll(shown, { timeout: 10_000 }).toContain(`live ${at}`);
+      await tab.close();
+    }
+    await publisher.end();
+  });
+
   describe('what a page sees when it is refused', () => {
     test('an origin that is not listed: no connection, and 403 on the console', async () => {
       const { lab, saw } = rig;
@@ -206,6 +238,26 @@ describe.skipIf(!hasBrowser)('browsers', () => {
       const { close } = await lab.closed(socket);
       expect(close).toEqual({ code: 1003, reason: 'MQTT needs binary frames', wasClean: true });
       saw(`${close!.code} ${close!.reason}`);
+    });
+
+    test('a message of WebSocket that is larger than any packet: cut, close code 1006', async () => {
+      const { lab, saw } = rig;
+      const socket = name('s');
+      await lab.socket(socket, urlOf(broker.ws), ['mqtt']);
+      await lab.call('sendPattern', socket, 2 * PACKET_BYTES_MAX);
+      const { close } = await lab.closed(socket);
+      expect(close).toEqual({ code: 1006, reason: '', wasClean: false });
+      saw(String(close!.code));
+    });
+
+    test('a packet that is too large: MQTT.js at level 5 is told (0x95)', async () => {
+      const { lab, saw } = rig;
+      const client = name('huge');
+      await lab.connect('MQTT.js', client, { url: urlOf(broker.ws), level: 5 });
+      await lab.tab.value(`void lab.publishPattern('${client}', 'x', ${PACKET_BYTES_MAX + 10_000}, 1, 1).catch(() => {})`);
+      const { errors } = await lab.until(client, 'client.closes > 0');
+      expect(errors).toContain(`DISCONNECT ${0x95}`);
+      saw(errors.join(', '));
     });
 
     test('bytes that are no MQTT, and silence where CONNECT is due: close code 1000', async () => {

@@ -148,6 +148,7 @@ const lab = {
     sockets.set(name, record);
   },
   send: (name, data) => sockets.get(name).socket.send(typeof data === 'string' ? data : new Uint8Array(data)),
+  sendPattern: (name, length) => sockets.get(name).socket.send(pattern(length, 0x10)),
   socketOf(name) {
     const { socket, opened, errors, bytes, close } = sockets.get(name);
     return { opened, protocol: socket.protocol, errors, bytes, close };

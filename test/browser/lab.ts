@@ -150,7 +150,7 @@ export function useLab(picture: string, options: () => BrowserOptions = () => ({
   });
   afterEach(async ({ task }) => {
     const failed = task.result?.errors !== undefined && task.result.errors.length > 0;
-    await lab!.call('show', task.name, failed ? 'fail' : 'pass', seen.join('; '));
+    await lab!.call('show', `${task.suite?.name}: ${task.name}`, failed ? 'fail' : 'pass', seen.join('; '));
     seen = [];
   });
   afterAll(async () => {
