@@ -34,6 +34,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['engine/peers/'],
   ['engine/routing/'],
   ['engine/network/', 'engine/security/', 'engine/config/', 'engine/administration/', 'engine/spool/'],
+  ['engine/bridge/'],
   ['engine/shards/'],
   ['engine/lethe.ts'],
   ['engine/cli/'],

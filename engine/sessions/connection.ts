@@ -35,6 +35,8 @@ export class Connection {
   /** With the packet that the last read has left unfinished; null when it left none. */
   framer: Framer | null = null;
   state: ConnectionState = ConnectionState.AWAIT_CONNECT;
+  /** The broker's own client, the local side of a bridge: limits that guard against strangers, and what clients are asked for, do not hold for it. */
+  isOwn = false;
   level: Level = 4;
   session: Session | null = null;
   /** Monotonic ms of the last bytes from the client. */
