@@ -1,6 +1,6 @@
 // CONNECT and AUTH (MQTT 5.0 §3.1, §3.2, §3.15, §4.12): from the first packet to an open connection.
 import { connackRefusal } from '../../protocol/answers.ts';
-import { type ConnectPacket, decodeConnect, encodeConnack } from '../../protocol/connect.ts';
+import { BRIDGE_BIT, type ConnectPacket, decodeConnect, encodeConnack } from '../../protocol/connect.ts';
 import { decodeAuth, encodeAuth } from '../../protocol/disconnect.ts';
 import { fault, Level, Reason, reasonOf } from '../../protocol/packet.ts';
 import { countReason } from '../counters.ts';
@@ -22,6 +22,8 @@ import { pump } from './queue.ts';
 import type { Shard } from './shard.ts';
 
 const ASSIGNED_ID_BYTES = 12;
+/** MQTT 3 cannot say it: Mosquitto's bridges take this many QoS 2 messages at a time unless told otherwise, and end the connection over more. */
+const BRIDGE_RECEIVE_MAXIMUM = 20;
 
 /** What is known of a client between its CONNECT and our CONNACK. */
 interface Arrival {
@@ -49,6 +51,7 @@ export function onConnect(
     return;
   }
   connection.level = packet.level;
+  connection.isBridge = packet.bridge;
   const refusal = connection.isOwn ? Reason.SUCCESS : judge(shard, packet);
   if (refusal !== Reason.SUCCESS) {
     refuse(shard, connection, packet.level, refusal);
@@ -186,7 +189,7 @@ export function refuse(shard: Shard, connection: Connection, level: Level, reaso
 /** Level that a CONNECT claims which could not be decoded: it decides how the refusal is written. */
 function claimedLevel(buffer: Uint8Array, from: number, to: number): Level {
   const at = from + 2 + ((buffer[from]! << 8) | buffer[from + 1]!);
-  return at < to && buffer[at]! >= Level.V5 ? Level.V5 : Level.V311;
+  return at < to && (buffer[at]! & ~BRIDGE_BIT) >= Level.V5 ? Level.V5 : Level.V311;
 }
 
 function beginExchange(shard: Shard, connection: Connection, arrival: Arrival, method: string, credentials: Credentials): void {
@@ -400,7 +403,8 @@ function seatClient(
 function join(shard: Shard, connection: Connection, session: Session, packet: ConnectPacket, identity: Identity): void {
   const { limits } = shard;
   connection.session = session;
-  connection.sendQuota = Math.min(packet.receiveMaximum, limits.inflightMax); // [MQTT-3.3.4-9]
+  const receiveMaximum = packet.bridge ? BRIDGE_RECEIVE_MAXIMUM : packet.receiveMaximum;
+  connection.sendQuota = Math.min(receiveMaximum, limits.inflightMax); // [MQTT-3.3.4-9]
   connection.packetBytesMax = packet.maximumPacketSize === 0 ? UNLIMITED_BYTES : packet.maximumPacketSize;
   const aliasesOut = Math.min(packet.topicAliasMaximum, limits.topicAliasesOutMax); // [MQTT-3.1.2-26] [MQTT-3.1.2-27]
   connection.aliasesOut = aliasesOut > 0 ? new OutboundAliases(aliasesOut) : null;
