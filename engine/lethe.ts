@@ -15,7 +15,7 @@ import { publishSys } from './administration/sys.ts';
 import { Traces } from './administration/traces.ts';
 import { within } from './administration/within.ts';
 import type { Bridges } from './bridge/bridges.ts';
-import { type Clock, systemClock } from './clock.ts';
+import { allocateKeptTime, type Clock, clockWith } from './clock.ts';
 import { type Config, loadConfig } from './config/load.ts';
 import { type Log, silentLog } from './log.ts';
 import { Gauge } from './peers/gauges.ts';
@@ -108,12 +108,13 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   const { threads } = config.server;
   if (threads > 1) refuseObjects(options);
   const log = options.log ?? silentLog;
-  const time = { clock: options.clock ?? systemClock, random: options.random ?? systemRandom };
+  const keptTime = allocateKeptTime();
+  const time = { clock: options.clock ?? clockWith(keptTime), random: options.random ?? systemRandom };
   const gate = await gateOf(options);
   const security = { ...time, kept: { last: null } };
   const keeperOf = (of: Config) => loadSecurity(of, log, security, gate);
   const gatekeeper = await keeperOf(config);
-  const spool = options.store === undefined && config.server.dataDir !== '' ? await openSpoolOf(config, log) : null;
+  const spool = options.store === undefined && config.server.dataDir !== '' ? await openSpoolOf(config, log, keptTime) : null;
   const { clock, random } = time;
   const store = options.store ?? spool?.store ?? new MemoryStore(config.spool.maxRetentionS * 1_000);
   const closeStore = async () => {
@@ -185,7 +186,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   };
   try {
     await (spool === null ? recover(shard) : Promise.race([recover(shard), spool.died]));
-    crew = company === null ? null : await company.hire();
+    crew = company === null ? null : await company.hire(keptTime);
     bridges = await openBridges(shard, config, names.pseudonym);
     await host.open(company?.place ?? null, null);
     await crew?.open(portsOf(host), shard.nextStored);

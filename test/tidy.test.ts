@@ -24,6 +24,10 @@ const LAYERS: readonly (readonly string[])[] = [
     'engine/latency.ts',
     'engine/admission.ts',
     'engine/version.ts',
+    'engine/descriptors.ts',
+    'engine/thread.ts',
+    'engine/packaged.ts',
+    'engine/one-file/',
   ],
   ['engine/topics/'],
   ['engine/sessions/'],
@@ -34,6 +38,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['engine/shards/'],
   ['engine/lethe.ts'],
   ['engine/cli/'],
+  ['engine/release/'],
   ['bench/'],
   ['test/'],
 ];

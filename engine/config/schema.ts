@@ -198,6 +198,10 @@ const sections = {
     compression: flag(false),
     proxy_protocol: flag(false),
     proxy_trusted: v.optional(texts(), []),
+    real_address_header: v.optional(
+      v.pipe(string(), v.regex(/^[\w!#$%&'*+.^`|~-]*$/, 'must be the name of a header, like x-forwarded-for')),
+      '',
+    ),
     certificate_user: choice(CERTIFICATE_NAMES, 'none'),
     queue_overflow: choice(['refuse', 'drop_oldest', 'drop_newest'], 'refuse'),
     session_expiry_max_s: ceiling('session_expiry_max_s', 0),
@@ -415,8 +419,10 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'listener.anonymous': 'whether clients may come without a user name; unset: on loopback, and while there is no password file',
   'listener.origins': 'origins that browsers may come from; unset: any',
   'listener.compression': 'WebSocket compression',
-  'listener.proxy_protocol': 'expects a PROXY protocol header, v1 or v2 (tcp)',
-  'listener.proxy_trusted': 'addresses or CIDR ranges whose PROXY header is believed',
+  'listener.proxy_protocol': 'expects a PROXY protocol header: v1 or v2 (tcp, tls), v2 (ws)',
+  'listener.proxy_trusted': 'addresses or CIDR ranges of the proxies whose PROXY header or real_address_header is believed',
+  'listener.real_address_header':
+    "header in which a proxy names the client: x-forwarded-for, x-real-ip, forwarded (ws, wss); '': the address of the connection counts",
   'listener.queue_overflow': 'when the queue of a session that came here is full: refuse, drop_oldest or drop_newest',
   'listener.certificate_user':
     'what of the client certificate is the user name: none, common_name, subject, san_dns, san_email or san_uri (tls)',

@@ -343,7 +343,7 @@ function admit(
 function comesTooOften(shard: Shard, { clientId, assigned }: Arrival, username: string | null): boolean {
   const { clientConnectsPerMinute } = shard.limits;
   if (clientConnectsPerMinute === 0 || assigned) return false;
-  const minute = Math.floor(shard.clock.wallMs() / MINUTE_MS) | 0;
+  const minute = Math.floor(shard.clock.monotonicMs() / MINUTE_MS) | 0;
   // Neither name has a U+0000 in it.
   const key = shard.connects.keyOf(username === null ? clientId : `${username}\0${clientId}`);
   if (shard.connects.enter(key, clientConnectsPerMinute, minute)) return false;

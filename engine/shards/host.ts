@@ -233,8 +233,8 @@ export class Host implements Reloadable {
 
   #expire(): void {
     const { clock, store, retainedStore } = this.shard;
-    store.expire(clock.wallMs());
-    if (retainedStore !== store) retainedStore.expire(clock.wallMs());
+    store.expire(clock.keptMs());
+    if (retainedStore !== store) retainedStore.expire(clock.keptMs());
   }
 
   /** Resolves when the last connection is gone, or after the stop timeout. */
