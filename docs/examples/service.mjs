@@ -10,7 +10,7 @@ import mqtt from 'mqtt';
 const client = mqtt.connect(process.env.MQTT_URL ?? 'mqtt://127.0.0.1:1883', {
   protocolVersion: 5,
   clientId: `service-${hostname()}-${process.pid}`,
-  // The session ends with the connection: what this one had not done is given to the others at once.
+  // The session ends with the connection: what this one had not done is given to the others at once. (While there is none at all, nobody waits for jobs: where they must be kept for that long, let one of them have a session that lasts.)
   clean: true,
   // Jobs that wait here while one is done; the others wait at the broker, for whoever is free.
   properties: { receiveMaximum: 2 },
@@ -35,9 +35,12 @@ async function take({ topic, payload, properties = {} }) {
 }
 
 let last = Promise.resolve();
+let isStopping = false;
 // MQTT.js acknowledges when `done` is called, and reads nothing more before: a job must take less time than the keep alive (60 s).
 client.handleMessage = (packet, done) => {
-  last = take(packet).then(() => done(), done);
+  // An error leaves it without an acknowledgement: when this session ends, it goes to another service.
+  if (isStopping) done(new Error('stopping'));
+  else last = take(packet).then(() => done(), done);
 };
 client.on('connect', async () => {
   await client.subscribeAsync('$share/services/jobs/+', { qos: 1 });
@@ -45,9 +48,9 @@ client.on('connect', async () => {
 });
 client.on('error', (error) => console.error(error.message));
 
-// Ends what is under way, sends what is to be sent, and says goodbye.
+// Comes to the end of the job under way, waits until its answer has arrived, and says goodbye. It does not unsubscribe: what waits for a service that has unsubscribed would go to no other one.
 async function stop() {
-  await client.unsubscribeAsync('$share/services/jobs/+');
+  isStopping = true;
   await last;
   await client.endAsync();
 }

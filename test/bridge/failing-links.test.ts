@@ -140,7 +140,7 @@ class Standing extends Watched {
   }
 }
 
-test('under load, with the link cut: all arrives, once and in order, and is forgotten', async () => {
+test('under load, with the link cut: all arrives, once and in order, and is forgotten [MQTT3-7.0.0-1]', async () => {
   const seed = Number(process.env['LETHE_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
   const random = new SeededRandom(seed);
   const faults = await Promise.all(
