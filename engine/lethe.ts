@@ -15,6 +15,7 @@ import { publishSys } from './administration/sys.ts';
 import { Traces } from './administration/traces.ts';
 import { within } from './administration/within.ts';
 import { allocateKeptTime, type Clock, clockWith } from './clock.ts';
+import { fitToMemory, memoryBytes } from './config/fit-memory.ts';
 import { type Config, loadConfig } from './config/load.ts';
 import { type Log, silentLog } from './log.ts';
 import { Gauge } from './peers/gauges.ts';
@@ -102,10 +103,15 @@ export interface Broker {
  * @throws ConfigError for a wrong option; Error in one line for a port, certificate, password or ACL file that cannot be used
  */
 export async function createBroker(options: BrokerOptions = {}): Promise<Broker> {
-  const config = options.config ?? loadConfig({ set: ['listener.tcp.port=0', 'listener.ws.port=0', ...(options.set ?? [])] });
+  const asked = options.config ?? loadConfig({ set: ['listener.tcp.port=0', 'listener.ws.port=0', ...(options.set ?? [])] });
+  const config = fitToMemory(asked);
   const { threads } = config.server;
   if (threads > 1) refuseObjects(options);
   const log = options.log ?? silentLog;
+  if (config !== asked)
+    log.info('limits that were left at their defaults are lowered to fit the memory', {
+      mebibytes: Math.floor(memoryBytes() / 1_048_576),
+    });
   const keptTime = allocateKeptTime();
   const time = { clock: options.clock ?? clockWith(keptTime), random: options.random ?? systemRandom };
   const gate = await gateOf(options);
@@ -160,7 +166,8 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     prepareAdmin: async () => (admin === null ? () => {} : admin.prepare()),
     onFatal: fatal('a reload has failed half way, and shards may differ'),
   });
-  const reload = (next?: Config) => reloads.reload(next === undefined ? (options.reread ?? (() => config)) : () => next);
+  const reread = options.reread ?? (() => asked);
+  const reload = (next?: Config) => reloads.reload(() => fitToMemory(next ?? reread()));
   const traces = new Traces({ askAll, clock, random, ...names });
   const administration: Administration = {
     version,
