@@ -14,6 +14,7 @@ import { standstillOf } from './administration/standstill.ts';
 import { publishSys } from './administration/sys.ts';
 import { Traces } from './administration/traces.ts';
 import { within } from './administration/within.ts';
+import type { Bridges } from './bridge/bridges.ts';
 import { allocateKeptTime, type Clock, clockWith } from './clock.ts';
 import { fitToMemory, memoryBytes } from './config/fit-memory.ts';
 import { type Config, loadConfig } from './config/load.ts';
@@ -22,6 +23,7 @@ import { Gauge } from './peers/gauges.ts';
 import { type Random, systemRandom } from './random.ts';
 import { recover } from './routing/recover.ts';
 import { dropForbidden } from './routing/reload.ts';
+import type { Shard } from './routing/shard.ts';
 import type { Crew } from './shards/crew.ts';
 import { type Gate, loadSecurity } from './shards/gatekeeper.ts';
 import { Host } from './shards/host.ts';
@@ -144,6 +146,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   const host = company?.host ?? new Host(seams);
   const { shard } = host;
   let crew: Crew | null = null;
+  let bridges: Bridges | null = null;
   let admin: AdminPort | null = null;
   let stopped: Promise<void> | null = null;
   const askAll = async <Q extends Question>(question: Q): Promise<readonly AnswerOf<Q>[]> => {
@@ -185,15 +188,18 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     traces,
     whileNothingMoves: standstillOf(shard),
     figures: spool?.figures ?? null,
+    bridges: () => bridges?.figures ?? [],
     isStopping: () => stopped !== null,
   };
   try {
     await (spool === null ? recover(shard) : Promise.race([recover(shard), spool.died]));
     crew = company === null ? null : await company.hire(keptTime);
+    bridges = await openBridges(shard, config, names.pseudonym);
     await host.open(company?.place ?? null, null);
     await crew?.open(portsOf(host), shard.nextStored);
     admin = await openAdmin(administration, spool);
   } catch (error) {
+    await bridges?.stop();
     await host.endConnections();
     if (crew !== null) await crew.close().catch(() => {});
     host.close();
@@ -203,6 +209,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     throw error;
   }
   recordStart(audit, config, version);
+  bridges?.start();
   // Rights may be narrower than when the broker stopped. What is sent meanwhile is judged when it is.
   dropForbidden(shard).then(
     (dropped) => {
@@ -212,6 +219,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   );
   const stopRefusals = recordRefusals(audit, () => loginsRefused(shard), clock);
   async function abandon(): Promise<boolean> {
+    bridges?.abandon();
     host.abandon();
     return crew === null || crew.abandon();
   }
@@ -230,6 +238,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     // An erasure or an export that is under way comes to its end and into the audit log; nothing new begins (administration/api.ts).
     const lastAct = administration.whileNothingMoves(async () => {});
     const acted = within(clock, config.server.stopTimeoutMs, lastAct).catch(() => {});
+    await bridges?.stop();
     await Promise.all([host.endConnections(), crew?.endConnections().catch(() => {}), acted]);
     if (company !== null && crew !== null) await Promise.race([company.settle(), crew.died]).catch(() => {});
     await admin?.close();
@@ -284,6 +293,17 @@ function refuseObjects(options: BrokerOptions): void {
   throw new Error(
     `${given.join(', ')}: an object belongs to one thread; set server.threads to 1, or name a module by "gate" that exports authenticator, rights or exchanges`,
   );
+}
+
+/** Bridges are loaded only for those who have them, or had. @throws Error */
+async function openBridges(shard: Shard, config: Config, pseudonym: (clientId: string) => string): Promise<Bridges | null> {
+  let hasSession = false;
+  for (const { principal } of shard.sessions) if (principal.isBroker === true) hasSession = true;
+  if (config.bridges.length === 0 && !hasSession) return null;
+  const { Bridges } = await import('./bridge/bridges.ts');
+  const bridges = new Bridges(shard, config, pseudonym);
+  await bridges.prepare();
+  return bridges;
 }
 
 /** What serves HTTP is loaded only for those who have a data directory, an admin port or an admin socket. */

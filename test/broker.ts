@@ -27,9 +27,9 @@ function watchedLog(): Log {
   return createLog('debug', judgeLine, systemClock.wallMs);
 }
 
-/** What a file says, for a broker of the suite's shards. */
-export function configOf(file: string): Config {
-  return loadConfig({ file, set: [`server.threads=${shards}`, PATIENT] });
+/** What a file says, for a broker of the suite's shards, unless `set` says otherwise. */
+export function configOf(file: string, set: readonly string[] = []): Config {
+  return loadConfig({ file, set: [`server.threads=${shards}`, PATIENT, ...set] });
 }
 
 /** Over the environment of the tests: takes away what would configure a process, but for the suite's shards where it is a broker or starts one. */

@@ -17,9 +17,12 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   socat: 'socat',
   faketime: 'faketime',
   ip: 'iproute2',
+  nginx: 'nginx',
+  haproxy: 'haproxy',
+  certutil: 'libnss3-tools',
 };
 
-/** Any of these will do, and where none can be had the live page is not tested, which its test says. */
+/** Any of these will do, and where none can be had the live page and what browsers do are not tested, which their tests say. */
 const BROWSERS = ['chromium', 'chromium-browser', 'google-chrome'];
 const BROWSER_PACKAGE = 'chromium';
 
@@ -39,7 +42,7 @@ export default function setup(): void {
     throw new Error(`the tests need Debian's ${missing.join(' and ')}: install with 'sudo ${install}' and run them again`);
   }
   process.stdout.write(`installing ${missing.join(', ')} for the tests\n`);
-  // RUNLEVEL=1 keeps the packages of mosquitto and prometheus from starting their services on the default ports.
+  // RUNLEVEL=1 keeps the packages of mosquitto, prometheus, nginx and haproxy from starting their services on the default ports.
   const options = {
     env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' },
     stdio: ['ignore', 'ignore', 'inherit'] as const,

@@ -12,6 +12,7 @@ import type { LogLevel } from '../log.ts';
 import type { RoleConfig } from '../security/rights.ts';
 import { QueueOverflow } from '../sessions/session.ts';
 import { type AuthConfig, asksForCredentials, isLoopback, judgeAuth, resolveAuth } from './auth.ts';
+import { type BridgeConfig, judgeBridges, resolveBridge } from './bridges.ts';
 import { judgeAdmin } from './judge-admin.ts';
 import { judgeDoors } from './judge-doors.ts';
 import { judgeRetention } from './judge-retention.ts';
@@ -46,6 +47,8 @@ export interface ListenerConfig {
   readonly compression: boolean;
   readonly proxyProtocol: boolean;
   readonly proxyTrusted: readonly string[];
+  /** '': none. */
+  readonly realAddressHeader: string;
   readonly certificateUser: CertificateUser;
   readonly queueOverflow: QueueOverflow;
   /** Ceilings of what comes by this listener; null: none of its own. */
@@ -117,6 +120,7 @@ export interface Config {
   readonly audit: { readonly file: string; readonly rotateBytes: number; readonly keepFiles: number };
   readonly limits: Limits;
   readonly bannedNetworks: readonly string[];
+  readonly bridges: readonly BridgeConfig[];
   readonly listeners: readonly ListenerConfig[];
 }
 
@@ -348,6 +352,7 @@ function resolve(raw: RawConfig): Config {
     // Nothing is kept longer than the retention, whatever a session asks for.
     limits: { ...limits, sessionExpiryMaxS: Math.min(limits.sessionExpiryMaxS, raw.spool.max_retention_s) },
     bannedNetworks: raw.limits.banned_networks,
+    bridges: raw.bridge.map(resolveBridge),
     listeners: raw.listener.map((listener) => resolveListener(listener, asksForCredentials(auth))),
   };
 }
@@ -372,6 +377,7 @@ function resolveListener(raw: RawListener, asks: boolean): ListenerConfig {
     compression: raw.compression,
     proxyProtocol: raw.proxy_protocol,
     proxyTrusted: raw.proxy_trusted,
+    realAddressHeader: raw.real_address_header,
     certificateUser: raw.certificate_user,
     queueOverflow: OVERFLOWS[raw.queue_overflow],
     sessionExpiryMaxS: raw.session_expiry_max_s,
@@ -403,6 +409,7 @@ function judge(raw: RawConfig, config: Config, origins: Origins, fallback: strin
   judgeAuth(raw, (path, message) => problems.push({ where: whereIs(path, origins, fallback), message }));
   judgeRetention(config, (path, message) => problems.push({ where: whereIs(path, origins, fallback), message }));
   judgeDoors(config, (path, message) => problems.push({ where: whereIs(path, origins, fallback), message }));
+  judgeBridges(config, (path, message) => problems.push({ where: whereIs(path, origins, fallback), message }));
   const seen = new Map<string, string>();
   raw.listener.forEach((own, index) => {
     const at = (key: string) => whereIs(['listener', String(index), key], origins, fallback);
@@ -431,7 +438,13 @@ function judgeListener(own: RawListener, say: (key: string, message: string) => 
   if (own.certificate_user !== 'none' && own.client_certificate === 'none')
     say('certificate_user', 'certificate_user needs client_certificate = "require" or "request"');
   if (!webSocket && own.origins !== undefined) say('origins', 'origins is for ws and wss only');
-  if (own.proxy_protocol && webSocket) say('proxy_protocol', 'proxy_protocol is for tcp and tls only');
+  if (own.proxy_protocol && own.transport === 'wss')
+    say('proxy_protocol', 'proxy_protocol is not for wss; let the proxy end TLS and use ws, or use real_address_header');
   if (own.proxy_protocol && own.proxy_trusted.length === 0)
     say('proxy_protocol', 'proxy_protocol needs proxy_trusted: the addresses of the proxies');
+  if (own.real_address_header === '') return;
+  if (!webSocket) say('real_address_header', 'real_address_header is for ws and wss only');
+  if (own.proxy_trusted.length === 0)
+    say('real_address_header', 'real_address_header needs proxy_trusted: the addresses of the proxies');
+  if (own.proxy_protocol) say('real_address_header', 'real_address_header and proxy_protocol both name the client; keep one');
 }

@@ -17,6 +17,16 @@ export function addressText(bytes: Uint8Array, from: number, length: number): st
   return new URL(`http://[${groups.join(':')}]`).hostname.slice(1, -1);
 }
 
+/** An address as text in the form that `addressText` gives. */
+export function canonicalAddress(address: string): string {
+  if (isIP(address) !== 6) return address;
+  const { hostname } = new URL(`http://[${address}]`);
+  const mapped = /^\[::ffff:([\da-f]{1,4}):([\da-f]{1,4})\]$/.exec(hostname);
+  if (mapped === null) return hostname.slice(1, -1);
+  const [high, low] = [Number.parseInt(mapped[1]!, 16), Number.parseInt(mapped[2]!, 16)];
+  return [high >> 8, high & 0xff, low >> 8, low & 0xff].join('.');
+}
+
 function isMapped(bytes: Uint8Array, from: number): boolean {
   for (let i = 0; i < 10; i++) if (bytes[from + i] !== 0) return false;
   return bytes[from + 10] === 0xff && bytes[from + 11] === 0xff;

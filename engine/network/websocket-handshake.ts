@@ -20,6 +20,15 @@ export const Refusals = {
     status: '400 Subprotocol Not Supported',
     text: `Offer one of these in Sec-WebSocket-Protocol: ${SUBPROTOCOLS.join(', ')}\n`,
   },
+  REAL_ADDRESS: {
+    status: '400 Real Address Missing',
+    text: 'The proxy in front of this listener must say in a header who connects. The operator named the header in real_address_header.\n',
+  },
+  PROXY_HEADER: {
+    status: '400 PROXY Header Missing',
+    text: 'The proxy in front of this listener must say who connects, with a PROXY header of version 2 (send-proxy-v2).\n',
+  },
+  NO_PROXY: { status: '403 Not A Proxy', text: 'This listener serves the proxies in its proxy_trusted only.\n' },
   BANNED: { status: '403 Forbidden', text: 'This address may not connect.\n' },
   OVERLOADED: { status: '503 Overloaded', text: 'The broker takes no new connections now. Try again in a moment.\n' },
   BUSY: { status: '503 Too Many Handshakes', text: 'Too many connections at once. Try again in a moment.\n' },

@@ -18,6 +18,8 @@ export type Socket = WebSocket<WebSocketData>;
 /** What uWebSockets keeps for each socket. */
 export interface WebSocketData {
   link: WebSocketLink | null;
+  /** Whose connection it is. */
+  readonly address: string;
 }
 
 /** Codes of the close frame (RFC 6455 §7.4.1). */

@@ -19,13 +19,13 @@ import {
 import type { Admission } from '../admission.ts';
 import type { Clock } from '../clock.ts';
 import { type Accept, CloseCause, type Peer, TransportKind } from '../link.ts';
-import { addressText } from './address.ts';
 import { type BindOptions, bindFailure, probe } from './bind.ts';
 import { readNewTlsMaterial, readTlsMaterial, type TlsOptions } from './certificate.ts';
+import { addressReader, type Proxied } from './client-address.ts';
 import type { ListenerChange, PreparedListener, ReloadableListener } from './reloadable.ts';
 import { defaultHandshakeLimits, type HandshakeLimits, HandshakeThrottle } from './throttle.ts';
 import { chooseSubprotocol, originAllowed, type Refusal, Refusals } from './websocket-handshake.ts';
-import { FrameJoiner, type Socket, type WebSocketData, WebSocketLink } from './websocket-link.ts';
+import { FrameJoiner, type WebSocketData, WebSocketLink } from './websocket-link.ts';
 
 export interface WebSocketOptions extends Omit<BindOptions, 'backlog'> {
   /** Path of the endpoint, `/mqtt` unless given. */
@@ -34,6 +34,8 @@ export interface WebSocketOptions extends Omit<BindOptions, 'backlog'> {
   /** Turns connections away before they cost anything; nobody where there is none. */
   readonly admission?: Admission;
   readonly clock: Clock;
+  /** What stands in front of the listener; absent: nothing, and each connection counts for the address of its socket. */
+  readonly proxied?: Proxied;
   /** Origins of web pages that may connect, as browsers send them (`https://example.org`); null for all. */
   readonly origins: readonly string[] | null;
   /** Offers permessage-deflate. Off unless given: it costs time and memory, and payloads are rarely text. */
@@ -70,6 +72,7 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<Reload
   const path = checkedPath(name, options.path ?? DEFAULT_PATH);
   let origins = originSet(options.origins);
   const compress = options.compression ?? false;
+  const addressOf = addressReader(name, options.proxied);
   const throttle = new HandshakeThrottle(options.handshakes ?? defaultHandshakeLimits, clock);
   const transport = tls === undefined ? TransportKind.WS : TransportKind.WSS;
   const frame = new FrameJoiner();
@@ -112,18 +115,19 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<Reload
       idleTimeout: 0,
       sendPingsAutomatically: false,
       upgrade(response, request, context) {
-        if (admission?.banned && admission.refusesAddress(addressOf(response.getRemoteAddress())))
-          return refuse(response, Refusals.BANNED);
+        const address = addressOf(response, request);
+        if (typeof address !== 'string') return refuse(response, address);
+        if (admission?.refusesAddress(address)) return refuse(response, Refusals.BANNED);
         if (admission?.refusesAll()) return refuse(response, Refusals.OVERLOADED, RETRY_AFTER_S);
         if (!accepting || !throttle.take()) return refuse(response, Refusals.BUSY, RETRY_AFTER_S);
         if (!originAllowed(request.getHeader('origin'), origins)) return refuse(response, Refusals.ORIGIN);
         const subprotocol = chooseSubprotocol(request.getHeader('sec-websocket-protocol'));
         if (subprotocol === '') return refuse(response, Refusals.SUBPROTOCOL);
         throttle.settle();
-        upgrade(response, request, context, subprotocol);
+        upgrade(response, request, context, subprotocol, address);
       },
       open(socket) {
-        const link = new WebSocketLink(socket, peerOf(socket), frame, clock, endTimeoutMs, compress);
+        const link = new WebSocketLink(socket, peerOf(socket.getUserData().address), frame, clock, endTimeoutMs, compress);
         socket.getUserData().link = link;
         const sink = accept(link);
         if (sink === null) link.destroy();
@@ -136,6 +140,25 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<Reload
         if (own.connections === 0) retired.delete(own);
         socket.getUserData().link?.onClose(causeOf(code, reason));
       },
+    });
+  }
+
+  /**
+   * Answers at the end of the turn. uWebSockets would go on with a second request that came in the same chunk, although the answer to the first one ends the connection, but not while that answer is
+   * owed: then it cuts the connection. So one connection makes one request.
+   */
+  function refuse(response: HttpResponse, { status, text }: Refusal, retryAfterS?: string): void {
+    let aborted = false;
+    response.onAborted(() => {
+      aborted = true;
+    });
+    clock.endOfTurn(() => {
+      if (aborted) return;
+      response.cork(() => {
+        response.writeStatus(status).writeHeader('Content-Type', 'text/plain');
+        if (retryAfterS !== undefined) response.writeHeader('Retry-After', retryAfterS);
+        response.end(text, true);
+      });
     });
   }
 
@@ -167,12 +190,12 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<Reload
     serving = next;
   }
 
-  function peerOf(socket: Socket): Peer {
+  function peerOf(address: string): Peer {
     // uWebSockets does not tell the port.
     return {
       transport,
       listener: name,
-      address: addressOf(socket.getRemoteAddress()),
+      address,
       port: 0,
       secure: tls !== undefined,
       certificate: null,
@@ -207,14 +230,15 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<Reload
   };
 }
 
-function addressOf(remote: ArrayBuffer): string {
-  const bytes = new Uint8Array(remote);
-  return addressText(bytes, 0, bytes.length);
-}
-
-function upgrade(response: HttpResponse, request: HttpRequest, context: us_socket_context_t, subprotocol: string): void {
+function upgrade(
+  response: HttpResponse,
+  request: HttpRequest,
+  context: us_socket_context_t,
+  subprotocol: string,
+  address: string,
+): void {
   response.upgrade<WebSocketData>(
-    { link: null },
+    { link: null, address },
     request.getHeader('sec-websocket-key'),
     subprotocol,
     request.getHeader('sec-websocket-extensions'),
@@ -226,12 +250,6 @@ function upgrade(response: HttpResponse, request: HttpRequest, context: us_socke
 function causeOf(code: number, reason: ArrayBuffer): CloseCause {
   if (code !== CLOSED_WITHOUT_FRAME || reason.byteLength === 0) return CloseCause.PEER;
   return Buffer.from(reason).includes('TCP FIN') ? CloseCause.PEER : CloseCause.ERROR;
-}
-
-function refuse(response: HttpResponse, { status, text }: Refusal, retryAfterS?: string): void {
-  response.writeStatus(status).writeHeader('Content-Type', 'text/plain');
-  if (retryAfterS !== undefined) response.writeHeader('Retry-After', retryAfterS);
-  response.end(text, true);
 }
 
 /** @throws Error for options that uWebSockets does not have */

@@ -192,7 +192,7 @@ function owesStored(shard: Shard, view: MessageView, route: Route): boolean {
 }
 
 function level5Exceeds(shard: Shard, connection: Connection): boolean {
-  return connection.level === Level.V5 && unanswered(connection) >= shard.limits.receiveMaximum;
+  return connection.level === Level.V5 && !connection.isOwn && unanswered(connection) >= shard.limits.receiveMaximum;
 }
 
 /** Routes a message that the client may publish, and retains it when asked; returns the reason for the answer. */

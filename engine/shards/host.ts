@@ -6,6 +6,7 @@ import type { Store } from '../../storage/store.ts';
 import type { Reloadable, ReloadedShard } from '../administration/reload.ts';
 import type { Addresses } from '../admission.ts';
 import type { Clock } from '../clock.ts';
+import { localClientIdOf } from '../config/bridges.ts';
 import type { Config } from '../config/load.ts';
 import { Counters } from '../counters.ts';
 import { descriptorLimit, SpareDescriptors } from '../descriptors.ts';
@@ -100,6 +101,7 @@ export class Host implements Reloadable {
       ...parts,
       ...(inMemory ? { retainedStore: new MemoryStore() } : {}),
       ceilings: ceilingsOf(config),
+      ownClientIds: new Set(config.bridges.map(localClientIdOf)),
       limits: config.limits,
       offers: config.session,
       counters: new Counters(),

@@ -5,6 +5,7 @@ import type { Config, ListenerConfig } from '../config/load.ts';
 import type { Accept } from '../link.ts';
 import type { ShardPlace } from '../network/bind.ts';
 import type { TlsOptions } from '../network/certificate.ts';
+import type { Proxied } from '../network/client-address.ts';
 import type { ListenerChange, ReloadableListener } from '../network/reloadable.ts';
 import { listenTcp } from '../network/tcp.ts';
 
@@ -66,6 +67,7 @@ async function listen(
     path: listener.path,
     origins: listener.origins,
     compression: listener.compression,
+    ...proxiedOf(listener),
     payloadBytesMax: limits.packetBytesMax + FRAME_MARGIN_BYTES,
   });
 }
@@ -73,6 +75,11 @@ async function listen(
 /** What of a listener may be different after a reload. */
 export function changeOf(listener: ListenerConfig): ListenerChange {
   return { origins: listener.origins, ...(isEncrypted(listener) ? { tls: tlsOptions(listener) } : {}) };
+}
+
+function proxiedOf({ proxyTrusted: trusted, proxyProtocol, realAddressHeader: header }: ListenerConfig): { proxied?: Proxied } {
+  if (proxyProtocol) return { proxied: { trusted, by: 'proxy_protocol' } };
+  return header === '' ? {} : { proxied: { trusted, by: { header } } };
 }
 
 function isEncrypted({ transport }: ListenerConfig): boolean {

@@ -129,6 +129,7 @@ async function withStopped<T>(config: Config, act: (administration: Administrati
       whileNothingMoves: standstillOf(shard),
       figures: spool.figures,
       startedMs: clock.wallMs(),
+      bridges: () => [],
       isStopping: () => false,
     });
     return await Promise.race([work, spool.died]);

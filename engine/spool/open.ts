@@ -1,13 +1,14 @@
 // From a configuration to a store that runs on a thread of its own: locks the data directory, finds the master key, starts the thread and
 // waits until it is open.
 import type { RequestListener } from 'node:http';
-import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { allocateDoorbell } from '../../storage/doorbell.ts';
 import { allocateFigures, Figures } from '../../storage/figures.ts';
 import { allocateRing } from '../../storage/ring.ts';
 import type { SpoolStore } from '../../storage/spool-store.ts';
 import { allocateKeptTime, clockWith } from '../clock.ts';
 import { type Log, silentLog } from '../log.ts';
+import { startThread } from '../thread.ts';
 import { FolderBusyError } from './folder-busy.ts';
 import { type FolderLock, lockFolder } from './folder-lock.ts';
 import { makeStore, type SpoolEnd } from './join.ts';
@@ -90,7 +91,7 @@ async function start(options: SpoolOptions, master: Uint8Array | null, lock: Fol
     clients: pairs.map(({ thread }) => thread),
   };
   const transferList = data.clients.map(({ largePort }) => largePort);
-  const worker = new Worker(threadFile(), { workerData: data, transferList, name: 'storage' });
+  const worker = startThread(threadFile(), { workerData: data, transferList, name: 'storage' });
   const answer = await new Promise<SpoolThreadAnswer>((resolve, reject) => {
     worker.once('message', resolve);
     worker.once('error', reject);

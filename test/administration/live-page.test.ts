@@ -4,10 +4,10 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ONE_SHARD } from '../broker.ts';
+import { Browser, chromium, type Tab } from '../browser/chromium.ts';
 import { mqttJs } from '../end-to-end/mqttjs.ts';
 import { directory } from '../security/temporary.ts';
 import { TOKEN, useAdmin } from './admin.ts';
-import { Browser, chromium } from './browser.ts';
 
 const DESK = [1280, 800] as const;
 const PHONE = [390, 844] as const;
@@ -20,38 +20,40 @@ if (chromium === null)
 
 describe.skipIf(chromium === null)('the live page', () => {
   let browser: Browser;
+  let tab: Tab;
   beforeAll(async () => {
     browser = await Browser.start(chromium!);
+    tab = await browser.tab();
   });
   afterAll(() => browser?.close());
 
   const address = () => `http://127.0.0.1:${rig.broker.admin}/`;
-  const shows = (text: string) => browser.until(`document.body.innerText.includes(${JSON.stringify(text)})`);
+  const shows = (text: string) => tab.until(`document.body.innerText.includes(${JSON.stringify(text)})`);
   /** What a card says. */
   const card = (name: string) =>
     `[...document.querySelectorAll('.card')].find((card) => card.querySelector('span').textContent === ${JSON.stringify(name)})?.querySelector('b').textContent`;
   async function picture(name: string): Promise<void> {
     const { LETHE_PICTURES } = process.env;
-    if (LETHE_PICTURES !== undefined) writeFileSync(join(LETHE_PICTURES, `${name}.png`), await browser.picture());
+    if (LETHE_PICTURES !== undefined) writeFileSync(join(LETHE_PICTURES, `${name}.png`), await tab.picture());
   }
   async function enter(token: string): Promise<void> {
-    await browser.value(`document.getElementById('token').value = ${JSON.stringify(token)}`);
-    await browser.value(`document.querySelector('#login button').click()`);
+    await tab.value(`document.getElementById('token').value = ${JSON.stringify(token)}`);
+    await tab.value(`document.querySelector('#login button').click()`);
   }
 
   test('asks for the token, refuses a wrong one, and keeps the right one out of the address', async () => {
-    await browser.open(address(), ...DESK);
-    await browser.until(`!document.getElementById('login').hidden`);
+    await tab.open(address(), ...DESK);
+    await tab.until(`!document.getElementById('login').hidden`);
     await picture('login');
     await enter('wrong');
     await shows('The broker does not know this token.');
-    expect(await browser.value(`document.getElementById('figures').hidden`)).toBe(true);
+    expect(await tab.value(`document.getElementById('figures').hidden`)).toBe(true);
     await enter(TOKEN);
     await shows('ready');
-    await browser.until(`document.getElementById('login').hidden && !document.getElementById('figures').hidden`);
-    expect(await browser.value('location.href')).toBe(address());
-    expect(await browser.value(`sessionStorage.getItem('lethe-token')`)).toBe(TOKEN);
-    expect(await browser.value('localStorage.length')).toBe(0);
+    await tab.until(`document.getElementById('login').hidden && !document.getElementById('figures').hidden`);
+    expect(await tab.value('location.href')).toBe(address());
+    expect(await tab.value(`sessionStorage.getItem('lethe-token')`)).toBe(TOKEN);
+    expect(await tab.value('localStorage.length')).toBe(0);
   });
 
   test('shows what happens: clients, throughput, held messages and their age, reasons', async () => {
@@ -68,14 +70,14 @@ describe.skipIf(chromium === null)('the live page', () => {
     const feed = (async () => {
       while (!isSeen) for (let at = 0; at < 50; at++) await publisher.publish('moving', 'payload', { qos: 1 });
     })();
-    await browser.until(`${card('clients of 100 k')} === '2'`);
-    await browser.until(
+    await tab.until(`${card('clients of 100 k')} === '2'`);
+    await tab.until(
       `Number.parseFloat(${card('received a second')}) > 0 && Number.parseFloat(${card('delivered a second')}) > 0`,
     );
-    await browser.until(`${card('held messages')} === '5' && ${card('oldest held')} !== 'none'`);
-    await browser.until(`/(µs|ms|s)$/.test(${card('publish to deliver, p99')})`);
-    expect(await browser.value(card('slow consumers'))).toBe('0');
-    expect(await browser.value(card('erasure lag, bound 1 s'))).toMatch(/^[\d.]+ (µs|ms|s)$/);
+    await tab.until(`${card('held messages')} === '5' && ${card('oldest held')} !== 'none'`);
+    await tab.until(`/(µs|ms|s)$/.test(${card('publish to deliver, p99')})`);
+    expect(await tab.value(card('slow consumers'))).toBe('0');
+    expect(await tab.value(card('erasure lag, bound 1 s'))).toMatch(/^[\d.]+ (µs|ms|s)$/);
     isSeen = true;
     await feed;
     publisher.client.stream.write(Buffer.from([0xf0, 0xff, 0xff, 0xff, 0xff]));
@@ -84,31 +86,31 @@ describe.skipIf(chromium === null)('the live page', () => {
 
   test('its plots move', async () => {
     const pixels = `(() => { const canvas = document.querySelector('#throughput canvas'); return canvas.toDataURL(); })()`;
-    const first = await browser.value<string>(pixels);
-    await browser.until(`${pixels} !== ${JSON.stringify(first)}`);
-    expect(await browser.value(`document.querySelectorAll('.plot:not([hidden]) canvas').length`)).toBe(8);
-    if (process.env['LETHE_PICTURES'] !== undefined) await browser.until('performance.now() > 15000');
+    const first = await tab.value<string>(pixels);
+    await tab.until(`${pixels} !== ${JSON.stringify(first)}`);
+    expect(await tab.value(`document.querySelectorAll('.plot:not([hidden]) canvas').length`)).toBe(8);
+    if (process.env['LETHE_PICTURES'] !== undefined) await tab.until('performance.now() > 15000');
     await picture('desk');
   });
 
   test('fits a phone: nothing is wider than it', async () => {
-    await browser.open(address(), ...PHONE);
+    await tab.open(address(), ...PHONE);
     await shows('ready');
-    await browser.until(`document.querySelectorAll('.plot canvas').length === 8`);
+    await tab.until(`document.querySelectorAll('.plot canvas').length === 8`);
     await picture('phone');
-    expect(await browser.value('document.documentElement.scrollWidth')).toBe(PHONE[0]);
+    expect(await tab.value('document.documentElement.scrollWidth')).toBe(PHONE[0]);
     const wide = `[...document.querySelectorAll('.card b, td, h2, .plot p')].filter((one) => one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).display !== 'inline').map((one) => one.textContent)`;
-    expect(await browser.value(wide)).toEqual([]);
-    await browser.dark(true);
+    expect(await tab.value(wide)).toEqual([]);
+    await tab.dark(true);
     await picture('dark');
-    await browser.dark(false);
+    await tab.dark(false);
   });
 
   test('says so when the broker does not answer, and forgets the token when it is told to', async () => {
     // Later, because the page is loaded anew by it: an answer would have nowhere to come from.
-    await browser.value(`void setTimeout(() => document.getElementById('leave').click())`);
-    await browser.until(`document.readyState === 'complete' && !document.getElementById('login').hidden`);
-    expect(await browser.value('sessionStorage.length')).toBe(0);
+    await tab.value(`void setTimeout(() => document.getElementById('leave').click())`);
+    await tab.until(`document.readyState === 'complete' && !document.getElementById('login').hidden`);
+    expect(await tab.value('sessionStorage.length')).toBe(0);
     await enter(TOKEN);
     await shows('ready');
     await rig.broker.stop();
@@ -116,10 +118,10 @@ describe.skipIf(chromium === null)('the live page', () => {
   });
 
   test('asks for nothing elsewhere, and its policy forbids nothing that it does', () => {
-    expect(browser.requests.length).toBeGreaterThan(5);
-    expect(browser.requests.filter((url) => !url.startsWith(address()) && !url.startsWith('data:'))).toEqual([]);
-    expect(browser.requests.filter((url) => url.includes(TOKEN))).toEqual([]);
+    expect(tab.requests.length).toBeGreaterThan(5);
+    expect(tab.requests.filter((url) => !url.startsWith(address()) && !url.startsWith('data:'))).toEqual([]);
+    expect(tab.requests.filter((url) => url.includes(TOKEN))).toEqual([]);
     // A refused token and a broker that has gone are said by the browser itself.
-    expect(browser.complaints.filter((text) => !/401 \(Unauthorized\)|ERR_CONNECTION/.test(text))).toEqual([]);
+    expect(tab.complaints.filter((text) => !/401 \(Unauthorized\)|ERR_CONNECTION/.test(text))).toEqual([]);
   });
 });

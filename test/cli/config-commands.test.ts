@@ -66,6 +66,8 @@ transport = 'ws'
 host = '192.0.2.1'
 port = 0
 path = '/x'
+real_address_header = 'X-Forwarded-For'
+proxy_trusted = ['192.0.2.7']
 insecure = true
 anonymous = true
 origins = ['https://a.example', 'null']
@@ -75,6 +77,8 @@ queue_overflow = 'drop_newest'
 name = 'three'
 transport = 'ws'
 origins = []
+proxy_protocol = true
+proxy_trusted = ['127.0.0.1']
 `;
 
 describe('print-config', () => {
@@ -156,6 +160,7 @@ describe('check-config', () => {
   });
 
   const listener = "[[listener]]\nname = 'a'\ntransport = 'tcp'\n";
+  const web = "[[listener]]\nname = 'w'\ntransport = 'ws'\n";
   const mistakes: readonly (readonly [toml: string, line: number, message: string])[] = [
     ['[server]\nlog_level = "loud"\n', 2, 'server.log_level must be one of: error, warn, info, debug'],
     ['\n\n[server]\n\nsys_interval = 3\n', 5, "unknown option 'server.sys_interval'; allowed here: data_dir, sys_interval_s, "],
@@ -182,6 +187,33 @@ describe('check-config', () => {
     ],
     [`${listener}${listener}`, 5, "listener 'a': has the name of another listener"],
     [`${listener}origins = ['x']\n`, 4, "listener 'a': origins is for ws and wss only"],
+    [`${listener}proxy_protocol = true\n`, 4, "listener 'a': proxy_protocol needs proxy_trusted: the addresses of the proxies"],
+    [
+      `${listener}proxy_trusted = ['::1']\nreal_address_header = 'x-real-ip'\n`,
+      5,
+      "listener 'a': real_address_header is for ws and wss only",
+    ],
+    [`${web}proxy_protocol = true\n`, 4, "listener 'w': proxy_protocol needs proxy_trusted: the addresses of the proxies"],
+    [
+      `${web}real_address_header = 'forwarded'\n`,
+      4,
+      "listener 'w': real_address_header needs proxy_trusted: the addresses of the proxies",
+    ],
+    [
+      `${web}real_address_header = 'x: y'\n`,
+      4,
+      'listener.real_address_header must be the name of a header, like x-forwarded-for',
+    ],
+    [
+      `${web}proxy_protocol = true\nproxy_trusted = ['::1']\nreal_address_header = 'forwarded'\n`,
+      6,
+      "listener 'w': real_address_header and proxy_protocol both name the client; keep one",
+    ],
+    [
+      "[[listener]]\nname = 'w'\ntransport = 'wss'\nproxy_protocol = true\nproxy_trusted = ['::1']\n",
+      4,
+      "listener 'w': proxy_protocol is not for wss; let the proxy end TLS and use ws, or use real_address_header",
+    ],
     ["[[listener]]\nname = 'a'\ntransport = 'tls'\n", 3, "listener 'a': tls needs cert_file and key_file"],
     ['\n[[server]]\n', 2, 'server must be a table: a section in brackets'],
     ['limits = 3\n', 1, 'limits must be a table: a section in brackets'],

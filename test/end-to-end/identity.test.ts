@@ -84,6 +84,11 @@ name = 'proxied'
 transport = 'tcp'
 proxy_protocol = true
 proxy_trusted = ['127.0.0.1']
+[[listener]]
+name = 'web'
+transport = 'ws'
+real_address_header = 'x-forwarded-for'
+proxy_trusted = ['127.0.0.1']
 `;
   broker = await createBroker({ config: configOf(temporaryFile(file)) });
 });
@@ -304,6 +309,22 @@ describe('addresses that guess', () => {
     for (let i = 0; i < 200 && last !== 0; i++) last = await comesFrom('198.51.100.2', 5, 'alice', 'for alice');
     expect(last).toBe(0);
     expect(questions.length).toBe(asked);
+  });
+
+  test('are those that a web proxy names: one waits, and another behind the same proxy does not', async () => {
+    const web = (address: string, password: string) => ({
+      port: port('web'),
+      transport: 'ws' as const,
+      level: 5 as const,
+      username: 'alice',
+      password,
+      wsOptions: { headers: { 'X-Forwarded-For': `203.0.113.1, ${address}` } },
+    });
+    const codes = new Set<number | undefined>();
+    for (let i = 0; i < 200 && !codes.has(CONNECTION_RATE_EXCEEDED); i++)
+      codes.add(await refusalOf(web('198.51.100.4', `guess ${i}`)));
+    expect([...codes]).toEqual([BAD_USER_NAME_OR_PASSWORD, CONNECTION_RATE_EXCEEDED]);
+    await mqttJs(web('198.51.100.5', 'for alice'));
   });
 
   test('to MQTT 3.1.1 they are not authorized, with the right password too', async () => {

@@ -1,4 +1,4 @@
-// 19. PROXY headers that are forged, malformed or endless. Deeper: test/network/proxy-protocol.test.ts.
+// 19. PROXY headers that are forged, malformed or endless. Deeper: test/network/proxy-protocol.test.ts, and for WebSocket test/network/client-address.test.ts.
 // Red when: an address is believed that somebody else than the proxy has said, a header is optional where it is asked for, or one without an end is held.
 import { afterEach, describe, expect, test } from 'vitest';
 import type { Credentials } from '../../../engine/gate.ts';
