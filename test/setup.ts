@@ -15,6 +15,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   promtool: 'prometheus',
   'systemd-notify': 'systemd',
   socat: 'socat',
+  debootstrap: 'debootstrap',
 };
 
 /** Any of these will do, and where none can be had the live page is not tested, which its test says. */
