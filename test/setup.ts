@@ -16,6 +16,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   'systemd-notify': 'systemd',
   socat: 'socat',
   debootstrap: 'debootstrap',
+  readelf: 'binutils',
 };
 
 /** Any of these will do, and where none can be had the live page is not tested, which its test says. */

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { pack } from './archive.ts';
 import { bundleCode } from './code.ts';
 import { type Platform, platforms } from './contents.ts';
 import { executablePath, makeExecutable } from './executable.ts';
@@ -11,6 +12,7 @@ const ROOT = new URL(import.meta.url.endsWith('.ts') ? '../../' : '../../../', i
 const help = `usage: npm run bundle -- [options]
   --platform NAME  ${Object.keys(platforms).join(' or ')} (default: this machine's)
   --all            both
+  --release        also dist/release/lethe-VERSION-PLATFORM.tar.xz and SHA256SUMS (a minute or two of computing each)
   --if-changed     only what is older than the build`;
 
 const MEBIBYTE = 1_048_576;
@@ -20,6 +22,7 @@ async function main(): Promise<void> {
     options: {
       platform: { type: 'string', default: `${process.platform}-${process.arch}` },
       all: { type: 'boolean', default: false },
+      release: { type: 'boolean', default: false },
       'if-changed': { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
@@ -33,10 +36,15 @@ async function main(): Promise<void> {
   const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
   const code = await bundleCode(ROOT, version);
   for (const platform of wanted as Platform[]) {
-    if (flags['if-changed'] && isCurrent(executablePath(ROOT, platform))) continue;
-    const path = await makeExecutable(ROOT, platform, code);
-    console.log(`${path}: ${(statSync(path).size / MEBIBYTE).toFixed(1)} MiB`);
+    const path = executablePath(ROOT, platform);
+    if (!flags['if-changed'] || !isCurrent(path)) await makeExecutable(ROOT, platform, code);
+    tell(path);
+    if (flags.release) tell(await pack({ root: ROOT, platform, version, modules: code.modules }));
   }
+}
+
+function tell(path: string): void {
+  console.log(`${path}: ${(statSync(path).size / MEBIBYTE).toFixed(1)} MiB`);
 }
 
 /** Whether it was made after everything that `npm run build` has made, and npm installed. */

@@ -1,6 +1,6 @@
 // The file alone, on a machine without Node: it serves real clients there, finds what is wrong itself, and is killed again and again without losing what it has acknowledged.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, statSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { connectAsync } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -27,6 +27,13 @@ describe.skipIf(why !== null)(`on a machine without Node${why === null ? '' : ` 
   const inside = (...args: readonly string[]): Child => {
     const [command, ...before] = root.enter;
     return new Child(command, [...before, LETHE, ...args]);
+  };
+
+  /** A broker after other mounts, which are gone with it. What it has unpacked before is not there. */
+  const started = (mounts: string): Child => {
+    for (const folder of root.unpacked()) rmSync(folder, { recursive: true });
+    const [command, ...before] = root.enterAfter(mounts);
+    return new Child(command, [...before, LETHE, 'serve', '--port', '0', '--ws-port', '0', '--ready-json']);
   };
 
   test('there is no Node in it', () => {
@@ -59,15 +66,30 @@ describe.skipIf(why !== null)(`on a machine without Node${why === null ? '' : ` 
   });
 
   test('what it unpacked is one private folder', () => {
-    const places = ['/var/cache', '/tmp', '/run', '/dev/shm'].map((place) => join(root.folder, place));
-    const found = places.flatMap((place) =>
-      readdirSync(place)
-        .filter((name) => name.startsWith('lethe'))
-        .map((name) => join(place, name)),
-    );
+    const found = root.unpacked();
     expect(found).toHaveLength(1);
     expect(statSync(found[0]!).mode & 0o7777).toBe(0o700);
     expect(readdirSync(found[0]!).sort()).toEqual(['lmdb.node', 'uws.node']);
+  });
+
+  test('a root that cannot be written, and a folder for temporary files without programs: it goes on to the next place', async () => {
+    const broker = started(
+      'mount -o bind,ro "$0" "$0" && mount -t tmpfs -o noexec none "$0/tmp" && mount -t tmpfs none "$0/run"',
+    );
+    await broker.until('it is ready', () => broker.stdout.includes('\n'));
+    expect(broker.stderr).toBe('');
+    broker.kill('SIGTERM');
+    expect(await broker.exited).toEqual({ code: 0, signal: null });
+  });
+
+  test('where there is no place at all it says so in one line, with the way out', async () => {
+    const none = ['/tmp', '/run', '/dev/shm'].map((place) => `mount -t tmpfs -o noexec none "$0${place}"`);
+    const broker = started(['mount -o bind,ro "$0" "$0"', ...none].join(' && '));
+    expect(await broker.exited).toEqual({ code: 2, signal: null });
+    expect(broker.stderr.trim().split('\n')).toHaveLength(1);
+    expect(broker.stderr).toContain('/tmp is mounted noexec');
+    expect(broker.stderr).toMatch(/\/var\/cache.*read-only file system/i);
+    expect(broker.stderr).toContain('LETHE_RUNTIME_DIR');
   });
 
   test('kill -9 at any moment loses nothing that was acknowledged', async () => {

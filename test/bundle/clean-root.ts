@@ -1,7 +1,7 @@
 // A root file system of Debian's smallest kind, as a machine has it that has never seen Node: made with debootstrap, kept for later runs under the system's folder
 // for temporary files, and copied for each one that uses it. Processes in it see its files and its /proc, and the loopback network of this machine.
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
@@ -23,9 +23,27 @@ export class CleanRoot {
 
   private constructor(folder: string) {
     this.folder = folder;
-    // Each command becomes the next, so that the process that is started is the program's; the mount ends with it. Of this machine's environment it gets nothing.
-    const script = 'mount -t proc proc "$0/proc" && exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$0" "$@"';
-    this.enter = ['unshare', '--mount', 'sh', '-c', script, folder];
+    this.enter = this.enterAfter('true');
+  }
+
+  /**
+   * The same after other mounts, which end with the program. Each command becomes the next, so that the process that is started is the program's; of this machine's
+   * environment it gets nothing.
+   * @param mounts a line of shell in which `$0` is the root
+   */
+  enterAfter(mounts: string): readonly [string, ...string[]] {
+    const script = `${mounts} && mount -t proc proc "$0/proc" && exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$0" "$@"`;
+    return ['unshare', '--mount', 'sh', '-c', script, this.folder];
+  }
+
+  /** Where the one-file program has unpacked its native code. */
+  unpacked(): readonly string[] {
+    const places = ['var/cache', 'tmp', 'run', 'dev/shm'].map((place) => join(this.folder, place));
+    return places.flatMap((place) =>
+      readdirSync(place)
+        .filter((name) => name.startsWith('lethe'))
+        .map((name) => join(place, name)),
+    );
   }
 
   static make(): CleanRoot {
