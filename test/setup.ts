@@ -20,6 +20,8 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   nginx: 'nginx',
   haproxy: 'haproxy',
   certutil: 'libnss3-tools',
+  debootstrap: 'debootstrap',
+  readelf: 'binutils',
 };
 
 /** Any of these will do, and where none can be had the live page and what browsers do are not tested, which their tests say. */
