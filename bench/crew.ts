@@ -1,5 +1,6 @@
 // The threads of a load, from the one that leads them.
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
+import { startThread } from '../engine/thread.ts';
 import { allocateDoorbell } from '../storage/doorbell.ts';
 import type { Plan } from './plan/plan.ts';
 import type { Roster } from './plan/roster.ts';
@@ -29,7 +30,7 @@ export class Crew {
     };
     for (let thread = 0; thread < plan.threads; thread++) {
       const data: LoadData = { plan, thread, ...shared };
-      const worker = new Worker(threadFile(), { workerData: data, name: `load ${thread}` });
+      const worker = startThread(threadFile(), { workerData: data, name: `load ${thread}` });
       worker.on('message', (message: FromThread) => {
         if (message.kind === 'interval') told(thread, message.interval);
         else this.#settle(thread, message);

@@ -14,13 +14,15 @@ import { standstillOf } from './administration/standstill.ts';
 import { publishSys } from './administration/sys.ts';
 import { Traces } from './administration/traces.ts';
 import { within } from './administration/within.ts';
-import { type Clock, systemClock } from './clock.ts';
+import type { Bridges } from './bridge/bridges.ts';
+import { allocateKeptTime, type Clock, clockWith } from './clock.ts';
 import { type Config, loadConfig } from './config/load.ts';
 import { type Log, silentLog } from './log.ts';
 import { Gauge } from './peers/gauges.ts';
 import { type Random, systemRandom } from './random.ts';
 import { recover } from './routing/recover.ts';
 import { dropForbidden } from './routing/reload.ts';
+import type { Shard } from './routing/shard.ts';
 import type { Crew } from './shards/crew.ts';
 import { type Gate, loadSecurity } from './shards/gatekeeper.ts';
 import { Host } from './shards/host.ts';
@@ -106,12 +108,13 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   const { threads } = config.server;
   if (threads > 1) refuseObjects(options);
   const log = options.log ?? silentLog;
-  const time = { clock: options.clock ?? systemClock, random: options.random ?? systemRandom };
+  const keptTime = allocateKeptTime();
+  const time = { clock: options.clock ?? clockWith(keptTime), random: options.random ?? systemRandom };
   const gate = await gateOf(options);
   const security = { ...time, kept: { last: null } };
   const keeperOf = (of: Config) => loadSecurity(of, log, security, gate);
   const gatekeeper = await keeperOf(config);
-  const spool = options.store === undefined && config.server.dataDir !== '' ? await openSpoolOf(config, log) : null;
+  const spool = options.store === undefined && config.server.dataDir !== '' ? await openSpoolOf(config, log, keptTime) : null;
   const { clock, random } = time;
   const store = options.store ?? spool?.store ?? new MemoryStore(config.spool.maxRetentionS * 1_000);
   const closeStore = async () => {
@@ -137,6 +140,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   const host = company?.host ?? new Host(seams);
   const { shard } = host;
   let crew: Crew | null = null;
+  let bridges: Bridges | null = null;
   let admin: AdminPort | null = null;
   let stopped: Promise<void> | null = null;
   const askAll = async <Q extends Question>(question: Q): Promise<readonly AnswerOf<Q>[]> => {
@@ -177,15 +181,18 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     traces,
     whileNothingMoves: standstillOf(shard),
     figures: spool?.figures ?? null,
+    bridges: () => bridges?.figures ?? [],
     isStopping: () => stopped !== null,
   };
   try {
     await (spool === null ? recover(shard) : Promise.race([recover(shard), spool.died]));
-    crew = company === null ? null : await company.hire();
+    crew = company === null ? null : await company.hire(keptTime);
+    bridges = await openBridges(shard, config, names.pseudonym);
     await host.open(company?.place ?? null, null);
     await crew?.open(portsOf(host), shard.nextStored);
     admin = await openAdmin(administration, spool);
   } catch (error) {
+    await bridges?.stop();
     await host.endConnections();
     if (crew !== null) await crew.close().catch(() => {});
     host.close();
@@ -195,6 +202,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     throw error;
   }
   recordStart(audit, config, version);
+  bridges?.start();
   // Rights may be narrower than when the broker stopped. What is sent meanwhile is judged when it is.
   dropForbidden(shard).then(
     (dropped) => {
@@ -204,6 +212,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   );
   const stopRefusals = recordRefusals(audit, () => loginsRefused(shard), clock);
   async function abandon(): Promise<boolean> {
+    bridges?.abandon();
     host.abandon();
     return crew === null || crew.abandon();
   }
@@ -222,6 +231,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     // An erasure or an export that is under way comes to its end and into the audit log; nothing new begins (administration/api.ts).
     const lastAct = administration.whileNothingMoves(async () => {});
     const acted = within(clock, config.server.stopTimeoutMs, lastAct).catch(() => {});
+    await bridges?.stop();
     await Promise.all([host.endConnections(), crew?.endConnections().catch(() => {}), acted]);
     if (company !== null && crew !== null) await Promise.race([company.settle(), crew.died]).catch(() => {});
     await admin?.close();
@@ -276,6 +286,17 @@ function refuseObjects(options: BrokerOptions): void {
   throw new Error(
     `${given.join(', ')}: an object belongs to one thread; set server.threads to 1, or name a module by "gate" that exports authenticator, rights or exchanges`,
   );
+}
+
+/** Bridges are loaded only for those who have them, or had. @throws Error */
+async function openBridges(shard: Shard, config: Config, pseudonym: (clientId: string) => string): Promise<Bridges | null> {
+  let hasSession = false;
+  for (const { principal } of shard.sessions) if (principal.isBroker === true) hasSession = true;
+  if (config.bridges.length === 0 && !hasSession) return null;
+  const { Bridges } = await import('./bridge/bridges.ts');
+  const bridges = new Bridges(shard, config, pseudonym);
+  await bridges.prepare();
+  return bridges;
 }
 
 /** What serves HTTP is loaded only for those who have a data directory, an admin port or an admin socket. */

@@ -14,6 +14,8 @@ export interface Principal {
   readonly roles: readonly string[];
   /** Null: none were given. With them a client may do what they say even where no other rule exists, and nothing else there. */
   readonly grants: TopicGrants | null;
+  /** The broker itself, as the local side of a bridge: it may do everything. No identity that comes from outside leads to it. */
+  readonly isBroker?: true;
 }
 
 /** What authentication found: a user name is enough. */
@@ -27,7 +29,11 @@ export interface Identity {
 
 const NO_ROLES: readonly string[] = [];
 
+/** Client identifiers that begin so are for the broker's own clients alone. */
+export const OWN_CLIENT_PREFIX = '$bridge/';
+
 export const NOBODY: Principal = { username: null, roles: NO_ROLES, grants: null };
+export const BROKER: Principal = { username: null, roles: NO_ROLES, grants: null, isBroker: true };
 
 /** A principal of its own for one session: what rights work out for it may be remembered by it. */
 export function principalOf({ username, roles = NO_ROLES, grants = null }: Identity): Principal {
@@ -35,7 +41,7 @@ export function principalOf({ username, roles = NO_ROLES, grants = null }: Ident
 }
 
 export function samePrincipal(a: Principal, b: Principal): boolean {
-  if (a.username !== b.username || !sameTexts(a.roles, b.roles)) return false;
+  if (a.username !== b.username || a.isBroker !== b.isBroker || !sameTexts(a.roles, b.roles)) return false;
   if (a.grants === null || b.grants === null) return a.grants === b.grants;
   return sameTexts(a.grants.publish, b.grants.publish) && sameTexts(a.grants.subscribe, b.grants.subscribe);
 }

@@ -24,6 +24,8 @@ export interface Will {
 /** A decoded CONNECT. Owned: nothing of it lies in the read buffer. */
 export interface ConnectPacket {
   level: Level;
+  /** A bridge of MQTT 3 says that it is one: what it publishes must not come back to it. Always false at level 5, which has No Local for that. */
+  bridge: boolean;
   /** Clean Start, or Clean Session of MQTT 3. */
   clean: boolean;
   keepAliveS: number;
@@ -58,13 +60,15 @@ const ConnectFlag = {
   PASSWORD: 0x40,
   USERNAME: 0x80,
 } as const;
+/** Upper bit of the level byte of MQTT 3 by which bridges make themselves known: no level of the standard, but what Mosquitto's send (`try_private`) and rsmb's did. */
+export const BRIDGE_BIT = 0x80;
 const WILL_QOS_SHIFT = 3;
 const WILL_DELAY_BYTES = 5;
 const MESSAGE_EXPIRY_BYTES = 5;
 
 /**
  * Decodes the body [from, to) of a CONNECT. Returns the packet or a fault: UNSUPPORTED_PROTOCOL_VERSION for a name and
- * level other than MQIsdp 3, MQTT 4 and MQTT 5; MALFORMED_PACKET and PROTOCOL_ERROR where the bytes break the format;
+ * level other than MQIsdp 3, MQTT 4 (both also with a bridge's bit) and MQTT 5; MALFORMED_PACKET and PROTOCOL_ERROR where the bytes break the format;
  * TOPIC_NAME_INVALID for the will topic; CLIENT_IDENTIFIER_NOT_VALID when too long, or empty at level 3; the faults of
  * `walkProperties`.
  */
@@ -80,7 +84,8 @@ export function decodeConnect(
   const name = cursor.text();
   const levelByte = cursor.u8();
   if (cursor.fault !== 0) return cursor.fault;
-  const level = levelOf(name, levelByte);
+  const isMarked = levelByte === (Level.V31 | BRIDGE_BIT) || levelByte === (Level.V311 | BRIDGE_BIT);
+  const level = levelOf(name, isMarked ? levelByte ^ BRIDGE_BIT : levelByte);
   if (level === null) return fault(Reason.UNSUPPORTED_PROTOCOL_VERSION); // [MQTT-3.1.2-1] [MQTT-3.1.2-2]
   const flags = cursor.u8();
   const judged = judgeFlags(flags, level);
@@ -101,6 +106,7 @@ export function decodeConnect(
   const clean = (flags & ConnectFlag.CLEAN) !== 0;
   return {
     level,
+    bridge: isMarked,
     clean,
     keepAliveS,
     clientId: textOf(clientId, 0, clientId.length),
@@ -129,7 +135,6 @@ export function authenticationOf(
   };
 }
 
-/** The level byte with its upper bit set, which bridges use, is no level of the standard. */
 function levelOf(name: string, levelByte: number): Level | null {
   if (name === 'MQIsdp') return levelByte === Level.V31 ? Level.V31 : null;
   if (name !== 'MQTT') return null;

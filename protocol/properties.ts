@@ -128,6 +128,10 @@ export class Properties {
   payloadFormat = -1;
   requestResponse = -1;
   requestProblem = -1;
+  maximumQos = -1;
+  retainAvailable = -1;
+  /** Seconds, -1 when absent. */
+  serverKeepAliveS = -1;
   reasonStringFrom = -1;
   reasonStringTo = -1;
   authenticationMethodFrom = -1;
@@ -151,6 +155,7 @@ function reset(out: Properties): void {
   out.topicAliasAt = -1;
   out.subscriptionId = out.receiveMaximum = out.maximumPacketSize = out.topicAliasMaximum = 0;
   out.payloadFormat = out.requestResponse = out.requestProblem = -1;
+  out.maximumQos = out.retainAvailable = out.serverKeepAliveS = -1;
   out.reasonStringFrom = out.reasonStringTo = -1;
   out.authenticationMethodFrom = out.authenticationMethodTo = -1;
   out.authenticationDataFrom = out.authenticationDataTo = -1;
@@ -279,6 +284,8 @@ function noteBit(id: number, value: number, out: Properties): void {
   if (id === Property.PAYLOAD_FORMAT_INDICATOR) out.payloadFormat = value;
   else if (id === Property.REQUEST_RESPONSE_INFORMATION) out.requestResponse = value;
   else if (id === Property.REQUEST_PROBLEM_INFORMATION) out.requestProblem = value;
+  else if (id === Property.MAXIMUM_QOS) out.maximumQos = value;
+  else if (id === Property.RETAIN_AVAILABLE) out.retainAvailable = value;
 }
 
 function noteU16(id: number, value: number, at: number, out: Properties): number {
@@ -291,6 +298,8 @@ function noteU16(id: number, value: number, at: number, out: Properties): number
     out.receiveMaximum = value;
   } else if (id === Property.TOPIC_ALIAS_MAXIMUM) {
     out.topicAliasMaximum = value;
+  } else if (id === Property.SERVER_KEEP_ALIVE) {
+    out.serverKeepAliveS = value;
   }
   return at + 3;
 }

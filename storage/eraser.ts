@@ -29,12 +29,19 @@ export class Eraser {
   #nextRunMs = 0;
   /** When the oldest of what is not erased yet was consumed; Infinity when all is. */
   #sinceMs = Infinity;
+  /** What the disk holds has been counted: only then may anything of it be let go because its time is over. */
+  #isCounted = false;
   /** Whether the last look for what has expired saw something that will. */
   #mayExpire = true;
   readonly #survivors = new RecordBuffer(PLAIN_BYTES_TARGET);
 
   constructor(spool: Spool) {
     this.#spool = spool;
+  }
+
+  /** A start has come to its end. */
+  counted(): void {
+    this.#isCounted = true;
   }
 
   /** Something that may be on the disk was consumed now. */
@@ -74,7 +81,7 @@ export class Eraser {
     if (figures.state === SpoolState.BROKEN || (!now && startedMs < this.#nextRunMs)) return;
     this.#nextRunMs = startedMs + settings.eraseWithinMs / RUNS_PER_BOUND;
     this.#spool.repair.counts();
-    const isAll = this.#expire();
+    const isAll = !this.#isCounted || this.#expire();
     if (this.#sinceMs === Infinity) return;
     const sinceMs = this.#sinceMs;
     // What is taken out of a value must be durably acknowledged first.

@@ -60,6 +60,7 @@ export function recoverSpool(spool: Spool, visitor: RecoveryVisitor): void {
     markConsumed(spool, queue);
   }
   giveRetained(spool, visitor, progress);
+  spool.eraser.counted();
   spool.repair.recover();
   spool.repair.counts();
   if (spool.shared.isTouched) spool.eraser.consumed();

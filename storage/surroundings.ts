@@ -12,6 +12,7 @@ export interface SpoolSettings {
 }
 
 export interface SpoolClock {
+  /** The time by which what is kept grows older, in ms since 1970: the wall clock, without its steps. */
   wallMs(): number;
   monotonicMs(): number;
 }

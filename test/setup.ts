@@ -15,6 +15,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   promtool: 'prometheus',
   'systemd-notify': 'systemd',
   socat: 'socat',
+  faketime: 'faketime',
   nginx: 'nginx',
   haproxy: 'haproxy',
   certutil: 'libnss3-tools',

@@ -24,6 +24,10 @@ export class VirtualClock implements Clock {
     return WALL_START_MS + this.#nowMs;
   }
 
+  keptMs(): number {
+    return this.wallMs();
+  }
+
   after(delayMs: number, wake: () => void): () => void {
     const alarm: Alarm = { atMs: this.#nowMs + delayMs, wake };
     let at = this.#alarms.length;

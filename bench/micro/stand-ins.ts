@@ -8,6 +8,7 @@ export class HandClock implements Clock {
   nowMs = 0;
   monotonicMs = () => this.nowMs;
   wallMs = () => this.nowMs;
+  keptMs = () => this.nowMs;
   sleep = () => Promise.resolve();
   after(): () => void {
     return () => {};

@@ -1,6 +1,5 @@
 // The result of a run as one HTML page that needs nothing else: plots (uPlot, inlined), tables, and the result itself as JSON inside.
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { packagedText } from '../../engine/packaged.ts';
 import { showBytes, showCount, showMs } from '../plan/quantity.ts';
 import { showMetric } from './assertion.ts';
 import { describeMachine } from './machine.ts';
@@ -47,7 +46,7 @@ ${verdicts(result)}
 }
 
 function asset(name: string): string {
-  return readFileSync(createRequire(import.meta.url).resolve(`uplot/dist/${name}`), 'utf8');
+  return packagedText(`uplot/dist/${name}`);
 }
 
 function brokerLine({ broker }: Result): string {

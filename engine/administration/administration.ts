@@ -5,6 +5,7 @@ import type { Config } from '../config/load.ts';
 import type { Log } from '../log.ts';
 import type { Random } from '../random.ts';
 import type { Audit } from './audit.ts';
+import type { BridgeFigures } from './bridge-figures.ts';
 import type { Inventory } from './inventory.ts';
 import type { AskAll } from './questions.ts';
 import type { ReloadReport } from './reload.ts';
@@ -35,6 +36,8 @@ export interface Administration {
   readonly traces: Traces;
   /** What the spool tells of itself; null without a data directory. */
   readonly figures: Figures | null;
+  /** What the bridges of this broker have counted. */
+  bridges(): readonly BridgeFigures[];
   /** Whether the broker is on its way down. */
   isStopping(): boolean;
 }

@@ -4,6 +4,7 @@ import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { Property } from '../../protocol/properties.ts';
 import { MessageView } from '../../protocol/publish.ts';
+import { shownMs } from '../clock.ts';
 import { FenceWay, raiseFence } from '../routing/fence.ts';
 import type { Shard } from '../routing/shard.ts';
 import { DeliveryState } from '../sessions/deliveries.ts';
@@ -112,7 +113,7 @@ function readLines(shard: Shard, session: Session, from: number, sentEnd: number
     shard.store.read(session.stored, from, READ_AT_ONCE, {
       delivery(position, bits, _subscriptionIds, _received, message) {
         // Of one that was received only its identifier is left.
-        if (message !== null) lines.push(messageLine(message, bits & 3, bits >> 2, position < sentEnd));
+        if (message !== null) lines.push(messageLine(shard, message, bits & 3, bits >> 2, position < sentEnd));
       },
       end: resolve,
     });
@@ -125,7 +126,7 @@ function loadedLines(shard: Shard, { deliveries }: Session): object[] {
   for (let offset = 0; offset < deliveries.count; offset++) {
     if (deliveries.state(offset) === DeliveryState.DONE || !shard.messages.view(deliveries.message(offset), view)) continue;
     const wasSent = offset < deliveries.sent || deliveries.wasSent(offset);
-    lines.push(messageLine(view, deliveries.qos(offset), deliveries.retain(offset), wasSent));
+    lines.push(messageLine(shard, view, deliveries.qos(offset), deliveries.retain(offset), wasSent));
   }
   return lines;
 }
@@ -140,7 +141,8 @@ function sessionLine(shard: Shard, session: Session): object {
     protocolLevel: level,
     expiryS: expiryS === SESSION_NEVER_EXPIRES ? null : expiryS,
     connected: connection !== null,
-    disconnectedAt: connection === null && disconnectedAtMs > 0 ? new Date(disconnectedAtMs).toISOString() : null,
+    disconnectedAt:
+      connection === null && disconnectedAtMs > 0 ? new Date(shownMs(shard.clock, disconnectedAtMs)).toISOString() : null,
     will: will === null ? null : willOf(will),
   };
 }
@@ -168,7 +170,7 @@ function subscriptionLine({ filter, options, identifier }: { filter: Uint8Array;
   };
 }
 
-function messageLine(view: MessageView, qos: number, retain: number, wasSent: boolean): object {
+function messageLine(shard: Shard, view: MessageView, qos: number, retain: number, wasSent: boolean): object {
   return {
     kind: 'message',
     topic: Buffer.from(view.topic.subarray(view.topicFrom, view.topicTo)).toString(),
@@ -176,7 +178,7 @@ function messageLine(view: MessageView, qos: number, retain: number, wasSent: bo
     retain: retain !== 0,
     /** Whether it was sent to the client, which has not acknowledged it. */
     sent: wasSent,
-    expiresAt: view.expiresAtMs === Infinity ? null : new Date(view.expiresAtMs).toISOString(),
+    expiresAt: view.expiresAtMs === Infinity ? null : new Date(shownMs(shard.clock, view.expiresAtMs)).toISOString(),
     properties: propertiesOf(view.properties, view.propertiesFrom, view.propertiesTo),
     payload: Buffer.from(view.payload.subarray(view.payloadFrom, view.payloadTo)).toString('base64'),
   };

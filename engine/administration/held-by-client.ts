@@ -1,4 +1,5 @@
 // What is held for each client, the largest first: numbers and times beside a pseudonym.
+import { shownMs } from '../clock.ts';
 import type { Shard } from '../routing/shard.ts';
 import type { Session } from '../sessions/session.ts';
 import type { Administration } from './administration.ts';
@@ -50,14 +51,15 @@ export async function takeSessionsHeld(shard: Shard, limit: number): Promise<Ses
 async function heldOf(shard: Shard, session: Session): Promise<SessionHeld> {
   const { clientId, connection, disconnectedAtMs, subscriptions, queuedMessages, queuedBytes, deliveries, will, stored } =
     session;
+  const oldestMs = stored === 0 || queuedMessages === 0 ? null : await shard.store.oldest(stored);
   return {
     clientId,
     isConnected: connection !== null,
-    awaySinceMs: connection === null && disconnectedAtMs > 0 ? disconnectedAtMs : null,
+    awaySinceMs: connection === null && disconnectedAtMs > 0 ? shownMs(shard.clock, disconnectedAtMs) : null,
     subscriptions: subscriptions.size,
     messages: queuedMessages,
     bytes: queuedBytes,
-    oldestMs: stored === 0 || queuedMessages === 0 ? null : await shard.store.oldest(stored),
+    oldestMs: oldestMs === null ? null : shownMs(shard.clock, oldestMs),
     inFlight: deliveries.inflight,
     hasWill: will !== null,
   };

@@ -1,5 +1,6 @@
 // What the broker holds, by class, with the age of the oldest: for the operator who must show it.
 import type { HeldClass, StoreInventory } from '../../storage/store.ts';
+import { type Clock, shownMs } from '../clock.ts';
 import type { Shard } from '../routing/shard.ts';
 
 /** What the store counts by class, and what sessions are owed of it. */
@@ -33,10 +34,29 @@ export async function takeHeld(shard: Shard): Promise<HeldByShard> {
 }
 
 /** What a shard's store holds, and the one of retained messages that never touch a disk. */
-async function storedBy({ store, retainedStore }: Shard): Promise<StoreInventory> {
+async function storedBy({ store, retainedStore, clock }: Shard): Promise<StoreInventory> {
   const stored = await store.inventory();
-  if (retainedStore === store) return stored;
-  return { ...stored, retained: addClass(stored.retained, (await retainedStore.inventory()).retained) };
+  const retained =
+    retainedStore === store ? stored.retained : addClass(stored.retained, (await retainedStore.inventory()).retained);
+  return shownInventory(clock, { ...stored, retained });
+}
+
+/** With ages by the wall clock, as people read them. */
+export function shownInventory(
+  clock: Clock,
+  { messages, retained, sessions, wills, quarantined }: StoreInventory,
+): StoreInventory {
+  const one = (held: HeldClass): HeldClass => ({
+    ...held,
+    oldestMs: held.oldestMs === null ? null : shownMs(clock, held.oldestMs),
+  });
+  return {
+    messages: one(messages),
+    retained: one(retained),
+    sessions: one(sessions),
+    wills: one(wills),
+    quarantined: one(quarantined),
+  };
 }
 
 /** The inventory of a broker from what its shards hold. */

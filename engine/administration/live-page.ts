@@ -1,8 +1,7 @@
 // The live page: one HTML file with everything in it (uPlot too), which asks /v1/live every second. It holds no figures itself, so that it may be had without a token; the policy
 // lets it run what it holds, ask this port, and nothing else.
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { packagedText } from '../packaged.ts';
 import { liveScript } from './live-script.ts';
 import { liveStyle } from './live-style.ts';
 
@@ -78,7 +77,7 @@ ${scripts.map((script) => `<script>${script}</script>`).join('\n')}
 }
 
 function asset(name: string): string {
-  return readFileSync(createRequire(import.meta.url).resolve(`uplot/dist/${name}`), 'utf8');
+  return packagedText(`uplot/dist/${name}`);
 }
 
 function plot(id: string, title: string, about: string): string {

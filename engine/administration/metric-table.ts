@@ -1,6 +1,7 @@
 // The metrics by name, each with its type, its line of help and where its value comes from. Names follow Prometheus' conventions: base units, `_total` for what only grows. No label
 // can hold what a client has chosen: labels are reason codes of the standard, constant words of this file and numbers of shards.
 import { Reason } from '../../protocol/packet.ts';
+import type { BridgeFigures } from './bridge-figures.ts';
 import type { ByReason } from './shard-figures.ts';
 import type { Snapshot } from './snapshot.ts';
 
@@ -259,6 +260,29 @@ export const metricTable: readonly MetricRow[] = [
     'Time in which the event loop of a shard was not idle',
     ({ loops }) => loops.map(({ busyMs }, shard) => [String(shard), busyMs / 1_000]),
   ),
+  labelled('gauge', 'bridge_connected', 'bridge', '1 while the link of a bridge stands, else 0', ({ bridges }) =>
+    bridges.map(({ name, isConnected }) => [name, isConnected ? 1 : 0]),
+  ),
+  byDirection(
+    'bridge_messages_total',
+    'Messages that a bridge has passed on, those that were sent again included',
+    ({ messagesOut, messagesIn }) => [messagesOut, messagesIn],
+  ),
+  byDirection(
+    'bridge_refused_total',
+    'Messages of a bridge that the other side did not take, or that no topic line means',
+    ({ refusedOut, refusedIn }) => [refusedOut, refusedIn],
+  ),
+  labelled(
+    'counter',
+    'bridge_looped_total',
+    'bridge',
+    'Messages that had been in this broker before, or had passed too many, and went no further',
+    ({ bridges }) => bridges.map(({ name, looped }) => [name, looped]),
+  ),
+  labelled('counter', 'bridge_reconnects_total', 'bridge', 'Links of a bridge after its first one', ({ bridges }) =>
+    bridges.map(({ name, reconnects }) => [name, reconnects]),
+  ),
   processRow('counter', 'cpu_seconds_total', 'CPU time of the process, all of its threads', ({ process }) => process.cpuS),
   processRow('gauge', 'resident_memory_bytes', 'Memory of the process that is in RAM', ({ process }) => process.residentBytes),
   processRow('gauge', 'heap_used_bytes', "Heap of the first shard's JavaScript", ({ process }) => process.heapUsedBytes),
@@ -266,6 +290,24 @@ export const metricTable: readonly MetricRow[] = [
     Math.round(nowMs / 1_000 - process.uptimeS),
   ),
 ];
+
+/** What each bridge has counted, out and in. */
+function byDirection(
+  name: string,
+  help: string,
+  read: (bridge: BridgeFigures) => readonly [out: number, into: number],
+): MetricRow {
+  return {
+    name: `lethe_${name}`,
+    type: 'counter',
+    help,
+    labels: ['bridge', 'direction'],
+    read: ({ bridges }) =>
+      bridges.flatMap((bridge) =>
+        read(bridge).map((value, at) => ({ labels: { bridge: bridge.name, direction: at === 0 ? 'out' : 'in' }, value })),
+      ),
+  };
+}
 
 /** Under the names that Prometheus' clients give them. */
 function processRow(type: MetricRow['type'], name: string, help: string, read: (snapshot: Snapshot) => number): MetricRow {

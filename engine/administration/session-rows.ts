@@ -1,5 +1,6 @@
 // Sessions and their connections as an operator may see them: counts, sizes and times, and the client as a pseudonym; no name, no topic, no address.
 import { Level, Reason } from '../../protocol/packet.ts';
+import { shownMs } from '../clock.ts';
 import { endConnection } from '../routing/close.ts';
 import { isHeld } from '../routing/pressure.ts';
 import type { Shard } from '../routing/shard.ts';
@@ -114,7 +115,8 @@ function rowOf(shard: Shard, session: Session, key: Uint8Array): SessionRow {
     shard: indexOf(shard),
     protocol: PROTOCOLS[session.level],
     connection: connection === null ? null : connectionRowOf(shard, connection),
-    disconnectedAt: session.disconnectedAtMs === 0 ? null : new Date(session.disconnectedAtMs).toISOString(),
+    disconnectedAt:
+      session.disconnectedAtMs === 0 ? null : new Date(shownMs(shard.clock, session.disconnectedAtMs)).toISOString(),
     expiryS: session.expiryS === SESSION_NEVER_EXPIRES ? null : session.expiryS,
     subscriptions: session.subscriptions.size,
     queuedMessages: session.queuedMessages,

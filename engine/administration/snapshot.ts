@@ -1,6 +1,7 @@
 // Everything that is counted, at one moment, of all shards together: what the metrics and the live page are made of.
 import { getHeapStatistics } from 'node:v8';
 import type { Administration } from './administration.ts';
+import type { BridgeFigures } from './bridge-figures.ts';
 import { type Oldest, oldestHeld } from './held-ages.ts';
 import { Readiness, readinessOf } from './readiness.ts';
 import { type BrokerFigures, sumFigures } from './shard-figures.ts';
@@ -11,6 +12,7 @@ export interface Snapshot extends BrokerFigures {
   readonly startedMs: number;
   readonly isReady: boolean;
   readonly oldest: Oldest;
+  readonly bridges: readonly BridgeFigures[];
   /** Figures of the spool by name (storage/figures.ts); null without a data directory. */
   readonly spool: Readonly<Record<string, number>> | null;
   readonly process: {
@@ -44,6 +46,7 @@ export async function takeSnapshot(administration: Administration): Promise<Snap
     startedMs,
     isReady: readiness === Readiness.READY,
     oldest,
+    bridges: administration.bridges(),
     spool: figures?.named() ?? null,
     process: {
       residentBytes: residentBytes(),

@@ -36,16 +36,16 @@ export function publishSys(shard: Shard, version: string, intervalS: number): ()
     load('sockets', () => counters.socketsTotal),
   ];
   let heapMaximum = 0;
-  say(shard, '$SYS/broker/version', `lethe version ${version}`);
+  publishRetained(shard, '$SYS/broker/version', `lethe version ${version}`);
   const timer = new Timer(() => {
     counters = totals(shard);
     // process.memoryUsage() opens a file: where descriptors have run out it throws, and the broker would end.
     const heap = getHeapStatistics().used_heap_size;
     heapMaximum = Math.max(heapMaximum, heap);
-    say(shard, '$SYS/broker/heap/current', String(heap));
-    say(shard, '$SYS/broker/heap/maximum', String(heapMaximum));
+    publishRetained(shard, '$SYS/broker/heap/current', String(heap));
+    publishRetained(shard, '$SYS/broker/heap/maximum', String(heapMaximum));
     for (const [topic, value] of figures(shard, counters, Math.floor((clock.monotonicMs() - startedMs) / 1_000)))
-      say(shard, topic, value);
+      publishRetained(shard, topic, value);
     for (const own of loads) sayLoad(shard, own, intervalS);
     shard.timers.set(timer, intervalS * 1_000);
   });
@@ -134,11 +134,12 @@ function sayLoad(shard: Shard, own: Load, intervalS: number): void {
   LOAD_MINUTES.forEach((minutes, index) => {
     const weight = Math.exp(-intervalS / (minutes * 60));
     own.averages[index] = own.averages[index]! * weight + perMinute * (1 - weight);
-    say(shard, `$SYS/broker/load/${own.topic}/${minutes}min`, own.averages[index]!.toFixed(2));
+    publishRetained(shard, `$SYS/broker/load/${own.topic}/${minutes}min`, own.averages[index]!.toFixed(2));
   });
 }
 
-function say(shard: Shard, topic: string, value: string): void {
+/** Publishes a text of the broker's own as a retained message that no disk keeps. */
+export function publishRetained(shard: Shard, topic: string, value: string): void {
   const view = new MessageView();
   view.topic = Buffer.from(topic);
   view.topicTo = view.topic.length;

@@ -30,6 +30,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   passwd: async () => (await import('./passwd.ts')).passwdCommand(),
   'check-config': async () => (await import('./config.ts')).checkConfigCommand(),
   'print-config': async () => (await import('./config.ts')).printConfigCommand(),
+  'self-test': async () => (await import('./self-test.ts')).selfTestCommand(),
   version: async () => (await import('./version.ts')).versionCommand(),
 };
 

@@ -12,6 +12,7 @@ import type { LogLevel } from '../log.ts';
 import type { RoleConfig } from '../security/rights.ts';
 import { QueueOverflow } from '../sessions/session.ts';
 import { type AuthConfig, asksForCredentials, isLoopback, judgeAuth, resolveAuth } from './auth.ts';
+import { type BridgeConfig, judgeBridges, resolveBridge } from './bridges.ts';
 import { judgeAdmin } from './judge-admin.ts';
 import { judgeDoors } from './judge-doors.ts';
 import { judgeRetention } from './judge-retention.ts';
@@ -119,6 +120,7 @@ export interface Config {
   readonly audit: { readonly file: string; readonly rotateBytes: number; readonly keepFiles: number };
   readonly limits: Limits;
   readonly bannedNetworks: readonly string[];
+  readonly bridges: readonly BridgeConfig[];
   readonly listeners: readonly ListenerConfig[];
 }
 
@@ -350,6 +352,7 @@ function resolve(raw: RawConfig): Config {
     // Nothing is kept longer than the retention, whatever a session asks for.
     limits: { ...limits, sessionExpiryMaxS: Math.min(limits.sessionExpiryMaxS, raw.spool.max_retention_s) },
     bannedNetworks: raw.limits.banned_networks,
+    bridges: raw.bridge.map(resolveBridge),
     listeners: raw.listener.map((listener) => resolveListener(listener, asksForCredentials(auth))),
   };
 }
@@ -406,6 +409,7 @@ function judge(raw: RawConfig, config: Config, origins: Origins, fallback: strin
   judgeAuth(raw, (path, message) => problems.push({ where: whereIs(path, origins, fallback), message }));
   judgeRetention(config, (path, message) => problems.push({ where: whereIs(path, origins, fallback), message }));
   judgeDoors(config, (path, message) => problems.push({ where: whereIs(path, origins, fallback), message }));
+  judgeBridges(config, (path, message) => problems.push({ where: whereIs(path, origins, fallback), message }));
   const seen = new Map<string, string>();
   raw.listener.forEach((own, index) => {
     const at = (key: string) => whereIs(['listener', String(index), key], origins, fallback);

@@ -15,7 +15,7 @@ export interface ReloadPlan {
   readonly restart: readonly string[];
 }
 
-type Section = Exclude<keyof Config, 'listeners'>;
+type Section = Exclude<keyof Config, 'listeners' | 'bridges'>;
 
 /** Sections that are taken as a whole. */
 const WHOLE: readonly Section[] = ['auth', 'roles', 'retention', 'bannedNetworks'];
@@ -70,8 +70,8 @@ export function planReload(running: Config, next: Config): ReloadPlan {
   const config: Record<string, unknown> = { ...running };
   // What is kept in the store is not kept longer than the store was opened for.
   const limits = { ...next.limits, sessionExpiryMaxS: Math.min(next.limits.sessionExpiryMaxS, running.spool.maxRetentionS) };
-  for (const section of Object.keys(next) as (Section | 'listeners')[]) {
-    if (section === 'listeners') continue;
+  for (const section of Object.keys(next) as (Section | 'listeners' | 'bridges')[]) {
+    if (section === 'listeners' || section === 'bridges') continue;
     if (WHOLE.includes(section)) {
       config[section] = next[section];
       compareWhole(section, running[section], next[section], changed);
@@ -89,6 +89,7 @@ export function planReload(running: Config, next: Config): ReloadPlan {
     config[section] = merged;
   }
   config['listeners'] = planListeners(running, next, changed, restart);
+  planBridges(running, next, restart);
   const plan = { config: config as unknown as Config, changed, restart };
   judgeMerged(plan, next);
   return plan;
@@ -128,6 +129,16 @@ function isReloadedOn(running: ListenerConfig, after: ListenerConfig, name: keyo
   // To let in fewer rests on nothing.
   if (name === 'anonymous' && !after.anonymous) return true;
   return (RESTS_ON[name] ?? []).every((other) => running[other] === after[other]);
+}
+
+/** A bridge stays as it is until a restart; the files that it names are read each time that it connects. */
+function planBridges(running: Config, next: Config, restart: string[]): void {
+  const wanted = new Map(next.bridges.map((bridge) => [bridge.name, bridge]));
+  for (const bridge of running.bridges) {
+    if (!isDeepStrictEqual(wanted.get(bridge.name), bridge)) restart.push(`bridge.${bridge.name}`);
+    wanted.delete(bridge.name);
+  }
+  for (const name of wanted.keys()) restart.push(`bridge.${name}`);
 }
 
 /** Listeners go by their names. One that is new, or gone, needs a restart. */

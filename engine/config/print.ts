@@ -1,8 +1,10 @@
 // The configuration as a file that would make it: every option, with its range and one line of help.
 import { stringify } from 'smol-toml';
+import { parse } from 'valibot';
 import { limitRanges } from '../../protocol/limits.ts';
+import { type BridgeConfig, resolveBridge } from './bridges.ts';
 import { type Config, type ListenerConfig, OVERFLOWS, type RetentionConfig } from './load.ts';
-import { optionHelp, snakeCase } from './schema.ts';
+import { optionHelp, schema, snakeCase } from './schema.ts';
 
 /** A complete TOML file; loading it gives the same configuration. */
 export function printConfig(config: Config): string {
@@ -13,7 +15,8 @@ export function printConfig(config: Config): string {
   const limits = printTable('limits', { ...config.limits, bannedNetworks: config.bannedNetworks });
   const retention = config.retention.length === 0 ? [emptyRetention()] : config.retention.map((table) => printRetention(table));
   const listeners = config.listeners.map((listener) => printListener(listener));
-  return `# Lethe: every option. Files, then LETHE_SECTION__KEY variables, then flags; the last one wins.\n\n${[...before, printRoles(config), ...after, limits, ...retention, ...listeners].join('\n')}`;
+  const bridges = config.bridges.length === 0 ? [exampleBridge()] : config.bridges.map(printBridge);
+  return `# Lethe: every option. Files, then LETHE_SECTION__KEY variables, then flags; the last one wins.\n\n${[...before, printRoles(config), ...after, limits, ...retention, ...bridges, ...listeners].join('\n')}`;
 }
 
 function printTable(section: string, values: Readonly<Record<string, unknown>>): string {
@@ -41,6 +44,17 @@ function printRetention(table: RetentionConfig): string {
 function emptyRetention(): string {
   const none = printRetention({ users: [], sessionExpiryMaxS: null, messageExpiryMaxS: null });
   return none.replace(/^(?!#)(?=.)/gm, '# ');
+}
+
+/** Where there is no bridge: what one would look like, as comments. */
+function exampleBridge(): string {
+  const example = { name: 'cloud', addresses: ['mqtt.example.org:8883'], topics: ['sensors/# out 1'] };
+  const [bridge] = parse(schema, { bridge: [example] }).bridge.map(resolveBridge);
+  return printBridge(bridge!).replace(/^(?!#)(?=.)/gm, '# ');
+}
+
+function printBridge(bridge: BridgeConfig): string {
+  return `[[bridge]]\n${printOptions('bridge', { ...bridge })}`;
 }
 
 function printListener(listener: ListenerConfig): string {

@@ -207,6 +207,33 @@ const sections = {
     session_expiry_max_s: ceiling('session_expiry_max_s', 0),
     message_expiry_max_s: ceiling('message_expiry_max_s', 1),
   },
+  bridge: {
+    name: named(),
+    addresses: v.pipe(texts(), v.minLength(1, 'must name at least one host:port')),
+    round_robin: flag(false),
+    transport: choice(['tls', 'tcp'], 'tls'),
+    insecure: flag(false),
+    topics: v.pipe(texts(), v.minLength(1, 'must name at least one topic line')),
+    remote_clientid: text(''),
+    remote_username: text(''),
+    remote_password_file: text(''),
+    local_clientid: text(''),
+    clean_start: flag(false),
+    local_clean_start: flag(false),
+    protocol_version: choice(['auto', 'mqttv50', 'mqttv311'], 'auto'),
+    try_private: flag(true),
+    keepalive_interval_s: integer('keepalive_interval_s', 0, 65_535, 60),
+    restart_timeout_s: integer('restart_timeout_s', 1, 86_400, 5),
+    restart_timeout_max_s: integer('restart_timeout_max_s', 1, 86_400, 30),
+    inflight_max: integer('inflight_max', 1, 32_767, 100),
+    outgoing_retain: flag(true),
+    notifications: flag(true),
+    notification_topic: text(''),
+    session_expiry_s: integer('session_expiry_s', 0, 4_294_967_295, 31 * 86_400),
+    ca_file: text(''),
+    cert_file: text(''),
+    key_file: text(''),
+  },
 };
 
 export const schema = v.object({
@@ -220,14 +247,16 @@ export const schema = v.object({
   admin: v.optional(table(sections.admin), {}),
   audit: v.optional(table(sections.audit), {}),
   limits: v.optional(table(sections.limits), {}),
+  bridge: v.optional(v.array(table(sections.bridge), 'must be written as [[bridge]] tables'), []),
   listener: v.optional(v.array(table(sections.listener), 'must be written as [[listener]] tables'), []),
 });
 
 export type RawConfig = v.InferOutput<typeof schema>;
 export type RawListener = RawConfig['listener'][number];
+export type RawBridge = RawConfig['bridge'][number];
 
 /** Sections that are lists of tables. */
-export const LISTS = ['listener', 'role', 'retention'] as const;
+export const LISTS = ['listener', 'role', 'retention', 'bridge'] as const;
 
 /** Options that have another name now. */
 export const replacedOptions: Readonly<Record<string, string>> = {
@@ -350,6 +379,32 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'limits.connections_per_user': 'connections with one user name at one time (0x97); 0: no bound',
   'limits.overload_delay_ms': 'lateness of the event loop above which new connections are refused (0x89, HTTP 503); 0: never',
   'limits.banned_networks': 'addresses and networks whose connections are closed before a byte is read',
+  'bridge.name': 'name in messages, metrics, $SYS/broker/connection/NAME/state and --set bridge.NAME.key=value',
+  'bridge.addresses': 'host:port of the remote broker, and of others that stand in for it, tried in this order',
+  'bridge.round_robin': 'true: stays with the address that answered; false: goes back to the first one when it is there again',
+  'bridge.transport': 'tls or tcp',
+  'bridge.insecure': 'allows a bridge without TLS to an address that is not loopback',
+  'bridge.topics':
+    'what goes where, as in mosquitto.conf: pattern [out, in or both [qos [local-prefix [remote-prefix]]]]; "" stands for an empty one',
+  'bridge.remote_clientid': "client identifier at the remote broker; empty: this machine's name, a dot and the bridge's name",
+  'bridge.remote_username': 'user name at the remote broker; empty: none',
+  'bridge.remote_password_file': 'file of mode 0600 with the password there; empty: none',
+  'bridge.local_clientid': 'client identifier of the session in this broker that keeps what goes out; empty: $bridge/NAME',
+  'bridge.clean_start': 'whether the remote broker forgets the session when the link is cut',
+  'bridge.local_clean_start': 'whether this broker keeps nothing while the link is cut',
+  'bridge.protocol_version': 'mqttv50, mqttv311, or auto: 5.0, and 3.1.1 where the remote broker refuses that',
+  'bridge.try_private': 'tells a 3.1.1 broker that this is a bridge, as Mosquitto does, so that it sends nothing back',
+  'bridge.keepalive_interval_s': 'keep alive of the link; 0: none',
+  'bridge.restart_timeout_s': 'wait before the link is tried again; it doubles each time, less a random part',
+  'bridge.restart_timeout_max_s': 'longest such wait',
+  'bridge.inflight_max': 'QoS 1 and 2 messages on their way in each direction',
+  'bridge.outgoing_retain': 'whether what was published as retained is retained at the remote broker',
+  'bridge.notifications': 'whether $SYS/broker/connection/NAME/state tells here whether the link stands: 1 or 0, retained',
+  'bridge.notification_topic': 'topic at the remote broker that tells the same, retained and by will; empty: none',
+  'bridge.session_expiry_s': 'how long an MQTT 5 remote broker keeps the session when the link is cut',
+  'bridge.ca_file': "authorities of the remote broker's certificate, PEM; empty: those that Node brings",
+  'bridge.cert_file': 'certificate of this broker as a client, PEM; empty: none',
+  'bridge.key_file': 'its private key, PEM',
   'listener.name': 'name in messages, and in --set listener.NAME.key=value',
   'listener.transport': 'tcp, tls, ws or wss',
   'listener.host': 'address to listen on',

@@ -58,6 +58,7 @@ export function setCeilings(ceilings: Ceilings, connection: Connection, username
 
 /** Cuts what a session asked for to what holds now. Whether anything was cut. */
 export function cutToCeiling(ceilings: Ceilings, session: Session, expiryMaxS: number): boolean {
+  if (session.principal.isBroker === true) return false;
   const maxS = Math.min(expiryMaxS, ceilings.sessionS(session.listener, session.username));
   if (session.expiryS <= maxS) return false;
   session.expiryS = maxS;

@@ -60,7 +60,7 @@ export function seatMoved(shard: Shard, session: Session, request: number): void
   const claimant = shard.claimants.get(request);
   shard.claimants.delete(request);
   if (claimant?.seat(session, true)) return;
-  setAwayTimers(shard, session, Math.max(0, shard.clock.wallMs() - session.disconnectedAtMs));
+  setAwayTimers(shard, session, Math.max(0, shard.clock.keptMs() - session.disconnectedAtMs));
 }
 
 /** Takes a session that is here from its connection and gives it to the claimant, who may be refused. False when nothing is left of it: it is to be asked for anew. */

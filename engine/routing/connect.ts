@@ -1,13 +1,13 @@
 // CONNECT and AUTH (MQTT 5.0 §3.1, §3.2, §3.15, §4.12): from the first packet to an open connection.
 import { connackRefusal } from '../../protocol/answers.ts';
-import { type ConnectPacket, decodeConnect, encodeConnack } from '../../protocol/connect.ts';
+import { BRIDGE_BIT, type ConnectPacket, decodeConnect, encodeConnack } from '../../protocol/connect.ts';
 import { decodeAuth, encodeAuth } from '../../protocol/disconnect.ts';
 import { fault, Level, Reason, reasonOf } from '../../protocol/packet.ts';
 import { countReason } from '../counters.ts';
 import type { AuthOutcome, Credentials, Exchange, ExchangeOutcome } from '../gate.ts';
 import { Gauge } from '../peers/gauges.ts';
 import { SessionFlag } from '../peers/roster.ts';
-import type { Identity } from '../principal.ts';
+import { type Identity, OWN_CLIENT_PREFIX } from '../principal.ts';
 import { InboundAliases, OutboundAliases } from '../sessions/aliases.ts';
 import { type Connection, ConnectionState, UNLIMITED_BYTES } from '../sessions/connection.ts';
 import { QueueOverflow, type Session } from '../sessions/session.ts';
@@ -22,6 +22,8 @@ import { pump } from './queue.ts';
 import type { Shard } from './shard.ts';
 
 const ASSIGNED_ID_BYTES = 12;
+/** MQTT 3 cannot say it: Mosquitto's bridges take this many QoS 2 messages at a time unless told otherwise, and end the connection over more. */
+const BRIDGE_RECEIVE_MAXIMUM = 20;
 
 /** What is known of a client between its CONNECT and our CONNACK. */
 interface Arrival {
@@ -49,7 +51,8 @@ export function onConnect(
     return;
   }
   connection.level = packet.level;
-  const refusal = judge(shard, packet);
+  connection.isBridge = packet.bridge;
+  const refusal = connection.isOwn ? Reason.SUCCESS : judge(shard, packet);
   if (refusal !== Reason.SUCCESS) {
     refuse(shard, connection, packet.level, refusal);
     return;
@@ -57,6 +60,10 @@ export function onConnect(
   const assigned = packet.clientId === '';
   const clientId = assigned ? assignClientId(shard) : packet.clientId;
   const arrival: Arrival = { packet, clientId, assigned, done };
+  if (connection.isOwn) {
+    admit(shard, connection, arrival, { ok: true, username: null }, null);
+    return;
+  }
   const { peer } = connection.link;
   const credentials: Credentials = { clientId, username: packet.username, password: packet.password, peer };
   if (isBlocked(shard, connection)) return;
@@ -127,6 +134,7 @@ function judge(shard: Shard, packet: ConnectPacket): Reason {
   if (shard.connections.size + shard.elsewhere[Gauge.CONNECTIONS]! > shard.limits.connectionsMax) return Reason.SERVER_BUSY;
   // [MQTT3-3.1.3-8] an empty client identifier needs a clean session; MQTT 5 has no such rule
   if (packet.clientId === '' && packet.level !== Level.V5 && !packet.clean) return Reason.CLIENT_IDENTIFIER_NOT_VALID;
+  if (isReserved(shard, packet.clientId)) return Reason.CLIENT_IDENTIFIER_NOT_VALID;
   if (packet.will !== null && packet.will.qos > shard.offers.maximumQos) return Reason.QOS_NOT_SUPPORTED; // [MQTT-3.2.2-12]
   if (
     packet.will !== null &&
@@ -135,6 +143,11 @@ function judge(shard: Shard, packet: ConnectPacket): Reason {
     return Reason.QUOTA_EXCEEDED;
   if (packet.will?.retain && !shard.offers.retainAvailable) return Reason.RETAIN_NOT_SUPPORTED; // [MQTT-3.2.2-13]
   return Reason.SUCCESS;
+}
+
+/** Whether a client identifier belongs to the broker's own clients: a bridge's session must not fall to whoever asks for it. */
+function isReserved({ ownClientIds }: Shard, clientId: string): boolean {
+  return clientId.startsWith(OWN_CLIENT_PREFIX) || ownClientIds.has(clientId);
 }
 
 function assignClientId(shard: Shard): string {
@@ -176,7 +189,7 @@ export function refuse(shard: Shard, connection: Connection, level: Level, reaso
 /** Level that a CONNECT claims which could not be decoded: it decides how the refusal is written. */
 function claimedLevel(buffer: Uint8Array, from: number, to: number): Level {
   const at = from + 2 + ((buffer[from]! << 8) | buffer[from + 1]!);
-  return at < to && buffer[at]! >= Level.V5 ? Level.V5 : Level.V311;
+  return at < to && (buffer[at]! & ~BRIDGE_BIT) >= Level.V5 ? Level.V5 : Level.V311;
 }
 
 function beginExchange(shard: Shard, connection: Connection, arrival: Arrival, method: string, credentials: Credentials): void {
@@ -267,14 +280,14 @@ function admit(
 ): void {
   const { packet, clientId } = arrival;
   // Those who have guessed meanwhile at the same time are told of none of it whether it was right, or as many could be tried at once as there is room for.
-  if (isBlocked(shard, connection)) return;
+  if (!connection.isOwn && isBlocked(shard, connection)) return;
   if (!outcome.ok) {
     const isOffered = packet.username !== null || packet.password !== null || packet.authenticationMethod !== null;
     refuseIdentity(shard, connection, outcome.reason, isOffered ? 'offered' : 'nothing offered');
     refuse(shard, connection, packet.level, outcome.reason);
     return;
   }
-  if (comesTooOften(shard, arrival, outcome.username)) {
+  if (!connection.isOwn && comesTooOften(shard, arrival, outcome.username)) {
     shard.counters.refusedConnectRate++;
     refuse(shard, connection, packet.level, Reason.CONNECTION_RATE_EXCEEDED);
     return;
@@ -330,7 +343,7 @@ function admit(
 function comesTooOften(shard: Shard, { clientId, assigned }: Arrival, username: string | null): boolean {
   const { clientConnectsPerMinute } = shard.limits;
   if (clientConnectsPerMinute === 0 || assigned) return false;
-  const minute = Math.floor(shard.clock.wallMs() / MINUTE_MS) | 0;
+  const minute = Math.floor(shard.clock.monotonicMs() / MINUTE_MS) | 0;
   // Neither name has a U+0000 in it.
   const key = shard.connects.keyOf(username === null ? clientId : `${username}\0${clientId}`);
   if (shard.connects.enter(key, clientConnectsPerMinute, minute)) return false;
@@ -380,7 +393,7 @@ function seatClient(
   shard.counters.connectionsMaximum = Math.max(shard.counters.connectionsMaximum, now);
   const bytes = connack(shard, connection, session, arrival, present, authenticationData);
   connection.outbox.append(bytes, 0, bytes.length);
-  keepAlive(shard, connection, keepAliveS(shard, packet));
+  keepAlive(shard, connection, keepAliveS(shard, connection, packet));
   pump(shard, session); // [MQTT-4.4.0-1]
   arrival.done();
   return true;
@@ -390,7 +403,8 @@ function seatClient(
 function join(shard: Shard, connection: Connection, session: Session, packet: ConnectPacket, identity: Identity): void {
   const { limits } = shard;
   connection.session = session;
-  connection.sendQuota = Math.min(packet.receiveMaximum, limits.inflightMax); // [MQTT-3.3.4-9]
+  const receiveMaximum = packet.bridge ? BRIDGE_RECEIVE_MAXIMUM : packet.receiveMaximum;
+  connection.sendQuota = Math.min(receiveMaximum, limits.inflightMax); // [MQTT-3.3.4-9]
   connection.packetBytesMax = packet.maximumPacketSize === 0 ? UNLIMITED_BYTES : packet.maximumPacketSize;
   const aliasesOut = Math.min(packet.topicAliasMaximum, limits.topicAliasesOutMax); // [MQTT-3.1.2-26] [MQTT-3.1.2-27]
   connection.aliasesOut = aliasesOut > 0 ? new OutboundAliases(aliasesOut) : null;
@@ -407,7 +421,10 @@ function join(shard: Shard, connection: Connection, session: Session, packet: Co
   session.overflow = shard.overflows.get(session.listener) ?? QueueOverflow.REFUSE;
   session.disconnectedAtMs = 0;
   setCeilings(shard.ceilings, connection, identity.username);
-  session.expiryS = Math.min(sessionExpiryS(shard, packet), connection.sessionExpiryMaxS);
+  // What its session holds has ceilings; the session itself is the operator's.
+  session.expiryS = connection.isOwn
+    ? packet.sessionExpiryS
+    : Math.min(sessionExpiryS(shard, packet), connection.sessionExpiryMaxS);
   if (session.expiryTimer !== null) shard.timers.cancel(session.expiryTimer);
   if (session.willTimer !== null) shard.timers.cancel(session.willTimer);
   setWill(shard, session, packet.will); // a delayed will of the session's last connection is dropped [MQTT-3.1.3-9]
@@ -430,9 +447,9 @@ function sessionExpiryS(shard: Shard, packet: ConnectPacket): number {
 }
 
 /** Keep Alive that holds, in seconds; the server's own when the client's is longer than allowed, or none. */
-function keepAliveS(shard: Shard, packet: ConnectPacket): number {
+function keepAliveS(shard: Shard, { isOwn }: Connection, packet: ConnectPacket): number {
   const { keepAliveMaxS } = shard.limits;
-  if (keepAliveMaxS === 0) return packet.keepAliveS;
+  if (keepAliveMaxS === 0 || isOwn) return packet.keepAliveS;
   return packet.keepAliveS === 0 ? keepAliveMaxS : Math.min(packet.keepAliveS, keepAliveMaxS);
 }
 
@@ -469,7 +486,7 @@ function connack(
     // [MQTT3-3.2.2-1] MQTT 3.1 has no session present flag
     return encodeConnack(packet.level, { sessionPresent: sessionPresent && packet.level !== Level.V31, reason: Reason.SUCCESS });
   }
-  const keepAlive = keepAliveS(shard, packet);
+  const keepAlive = keepAliveS(shard, connection, packet);
   const { responseInformation } = offers;
   return encodeConnack(packet.level, {
     sessionPresent,

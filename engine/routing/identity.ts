@@ -1,6 +1,6 @@
 // What follows from who a client was found to be: the session's principal and when it runs out; or, where it was not let in, what is counted and who is slowed.
 import { Reason } from '../../protocol/packet.ts';
-import { type Identity, principalOf, samePrincipal } from '../principal.ts';
+import { BROKER, type Identity, principalOf, samePrincipal } from '../principal.ts';
 import type { Connection } from '../sessions/connection.ts';
 import type { Session } from '../sessions/session.ts';
 import { Timer } from '../timers.ts';
@@ -13,7 +13,7 @@ const AHEAD_MAX_MS = 86_400_000;
 
 /** Gives a session the principal that its client has been found to be. The caller stores the session. */
 export function identify(shard: Shard, connection: Connection, session: Session, identity: Identity): void {
-  const principal = principalOf(identity);
+  const principal = connection.isOwn ? BROKER : principalOf(identity);
   if (!samePrincipal(session.principal, principal)) {
     setPrincipal(shard, session, principal);
     connection.rights = null;

@@ -23,7 +23,7 @@ export function detach(shard: Shard, connection: Connection, keepWill: boolean):
   connection.session = null;
   session.connection = null;
   session.reading = false;
-  session.disconnectedAtMs = shard.clock.wallMs();
+  session.disconnectedAtMs = shard.clock.keptMs();
   shard.peers?.roster.lower(session.handle, SessionFlag.CONNECTED);
   shard.peers?.roster.lower(session.handle, SessionFlag.SLOW);
   if (!keepWill) setWill(shard, session, null); // [MQTT-3.14.4-3]
@@ -165,7 +165,7 @@ function publishWill(shard: Shard, session: Session): void {
     shard.counters.refusedRights++;
     return;
   }
-  const view = viewWill(will, shard.ceilings.messageS(session.listener, session.username), shard.clock.wallMs());
+  const view = viewWill(will, shard.ceilings.messageS(session.listener, session.username), shard.clock.keptMs());
   if (shard.routes.find(topic, 0, topic.length) < 0 || shard.routes.found.reserved) return;
   deliverMessage(shard, null, view, shard.routes.found);
   if (will.retain && shard.offers.retainAvailable) retainMessage(shard, null, view); // [MQTT-3.1.2-15]

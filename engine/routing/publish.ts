@@ -192,7 +192,7 @@ function owesStored(shard: Shard, view: MessageView, route: Route): boolean {
 }
 
 function level5Exceeds(shard: Shard, connection: Connection): boolean {
-  return connection.level === Level.V5 && unanswered(connection) >= shard.limits.receiveMaximum;
+  return connection.level === Level.V5 && !connection.isOwn && unanswered(connection) >= shard.limits.receiveMaximum;
 }
 
 /** Routes a message that the client may publish, and retains it when asked; returns the reason for the answer. */
@@ -216,7 +216,7 @@ function publish(shard: Shard, connection: Connection, view: MessageView, route:
 /** What is published under a ceiling, and may be kept, gets an expiry where it has none or a longer one. */
 function setExpiry(shard: Shard, view: MessageView, maxMs: number): void {
   const askedMs = view.expiryS >= 0 ? view.expiryS * 1_000 : Infinity;
-  view.expiresAtMs = shard.clock.wallMs() + Math.min(askedMs, maxMs);
+  view.expiresAtMs = shard.clock.keptMs() + Math.min(askedMs, maxMs);
 }
 
 function resolveAlias(connection: Connection, view: MessageView): number {

@@ -58,7 +58,7 @@ function sendNext(shard: Shard, session: Session, connection: Connection): void 
     return;
   }
   const dup = deliveries.wasSent(offset) ? 1 : 0; // [MQTT-3.3.1-1]
-  if (outbound.expiresAtMs !== Infinity && dup === 0 && outbound.expiresAtMs <= shard.clock.wallMs()) {
+  if (outbound.expiresAtMs !== Infinity && dup === 0 && outbound.expiresAtMs <= shard.clock.keptMs()) {
     shard.counters.dropped[DropReason.EXPIRED]++; // [MQTT-3.3.2-5]
     finishDelivery(shard, session, offset);
     return;

@@ -44,7 +44,7 @@ export async function recover(shard: Shard, ageing: Ageing = Ageing.ON): Promise
       session.sentBefore = record.sentBefore;
       // A session that was connected when the broker went down has been away since now.
       if (record.disconnectedAtMs === 0) wasConnected.add(session);
-      session.disconnectedAtMs = record.disconnectedAtMs === 0 ? shard.clock.wallMs() : record.disconnectedAtMs;
+      session.disconnectedAtMs = record.disconnectedAtMs === 0 ? shard.clock.keptMs() : record.disconnectedAtMs;
       found.set(number, session);
     },
     subscription(number, own, filter, options, identifier) {
@@ -80,7 +80,7 @@ export async function recover(shard: Shard, ageing: Ageing = Ageing.ON): Promise
     shard.peers?.roster.store(session.handle, number);
     if (ageing === Ageing.OFF) continue;
     const isCut = cutToCeiling(shard.ceilings, session, shard.limits.sessionExpiryMaxS);
-    const awayMs = Math.max(0, shard.clock.wallMs() - session.disconnectedAtMs);
+    const awayMs = Math.max(0, shard.clock.keptMs() - session.disconnectedAtMs);
     if (session.expiryS !== SESSION_NEVER_EXPIRES && awayMs >= session.expiryS * 1_000) endSession(shard, session);
     else {
       setAwayTimers(shard, session, awayMs);

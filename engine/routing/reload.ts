@@ -95,7 +95,7 @@ export function refit(shard: Shard, session: Session): void {
       if (shard.users.enter(key, Infinity)) connection.userTally = key;
     }
   } else if (isCut) {
-    setAwayTimers(shard, session, Math.max(0, shard.clock.wallMs() - session.disconnectedAtMs));
+    setAwayTimers(shard, session, Math.max(0, shard.clock.keptMs() - session.disconnectedAtMs));
   }
   if (session.stored !== 0 && (isCut || losesWill)) storeSession(shard, session);
 }

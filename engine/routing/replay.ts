@@ -149,7 +149,7 @@ function sendOne(shard: Shard, connection: Connection, session: Session, replay:
   if (replay.live?.has(topicKey(view))) return;
   // A handle comes round again after 64 messages: what it finds must still be the message of its topic.
   if (shard.retained.get(view.topic, view.topicFrom, view.topicTo) !== message) return;
-  if (view.expiresAtMs !== Infinity && view.expiresAtMs <= shard.clock.wallMs()) {
+  if (view.expiresAtMs !== Infinity && view.expiresAtMs <= shard.clock.keptMs()) {
     dropExpired(shard, view);
     return;
   }

@@ -36,7 +36,7 @@ export function retainMessage(
 /** Cuts the expiry of a message that is retained now to the ceiling. */
 function boundAge(shard: Shard, view: MessageView): void {
   const { retainedMaxMs } = shard.ceilings;
-  if (retainedMaxMs !== Infinity) view.expiresAtMs = Math.min(view.expiresAtMs, shard.clock.wallMs() + retainedMaxMs);
+  if (retainedMaxMs !== Infinity) view.expiresAtMs = Math.min(view.expiresAtMs, shard.clock.keptMs() + retainedMaxMs);
 }
 
 /** The first shard says what a topic's retained message is now. */

@@ -80,7 +80,7 @@ export function sendPublish(
 
 function remainingS(shard: Shard, view: MessageView): number {
   // A clock that was set back since must not make more of it than the field holds.
-  return Math.min(EXPIRY_S_MAX, Math.max(0, Math.ceil((view.expiresAtMs - shard.clock.wallMs()) / 1_000)));
+  return Math.min(EXPIRY_S_MAX, Math.max(0, Math.ceil((view.expiresAtMs - shard.clock.keptMs()) / 1_000)));
 }
 
 /** Once for all receivers: a look at the clock costs as much as a small packet. */

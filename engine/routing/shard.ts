@@ -79,6 +79,8 @@ export interface ShardParts {
   readonly guard?: LoginGuard | null;
   /** What happens to a full queue, by the listener that its session came to; refuse where there is none. */
   readonly overflows?: ReadonlyMap<string, QueueOverflow>;
+  /** Client identifiers that only the broker's own clients may have, besides those that begin with $bridge/. */
+  readonly ownClientIds?: ReadonlySet<string>;
   /** How long things may be kept at most; as long as clients ask where there are none. */
   readonly ceilings?: Ceilings;
   /** Keeps retained messages where that is not to be `store`. */
@@ -117,6 +119,7 @@ export class Shard {
   guard: LoginGuard | null;
   overflows: ReadonlyMap<string, QueueOverflow>;
   ceilings: Ceilings;
+  readonly ownClientIds: ReadonlySet<string>;
   readonly retainedStore: Store;
 
   readonly blocks = new BlockPool();
@@ -228,6 +231,7 @@ export class Shard {
     this.guard = parts.guard ?? null;
     this.overflows = parts.overflows ?? new Map();
     this.ceilings = parts.ceilings ?? new Ceilings();
+    this.ownClientIds = parts.ownClientIds ?? new Set();
     this.retainedStore = parts.retainedStore ?? parts.store;
     this.turn = new Turn(parts.clock);
     this.timers = new TimerWheel(parts.clock);

@@ -36,20 +36,28 @@ export function acceptLink(shard: Shard, link: Link): LinkSink | null {
   return new ConnectionSink(shard, link);
 }
 
+/** Takes in the link of the broker's own client: nobody from outside can be at its other end. */
+export function acceptOwnLink(shard: Shard, link: Link): LinkSink | null {
+  if (shard.stopping) return null;
+  const sink = new ConnectionSink(shard, link);
+  sink.connection.isOwn = true;
+  return sink;
+}
+
 function isCrowded({ connections, elsewhere, limits }: Shard): boolean {
   return connections.size + elsewhere[Gauge.CONNECTIONS]! >= limits.connectionsMax + REFUSED_AT_ONCE_MAX;
 }
 
 class ConnectionSink implements LinkSink {
   readonly #shard: Shard;
-  readonly #connection: Connection;
+  readonly connection: Connection;
   /** The link is down, and what it has brought is handled whatever the pace. */
   #isLast = false;
 
   constructor(shard: Shard, link: Link) {
     this.#shard = shard;
     const connection = new Connection(link, new Outbox(link, shard.blocks, shard.turn, shard.counters));
-    this.#connection = connection;
+    this.connection = connection;
     connection.lastReceivedMs = shard.clock.monotonicMs();
     connection.timer = new Timer(() => endConnection(shard, connection, Reason.MAXIMUM_CONNECT_TIME)); // [MQTT-3.1.4-1]
     shard.timers.set(connection.timer, shard.limits.connectTimeoutMs);
@@ -58,7 +66,7 @@ class ConnectionSink implements LinkSink {
   }
 
   linkBytes(chunk: Uint8Array, from: number, to: number): void {
-    const connection = this.#connection;
+    const connection = this.connection;
     if (connection.state === ConnectionState.CLOSED) return;
     const shard = this.#shard;
     shard.counters.bytesReceived += to - from;
@@ -76,7 +84,7 @@ class ConnectionSink implements LinkSink {
 
   /** Handles bytes [from, to) of `chunk`; returns where those begin that are not to be looked at yet, `to` when there are none. */
   #take(chunk: Uint8Array, from: number, to: number): number {
-    const connection = this.#connection;
+    const connection = this.connection;
     const framer = connection.framer ?? this.#shard.framers.acquire();
     framer.packetBytesMax = this.#packetBytesMax();
     framer.feed(chunk, from, to);
@@ -94,8 +102,8 @@ class ConnectionSink implements LinkSink {
   /** The buckets as of now; null where nothing bounds how fast the client is read from. */
   #rate(): ReadRate | null {
     const { clientMessagesPerS, clientBytesPerS } = this.#shard.limits;
-    if ((clientMessagesPerS === 0 && clientBytesPerS === 0) || this.#isLast) return null;
-    const connection = this.#connection;
+    const connection = this.connection;
+    if ((clientMessagesPerS === 0 && clientBytesPerS === 0) || this.#isLast || connection.isOwn) return null;
     const nowMs = connection.lastReceivedMs;
     connection.rate ??= new ReadRate(new Timer(() => this.#readOn()), nowMs, clientMessagesPerS, clientBytesPerS);
     connection.rate.fill(nowMs, clientMessagesPerS, clientBytesPerS);
@@ -108,14 +116,14 @@ class ConnectionSink implements LinkSink {
     rate.isHolding = true;
     shard.counters.rateHolds++;
     shard.timers.set(rate.timer, rate.waitMs);
-    this.#connection.link.pause();
+    this.connection.link.pause();
     if (!rate.wasTold) shard.log.info('a client sends more than it may: it is read from no faster');
     rate.wasTold = true;
   }
 
   /** Time has made up for what was read, or the limits are others. */
   #readOn(): void {
-    const connection = this.#connection;
+    const connection = this.connection;
     if (!connection.isOpen) return;
     const rate = connection.rate!;
     rate.isHolding = false;
@@ -125,29 +133,29 @@ class ConnectionSink implements LinkSink {
   }
 
   linkReturned(): void {
-    this.#connection.outbox.returned();
+    this.connection.outbox.returned();
     this.#drained();
   }
 
   linkDrained(): void {
-    this.#connection.outbox.look();
+    this.connection.outbox.look();
     this.#drained();
   }
 
   linkClosed(_cause: CloseCause): void {
-    const connection = this.#connection;
+    const connection = this.connection;
     if (connection.isOpen && connection.rate?.isHolding === true) {
       // What the client sent before it left was promised to wait, not to be lost; DISCONNECT, which drops the will, may be in it [MQTT-3.14.4-3].
       this.#isLast = true;
       connection.rate.isHolding = false;
       this.#replayEarly();
     }
-    linkDown(this.#shard, this.#connection);
+    linkDown(this.#shard, this.connection);
   }
 
   /** The kernel took bytes: whoever waited for room goes on. */
   #drained(): void {
-    const connection = this.#connection;
+    const connection = this.connection;
     if (connection.state !== ConnectionState.OPEN) return;
     const shard = this.#shard;
     // While it is not read from for its own sake, what it takes is its sign of life.
@@ -160,19 +168,19 @@ class ConnectionSink implements LinkSink {
   }
 
   #putAway(framer: Framer): void {
-    if (this.#connection.framer !== null) this.#connection.framer = null;
+    if (this.connection.framer !== null) this.connection.framer = null;
     this.#shard.framers.release(framer);
   }
 
   /** Largest packet that is taken now, fixed header included. */
   #packetBytesMax(): number {
     const { limits } = this.#shard;
-    return this.#connection.session === null ? limits.connectBytesMax : limits.packetBytesMax;
+    return this.connection.session === null ? limits.connectBytesMax : limits.packetBytesMax;
   }
 
   /** Handles what the framer has; returns what it said last, LATER, or the fault that ended the connection. */
   #parse(framer: Framer): number {
-    const connection = this.#connection;
+    const connection = this.connection;
     const shard = this.#shard;
     const { counters } = shard;
     const { latency } = shard.turn;
@@ -217,19 +225,19 @@ class ConnectionSink implements LinkSink {
 
   /** Nothing but CONNECT may come first [MQTT-3.1.0-1]; what follows it is kept until the client is known. */
   #beforeOpen(framer: Framer): number {
-    const connection = this.#connection;
+    const connection = this.connection;
     const type = framer.header >>> 4;
     if (connection.state === ConnectionState.AWAIT_CONNECT) {
       this.#shard.counters.packetsReceived++;
       onConnect(this.#shard, connection, framer.buffer, framer.header, framer.bodyFrom, framer.bodyTo, () => this.#replayEarly());
       framer.packetBytesMax = this.#packetBytesMax();
-      return this.#connection.state === ConnectionState.CLAIMING ? LATER : 0;
+      return this.connection.state === ConnectionState.CLAIMING ? LATER : 0;
     }
     if (type === PacketType.AUTH && connection.authenticationMethod !== null) {
       this.#shard.counters.packetsReceived++;
       const result = onAuth(this.#shard, connection, framer.buffer, framer.header, framer.bodyFrom, framer.bodyTo);
       framer.packetBytesMax = this.#packetBytesMax();
-      return result === 0 && this.#connection.state === ConnectionState.CLAIMING ? LATER : result;
+      return result === 0 && this.connection.state === ConnectionState.CLAIMING ? LATER : result;
     }
     const bytes = framer.bodyTo - framer.packetFrom;
     if (connection.earlyBytes + bytes > this.#shard.limits.connectBytesMax) return fault(Reason.QUOTA_EXCEEDED);
@@ -242,7 +250,7 @@ class ConnectionSink implements LinkSink {
    * stands before it.
    */
   #keepUnread(chunk: Uint8Array, from: number, to: number): void {
-    const connection = this.#connection;
+    const connection = this.connection;
     const { limits } = this.#shard;
     const { unread, unreadBytes } = connection;
     const needed = unreadBytes + to - from;
@@ -260,7 +268,7 @@ class ConnectionSink implements LinkSink {
 
   /** Handles what came while CONNECT was being judged and the session was asked for, or while the client had sent too much. */
   #replayEarly(): void {
-    const connection = this.#connection;
+    const connection = this.connection;
     // What waited was received earlier: it is no silence of now, and no sample of latency.
     connection.lastReceivedMs = this.#shard.clock.monotonicMs();
     const { early, earlyBytes } = connection;
@@ -278,7 +286,7 @@ class ConnectionSink implements LinkSink {
   }
 
   #takeUnread(): void {
-    const connection = this.#connection;
+    const connection = this.connection;
     const { unread, unreadBytes } = connection;
     if (unreadBytes === 0) return;
     connection.unread = NO_BYTES;
@@ -291,7 +299,7 @@ class ConnectionSink implements LinkSink {
   }
 
   #fail(reason: Reason): void {
-    const connection = this.#connection;
+    const connection = this.connection;
     if (connection.state === ConnectionState.AWAIT_CONNECT) closeOrderly(this.#shard, connection, false);
     else if (!connection.isOpen) refuse(this.#shard, connection, connection.level, reason);
     else endConnection(this.#shard, connection, reason); // [MQTT-4.13.1-1]

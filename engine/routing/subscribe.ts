@@ -38,6 +38,7 @@ export function onSubscribe(
   const subscriptionIds = encodeIdentifiers([packet.subscriptionId]);
   const reasons: number[] = [];
   for (const request of packet.filters) {
+    if (connection.isBridge) makeOneWay(request);
     const key = filterKey(request.filter);
     const known = session.subscriptions.has(key);
     const reason = subscribeOne(shard, session, request, packet.subscriptionId);
@@ -55,6 +56,12 @@ export function onSubscribe(
   answerPacket(shard, connection, encodeSuback(connection.level, packet.packetId, reasons), storedSequence(shard, session));
   beginReplay(shard, connection);
   return 0;
+}
+
+/** What a bridge of MQTT 5 asks for itself: nothing comes back to it, and what is retained here is to be retained there. A shared subscription cannot have No Local [MQTT-3.8.3-4]. */
+function makeOneWay(request: FilterRequest): void {
+  request.noLocal = shareFilterFrom(request.filter, 0, request.filter.length) === 0;
+  request.retainAsPublished = true;
 }
 
 /** Handles one UNSUBSCRIBE. Returns 0, or a fault that ends the connection. */

@@ -13,6 +13,8 @@ export function exposedFiles(config: Config): string[] {
     [config.auth.jwtSecretFile, 'the secret of tokens'],
     [config.auth.httpHeaderFile, 'the header of auth.http_url'],
     ...config.listeners.map(({ keyFile }) => [keyFile, 'the private key of a listener'] as const),
+    ...config.bridges.map(({ keyFile }) => [keyFile, 'the private key of a bridge'] as const),
+    ...config.bridges.map(({ remotePasswordFile }) => [remotePasswordFile, 'the password of a bridge'] as const),
   ];
   const { aclFile, jwtKeyFile, jwksFile, httpCaFile } = config.auth;
   const decisive: (readonly [path: string, what: string])[] = [
@@ -20,6 +22,7 @@ export function exposedFiles(config: Config): string[] {
     [jwtKeyFile, 'the key of tokens'],
     [jwksFile, 'the keys of tokens'],
     [httpCaFile, 'the authorities of auth.http_url and auth.jwks_url'],
+    ...config.bridges.map(({ caFile }) => [caFile, 'the authorities of a bridge'] as const),
   ];
   return [
     ...secrets.flatMap(([path, what]) =>

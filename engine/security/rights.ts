@@ -48,6 +48,7 @@ export function createRights(options: RightsOptions): Rights {
   const shared = new Map<string | null, readonly Rule[] | null>();
 
   function rulesOf(principal: Principal, clientId: string): readonly Rule[] | null {
+    if (principal.isBroker === true) return null;
     const known = remembered.get(principal);
     if (known !== undefined && known.clientId === clientId) return known.rules;
     const rules = sharedOrOwn(principal, clientId);

@@ -35,7 +35,11 @@ export class Connection {
   /** With the packet that the last read has left unfinished; null when it left none. */
   framer: Framer | null = null;
   state: ConnectionState = ConnectionState.AWAIT_CONNECT;
+  /** The broker's own client, the local side of a bridge: limits that guard against strangers, and what clients are asked for, do not hold for it. */
+  isOwn = false;
   level: Level = 4;
+  /** A bridge of MQTT 3: its subscriptions have No Local and Retain As Published, as it could not ask for them. */
+  isBridge = false;
   session: Session | null = null;
   /** Monotonic ms of the last bytes from the client. */
   lastReceivedMs = 0;

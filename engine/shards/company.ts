@@ -15,7 +15,7 @@ export interface Company {
   readonly place: ShardPlace;
   readonly handOut: HandOutGiver | null;
   /** Starts the threads of the others, once what a store remembers is in the first shard. @throws Error in one line */
-  hire(): Promise<Crew>;
+  hire(keptTime: SharedArrayBuffer): Promise<Crew>;
   /** Resolves when what the shards had to say to each other has arrived. */
   settle(): Promise<void>;
 }
@@ -34,11 +34,22 @@ export async function gather(parts: HostParts, spool: RunningSpool | null, gate:
     host,
     place: { index: 0, count: threads, handOut },
     handOut,
-    async hire() {
+    async hire(keptTime) {
       host.join();
       const ends = spool?.ends ?? [];
       const judgesAll = shard.rights !== null;
-      const crew = await Crew.start({ config, fabric, trie: shard.trie.memory, gate, judgesAll, log, clock, ends, handOut });
+      const crew = await Crew.start({
+        config,
+        fabric,
+        trie: shard.trie.memory,
+        gate,
+        judgesAll,
+        log,
+        clock,
+        keptTime,
+        ends,
+        handOut,
+      });
       await Promise.race([tellAllRetained(shard), crew.died]);
       await Promise.race([settle(), crew.died]);
       return crew;

@@ -1,11 +1,12 @@
 // The threads of the other shards, as the one that made the broker sees them.
-import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, type Worker } from 'node:worker_threads';
 import type { AnswerOf, Question } from '../administration/questions.ts';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 import { BindError } from '../network/bind.ts';
 import type { HandOutGiver } from '../network/hand-out.ts';
 import type { PostedEnd } from '../spool/open.ts';
+import { startThread } from '../thread.ts';
 import { AskedShards } from './asked.ts';
 import type { Errand, ShardThreadData, Word } from './errand.ts';
 
@@ -161,7 +162,7 @@ export class Crew {
       port: port2,
       abandoned: this.#abandoned.buffer as SharedArrayBuffer,
     };
-    const worker = new Worker(threadFile(), {
+    const worker = startThread(threadFile(), {
       workerData: data,
       transferList: [port2, ...(end?.transfer ?? [])],
       name: `shard ${index}`,

@@ -14,6 +14,8 @@ export interface ShardThreadData {
   readonly config: Config;
   readonly fabric: Fabric;
   readonly trie: TrieMemory;
+  /** What the broker calls now (clock.ts). */
+  readonly keptTime: SharedArrayBuffer;
   /** Null: the shard has a store in memory. */
   readonly spool: SpoolEnd | null;
   /** Null: the kernel spreads the connections. */

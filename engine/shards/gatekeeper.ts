@@ -69,7 +69,8 @@ export async function loadSecurity(
   const givesRights = isGiven || auth.methods.includes('jwt') || auth.methods.includes('http');
   const isJudged = acl !== null || roles.length > 0 || givesRights;
   const { defaultRoles, anonymousRoles } = auth;
-  const rights = gate.rights ?? createRights({ acl, roles, defaultRoles, anonymousRoles });
+  const rights =
+    gate.rights !== undefined ? exceptBroker(gate.rights) : createRights({ acl, roles, defaultRoles, anonymousRoles });
   const blockMs = auth.failuresBlockS * 1_000;
   return {
     authenticator: gate.authenticator ?? createAuthenticator({ methods, listeners }),
@@ -80,6 +81,15 @@ export async function loadSecurity(
       auth.failuresPerMinute === 0 ? null : createLoginGuard({ ...seams, failuresPerMinute: auth.failuresPerMinute, blockMs }),
     close,
     destroy,
+  };
+}
+
+/** Rights that a program gives do not know of the broker's own clients. */
+function exceptBroker(given: Rights): Rights {
+  return {
+    mayPublish: (principal, ...asked) => principal.isBroker === true || given.mayPublish(principal, ...asked),
+    mayReceive: (principal, ...asked) => principal.isBroker === true || given.mayReceive(principal, ...asked),
+    maySubscribe: (principal, ...asked) => principal.isBroker === true || given.maySubscribe(principal, ...asked),
   };
 }
 

@@ -6,6 +6,7 @@ import type { Store } from '../../storage/store.ts';
 import type { Reloadable, ReloadedShard } from '../administration/reload.ts';
 import type { Addresses } from '../admission.ts';
 import type { Clock } from '../clock.ts';
+import { localClientIdOf } from '../config/bridges.ts';
 import type { Config } from '../config/load.ts';
 import { Counters } from '../counters.ts';
 import type { Link } from '../link.ts';
@@ -99,6 +100,7 @@ export class Host implements Reloadable {
       ...parts,
       ...(inMemory ? { retainedStore: new MemoryStore() } : {}),
       ceilings: ceilingsOf(config),
+      ownClientIds: new Set(config.bridges.map(localClientIdOf)),
       limits: config.limits,
       offers: config.session,
       counters: new Counters(),
@@ -231,8 +233,8 @@ export class Host implements Reloadable {
 
   #expire(): void {
     const { clock, store, retainedStore } = this.shard;
-    store.expire(clock.wallMs());
-    if (retainedStore !== store) retainedStore.expire(clock.wallMs());
+    store.expire(clock.keptMs());
+    if (retainedStore !== store) retainedStore.expire(clock.keptMs());
   }
 
   /** Resolves when the last connection is gone, or after the stop timeout. */

@@ -3,7 +3,7 @@
 import { workerData } from 'node:worker_threads';
 import { MemoryStore } from '../../storage/memory.ts';
 import { answerQuestion } from '../administration/questions.ts';
-import { systemClock } from '../clock.ts';
+import { clockWith } from '../clock.ts';
 import type { Config } from '../config/load.ts';
 import type { Log, LogLevel } from '../log.ts';
 import { BindError } from '../network/bind.ts';
@@ -17,6 +17,7 @@ import { Host } from './host.ts';
 
 const data = workerData as ShardThreadData;
 const { port, config, index } = data;
+const clock = clockWith(data.keptTime);
 
 function say(word: Word): void {
   port.postMessage(word);
@@ -29,13 +30,13 @@ const at =
 const log: Log = { error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug') };
 
 async function run(): Promise<void> {
-  const peers = new Peers(data.fabric, index, systemClock);
+  const peers = new Peers(data.fabric, index, clock);
   const store = data.spool === null ? new MemoryStore(config.spool.maxRetentionS * 1_000) : joinSpool(data.spool);
   const handOut = data.handOut === null ? null : await joinHandOut(data.handOut);
   // Warnings about the files are the first shard's to give.
   const quiet = { ...log, warn: () => {} };
   const gate = data.gate === '' ? {} : await loadGate(data.gate);
-  const time = { clock: systemClock, random: systemRandom };
+  const time = { clock, random: systemRandom };
   const security = { ...time, kept: { last: null } };
   const keeperOf = (of: Config) => loadSecurity(of, quiet, security, gate);
   const seams = { config, ...time, log, store, keeperOf };

@@ -5,7 +5,7 @@ import type { Administration } from '../administration/administration.ts';
 import { type ApiAnswer, callApi } from '../administration/api.ts';
 import { ApiError } from '../administration/api-error.ts';
 import { type Audit, AuditEvent } from '../administration/audit.ts';
-import { type Inventory, sumInventory } from '../administration/inventory.ts';
+import { type Inventory, shownInventory, sumInventory } from '../administration/inventory.ts';
 import { AUDIT_KEY_PURPOSE, keepAudit } from '../administration/keep-audit.ts';
 import { findNames } from '../administration/names.ts';
 import {
@@ -18,7 +18,7 @@ import { answerQuestion, type Question } from '../administration/questions.ts';
 import { type KeyRotated, Sealing } from '../administration/routes-folder.ts';
 import { standstillOf } from '../administration/standstill.ts';
 import { Traces } from '../administration/traces.ts';
-import { systemClock } from '../clock.ts';
+import { allocateKeptTime, clockWith, systemClock } from '../clock.ts';
 import type { Config } from '../config/load.ts';
 import { createLog, silentLog } from '../log.ts';
 import { systemRandom } from '../random.ts';
@@ -36,7 +36,8 @@ export async function inventoryOf(config: Config): Promise<Inventory> {
   const answer = await askOwner(config.server.dataDir, 'inventory');
   if (answer !== null) return answer as Inventory;
   if (!existsSync(config.server.dataDir)) throw new Error(`${config.server.dataDir}: there is no such directory`);
-  const spool = await openSpoolOf(config, silentLog);
+  const keptTime = allocateKeptTime();
+  const spool = await openSpoolOf(config, silentLog, keptTime);
   try {
     let deliveries = 0;
     let bytes = 0;
@@ -54,7 +55,7 @@ export async function inventoryOf(config: Config): Promise<Inventory> {
       inbound() {},
       retained() {},
     });
-    const stored = await spool.store.inventory();
+    const stored = shownInventory(clockWith(keptTime), await spool.store.inventory());
     const sessions = { ...stored.sessions, count: stored.sessions.count - hidden.count };
     return { ...stored, sessions, queued: { deliveries, bytes }, inFlight: { deliveries: 0 }, hasMasterKey: spool.hasMasterKey };
   } finally {
@@ -86,17 +87,19 @@ export async function administer(config: Config, method: string, path: string, b
 async function withStopped<T>(config: Config, act: (administration: Administration) => Promise<T>): Promise<T> {
   const one = { ...config, server: { ...config.server, threads: 1 } };
   const log = createLog('warn', (line) => process.stderr.write(`${line}\n`), systemClock.wallMs);
-  const spool = await openSpoolOf(one, log);
+  const keptTime = allocateKeptTime();
+  const clock = clockWith(keptTime);
+  const spool = await openSpoolOf(one, log, keptTime);
   const { store } = spool;
   let host: Host | null = null;
   let audit: Audit | null = null;
   try {
-    const names = await findNames(one, spool, systemClock, systemRandom, log);
+    const names = await findNames(one, spool, clock, systemRandom, log);
     audit = names.audit;
     const nobody = { authenticate: () => ({ ok: false, reason: Reason.SERVER_UNAVAILABLE }) as const };
     host = new Host({
       config: one,
-      clock: systemClock,
+      clock,
       random: systemRandom,
       log,
       store,
@@ -116,16 +119,17 @@ async function withStopped<T>(config: Config, act: (administration: Administrati
       version,
       config: one,
       log,
-      clock: systemClock,
+      clock,
       random: systemRandom,
       askAll,
       inventory: async () => sumInventory(await askAll({ kind: 'held' }), spool.hasMasterKey),
       reload: () => Promise.reject(new Error('no broker runs on this data directory')),
       ...names,
-      traces: new Traces({ askAll, clock: systemClock, random: systemRandom, ...names }),
+      traces: new Traces({ askAll, clock, random: systemRandom, ...names }),
       whileNothingMoves: standstillOf(shard),
       figures: spool.figures,
-      startedMs: systemClock.wallMs(),
+      startedMs: clock.wallMs(),
+      bridges: () => [],
       isStopping: () => false,
     });
     return await Promise.race([work, spool.died]);

@@ -4,8 +4,8 @@ import type { Log } from '../log.ts';
 import type { MasterKeySource } from './master-key.ts';
 import type { RunningSpool } from './open.ts';
 
-/** @throws Error in one line */
-export async function openSpoolOf(config: Config, log: Log): Promise<RunningSpool> {
+/** @param keptTime of the broker (clock.ts); it goes on from where the directory left it. @throws Error in one line */
+export async function openSpoolOf(config: Config, log: Log, keptTime: SharedArrayBuffer): Promise<RunningSpool> {
   const { openSpool } = await import('./open.ts');
   const { spool, server } = config;
   const options = {
@@ -17,6 +17,7 @@ export async function openSpoolOf(config: Config, log: Log): Promise<RunningSpoo
     commitWindowMs: spool.commitWindowMs,
     relaxed: spool.durability === 'relaxed',
     clients: server.threads,
+    keptTime,
   };
   return openSpool(options, log);
 }

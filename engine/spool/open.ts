@@ -1,15 +1,18 @@
 // From a configuration to a store that runs on a thread of its own: locks the data directory, finds the master key, starts the thread and
 // waits until it is open.
 import type { RequestListener } from 'node:http';
-import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { allocateDoorbell } from '../../storage/doorbell.ts';
 import { allocateFigures, Figures } from '../../storage/figures.ts';
 import { allocateRing } from '../../storage/ring.ts';
 import type { SpoolStore } from '../../storage/spool-store.ts';
+import { allocateKeptTime, clockWith } from '../clock.ts';
 import { type Log, silentLog } from '../log.ts';
+import { startThread } from '../thread.ts';
 import { FolderBusyError } from './folder-busy.ts';
 import { type FolderLock, lockFolder } from './folder-lock.ts';
 import { makeStore, type SpoolEnd } from './join.ts';
+import { KeptTime } from './kept-time.ts';
 import { findMasterKey, type MasterKeySource } from './master-key.ts';
 import type { SpoolThreadAnswer, SpoolThreadClient, SpoolThreadData } from './thread.ts';
 
@@ -21,6 +24,8 @@ export interface SpoolOptions {
   readonly diskFloorBytes: number;
   readonly commitWindowMs: number;
   readonly relaxed: boolean;
+  /** Continued from where the directory left it; absent: its time begins now. */
+  readonly keptTime?: SharedArrayBuffer;
   /** Threads of the engine that use the spool; default 1. */
   readonly clients?: number;
 }
@@ -61,17 +66,18 @@ export async function openSpool(options: SpoolOptions, log: Log = silentLog): Pr
   const master = findMasterKey(options.masterKey);
   const lock = await lockFolder(options.folder, log);
   try {
-    return await start(options, master, lock);
+    return await start(options, master, lock, log);
   } catch (error) {
     await lock.unlock();
     throw error;
   }
 }
 
-async function start(options: SpoolOptions, master: Uint8Array | null, lock: FolderLock): Promise<RunningSpool> {
+async function start(options: SpoolOptions, master: Uint8Array | null, lock: FolderLock, log: Log): Promise<RunningSpool> {
   const figures = allocateFigures(options.clients ?? 1);
   const pairs = makePairs(options, figures);
-  const { folder, retentionMs, eraseWithinMs, diskFloorBytes, commitWindowMs } = options;
+  const { folder, retentionMs, eraseWithinMs, diskFloorBytes, commitWindowMs, keptTime = allocateKeptTime() } = options;
+  const time = new KeptTime(folder, keptTime, clockWith(keptTime), log);
   const data: SpoolThreadData = {
     folder,
     master,
@@ -79,12 +85,13 @@ async function start(options: SpoolOptions, master: Uint8Array | null, lock: Fol
     eraseWithinMs,
     diskFloorBytes,
     commitWindowMs,
+    keptTime,
     figures,
     threadBell: pairs[0]!.end.threadBell,
     clients: pairs.map(({ thread }) => thread),
   };
   const transferList = data.clients.map(({ largePort }) => largePort);
-  const worker = new Worker(threadFile(), { workerData: data, transferList, name: 'storage' });
+  const worker = startThread(threadFile(), { workerData: data, transferList, name: 'storage' });
   const answer = await new Promise<SpoolThreadAnswer>((resolve, reject) => {
     worker.once('message', resolve);
     worker.once('error', reject);
@@ -108,6 +115,7 @@ async function start(options: SpoolOptions, master: Uint8Array | null, lock: Fol
   });
   died.catch(() => {}); // whoever waits for it is told
   let closing = false;
+  time.start();
   const [first, ...others] = pairs.map(({ end }) => end);
   const store = makeStore(first!, () => {
     closing = true;
@@ -122,7 +130,10 @@ async function start(options: SpoolOptions, master: Uint8Array | null, lock: Fol
       master === null ? null : (await import('../../storage/folder.ts')).folderKey(folder, master, purpose),
     died,
     answer: lock.answer,
-    unlock: lock.unlock,
+    async unlock() {
+      await time.close();
+      await lock.unlock();
+    },
   };
 }
 

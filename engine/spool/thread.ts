@@ -8,7 +8,7 @@ import { RingConsumer, RingProducer } from '../../storage/ring.ts';
 import type { ServerLink } from '../../storage/served-client.ts';
 import { Spool } from '../../storage/spool.ts';
 import { SpoolServer } from '../../storage/spool-server.ts';
-import { systemClock } from '../clock.ts';
+import { clockWith } from '../clock.ts';
 import { systemRandom } from '../random.ts';
 
 /** What the thread is started with. */
@@ -19,6 +19,8 @@ export interface SpoolThreadData {
   readonly eraseWithinMs: number;
   readonly diskFloorBytes: number;
   readonly commitWindowMs: number;
+  /** What the broker calls now (clock.ts). */
+  readonly keptTime: SharedArrayBuffer;
   readonly figures: SharedArrayBuffer;
   readonly threadBell: SharedArrayBuffer;
   readonly clients: readonly SpoolThreadClient[];
@@ -46,7 +48,8 @@ function run(data: SpoolThreadData): void {
   const random = (bytes: number) => systemRandom.bytes(bytes);
   const { ground, started } = openFolder(data.folder, data.master, random);
   const settings = { retentionMs: data.retentionMs, eraseWithinMs: data.eraseWithinMs, diskFloorBytes: data.diskFloorBytes };
-  server.attach(new Spool(ground, settings, systemClock, figures, server.events, started));
+  const { keptMs, monotonicMs } = clockWith(data.keptTime);
+  server.attach(new Spool(ground, settings, { wallMs: keptMs, monotonicMs }, figures, server.events, started));
   say({ open: true });
   for (let sleepMs = server.step(); sleepMs >= 0; sleepMs = server.step()) {
     if (sleepMs === 0) continue;

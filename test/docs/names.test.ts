@@ -9,7 +9,7 @@ const pages = ['README.md', ...readdirSync(join(root, 'docs')).flatMap((name) =>
 const sections = new Set(Object.keys(optionHelp).map((path) => path.split('.')[0]!));
 
 /** Files of the data directory look like options. */
-const FILES = /\.(mdb|keys|figures|key|log)$/;
+const FILES = /\.(mdb|keys|time|figures|key|log)$/;
 
 describe.each(pages)('%s', (page) => {
   const text = readFileSync(join(root, page), 'utf8');

@@ -172,12 +172,22 @@ describe('CONNECT', () => {
   test.each([
     ['level 2', connect(2, 2, [0, 1, 97])],
     ['level 6', connect(6, 2, [0, 0, 1, 97])],
-    ['the bridge bit', connect(0x84, 2, [0, 1, 97])],
+    ["a bridge's bit at level 5", connect(0x85, 2, [0, 0, 1, 97])],
+    ["a bridge's bit at level 2", connect(0x82, 2, [0, 1, 97])],
+    ["MQIsdp with a bridge's level 4", connect(0x84, 2, [0, 1, 97], 'MQIsdp')],
     ['MQTT with level 3', connect(3, 2, [0, 1, 97], 'MQTT')],
     ['MQIsdp with level 4', connect(4, 2, [0, 1, 97], 'MQIsdp')],
     ['another name', connect(4, 2, [0, 1, 97], 'mqtt')],
   ])('%s is an unsupported version [MQTT-3.1.2-1] [MQTT-3.1.2-2]', (_what, bytes) => {
     expect(decode(bytes)).toBe(UNSUPPORTED);
+  });
+
+  test.each([
+    [3, 'MQIsdp'],
+    [4, 'MQTT'],
+  ])("level %i with a bridge's bit is that level, and known as a bridge's", (level, name) => {
+    expect(decode(connect(0x80 | level, 2, [0, 1, 97], name))).toMatchObject({ level, bridge: true });
+    expect(decode(connect(level, 2, [0, 1, 97], name))).toMatchObject({ level, bridge: false });
   });
 
   test.each([

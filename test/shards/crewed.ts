@@ -1,5 +1,5 @@
 // A broker of several shards whose first one the test can look into: what each shard counts stands in its row of the gauges. Put together as lethe.ts does it.
-import { systemClock } from '../../engine/clock.ts';
+import { allocateKeptTime, systemClock } from '../../engine/clock.ts';
 import { loadConfig } from '../../engine/config/load.ts';
 import { Counters } from '../../engine/counters.ts';
 import { silentLog } from '../../engine/log.ts';
@@ -32,7 +32,7 @@ export async function crewed(set: readonly string[] = []): Promise<Crewed> {
   const seams = { config, clock: systemClock, random: systemRandom, log: silentLog, store };
   const company = await gather({ ...seams, ...(await loadSecurity(config, silentLog)) }, null, '');
   const { host } = company;
-  const crew = await company.hire();
+  const crew = await company.hire(allocateKeptTime());
   await host.open(company.place, null);
   await crew.open(new Map(host.listeners.map(({ name, port }) => [name, port])), 1);
   const { gauges } = host.shard.peers!;
