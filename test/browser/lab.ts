@@ -47,11 +47,8 @@ export interface Open {
   readonly clientId?: string;
   readonly clean?: boolean;
   readonly keepalive?: number;
-  readonly username?: string;
-  readonly password?: string;
   readonly will?: { readonly topic: string; readonly payload: string; readonly qos: number; readonly retain: boolean };
   readonly reconnect?: boolean;
-  readonly subprotocol?: string;
   readonly expiryS?: number;
 }
 
