@@ -117,8 +117,9 @@ export class BridgeLink implements OwnEnd, RemoteEvents {
     this.#fromRemote = new Framer(shard.limits.connectBytesMax);
     this.#own = new OwnLink(this, shard.clock);
     this.#timer = new Timer(() => this.#alarm());
-    shard.timers.set(this.#timer, OPEN_MS_MAX);
+    // Throws where OpenSSL makes nothing of a certificate or key: nothing may be under way then.
     this.#socket = new RemoteSocket(parts.address, parts.trust, this);
+    shard.timers.set(this.#timer, OPEN_MS_MAX);
   }
 
   /** Ends both sides in order. */
@@ -145,7 +146,7 @@ export class BridgeLink implements OwnEnd, RemoteEvents {
     this.#phase = Phase.HELLO;
     const { config, manner, identity, tag } = this.#parts;
     const { receiveMaximum, packetBytesMax } = this.#shard.limits;
-    const gain = this.#parts.in.growthBytesMax + tag.bytes.length + GAIN_BYTES;
+    const gain = this.#parts.in.growthBytesMax + tag.in.length + GAIN_BYTES;
     const takes = {
       receiveMaximum: Math.min(config.inflightMax, receiveMaximum),
       maximumPacketSize: Math.max(PACKET_BYTES_MIN, packetBytesMax - gain),

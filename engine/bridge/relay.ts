@@ -152,7 +152,7 @@ export class Relay {
     const decoded = this.#decode(buffer, header, from, to, Level.V5);
     if (decoded < 0) return decoded;
     const { qos, packetId } = view;
-    if (this.#tag.isSpent(view)) {
+    if (this.#tag.wasSent(view)) {
       this.#totals.looped++;
       this.#finishLocal(qos, packetId);
       return 0;
@@ -162,7 +162,7 @@ export class Relay {
     hop.qos = Math.min(qos, maximumQos);
     hop.retain = retainAvailable && outgoingRetain ? view.retain : 0;
     hop.dup = hop.qos === 0 ? 0 : view.dup;
-    hop.subscriptionIds = level === Level.V5 ? this.#tag.bytes : NO_BYTES;
+    hop.subscriptionIds = level === Level.V5 ? this.#tag.out : NO_BYTES;
     const bytes = this.#measure(this.#out, nameBytes);
     if (bytes < 0 || (maximumPacketSize !== 0 && bytes > maximumPacketSize)) {
       this.#totals.refusedOut++;
@@ -193,7 +193,7 @@ export class Relay {
     if (view.topicAlias !== 0) return fault(Reason.TOPIC_ALIAS_INVALID);
     if (view.topicFrom === view.topicTo) return fault(Reason.TOPIC_NAME_INVALID);
     const { qos, packetId } = view;
-    if (this.#tag.isSpent(view)) {
+    if (this.#tag.wasHere(view)) {
       this.#totals.looped++;
       this.#answerRemote(qos, packetId, Reason.SUCCESS);
       return 0;
@@ -206,7 +206,7 @@ export class Relay {
     hop.qos = qos;
     hop.retain = retainAvailable ? view.retain : 0;
     hop.dup = view.dup;
-    hop.subscriptionIds = properties < limits.userPropertiesMax ? this.#tag.bytes : NO_BYTES;
+    hop.subscriptionIds = properties < limits.userPropertiesMax ? this.#tag.in : NO_BYTES;
     const bytes = this.#measure(this.#in, nameBytes);
     // Judged as the broker would, which ends the connection where a client should know better: the message would come again, and again.
     const isTaken =
