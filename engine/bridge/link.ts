@@ -308,13 +308,13 @@ export class BridgeLink implements OwnEnd, RemoteEvents {
   }
 
   /**
-   * What is retained is told where the remote broker may not know it: it has no session of ours, or the filter is new here. At QoS 0 always, because nothing was kept meanwhile.
+   * What is retained is told where the remote broker may not know it: it has no session of ours, or the session or the filter is new here. At QoS 0 always, because nothing was kept meanwhile.
    */
   #localWishes(): Wish[] {
-    const { local } = this.#parts;
-    const { sessionPresent } = this.#connack!;
+    const { local, config } = this.#parts;
+    const isKnown = this.#connack!.sessionPresent && !config.localCleanStart;
     return local.wishes.map((wish) => {
-      const isTold = sessionPresent && wish.qos > 0 && !local.untold.delete(wish.filter);
+      const isTold = isKnown && wish.qos > 0 && !local.untold.delete(wish.filter);
       return { ...wish, retainHandling: isTold ? 2 : 0 };
     });
   }
