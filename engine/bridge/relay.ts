@@ -32,8 +32,8 @@ export interface RelayTerms {
   readonly retainAvailable: boolean;
   /** 0: no limit. */
   readonly maximumPacketSize: number;
-  /** Whether the remote broker may hold packet identifiers of a session that this broker has no more. */
-  readonly isResumed: boolean;
+  /** Before which messages the remote broker is told to forget their identifiers, of which it may hold some from before: those of a session here that is new, all, or none. */
+  readonly releases: 'none' | 'new' | 'all';
   readonly outgoingRetain: boolean;
 }
 
@@ -61,6 +61,10 @@ export class Relay {
   readonly toLocal = new PacketBuffer();
   /** Identifiers that the broker was asked to forget and has not answered for. */
   readonly forgetting = new Set<number>();
+  /**
+   * This broker takes nothing more: QoS 1 and 2 of the remote one stay without an answer, so that it keeps them and sends them again by the next link. What goes out goes on meanwhile, and may be what makes room.
+   */
+  isWithholding = false;
   readonly #terms: RelayTerms;
   readonly #host: RelayHost;
   readonly #out: TopicMap;
@@ -106,10 +110,11 @@ export class Relay {
       if (!this.forgetting.delete(packetId)) this.#ackRemote(type, packetId, reason);
       return 0;
     }
-    if (reason >= Reason.UNSPECIFIED) {
-      if (reason === Reason.QUOTA_EXCEEDED && this.#host.isRefusing()) return fault(Reason.SERVER_BUSY);
-      this.#totals.refusedIn++;
+    if (reason === Reason.QUOTA_EXCEEDED && this.#host.isRefusing()) {
+      this.isWithholding = true;
+      return 0;
     }
+    if (reason >= Reason.UNSPECIFIED) this.#totals.refusedIn++;
     this.#ackRemote(type, packetId, reason);
     return 0;
   }
@@ -148,7 +153,7 @@ export class Relay {
   #publishOut(buffer: Uint8Array, header: number, from: number, to: number): number {
     const view = this.#view;
     const hop = this.#hop;
-    const { level, maximumQos, retainAvailable, maximumPacketSize, outgoingRetain, isResumed } = this.#terms;
+    const { level, maximumQos, retainAvailable, maximumPacketSize, outgoingRetain } = this.#terms;
     const decoded = this.#decode(buffer, header, from, to, Level.V5);
     if (decoded < 0) return decoded;
     const { qos, packetId } = view;
@@ -169,8 +174,8 @@ export class Relay {
       this.#finishLocal(qos, packetId);
       return 0;
     }
-    if (hop.qos === 2 && hop.dup === 0 && isResumed && this.#host.isNewSession()) {
-      // The session before this one may have left the identifier unreleased there, and the message would be taken for its copy.
+    if (hop.qos === 2 && this.#mayBeHeldThere()) {
+      // The message would be taken for a copy of the one that had the identifier before.
       this.#releasing.add(packetId);
       this.#ackRemote(PacketType.PUBREL, packetId, Reason.SUCCESS);
     }
@@ -181,6 +186,11 @@ export class Relay {
     else if (qos > 0 && hop.qos === 0)
       this.#ackLocal(qos === 1 ? PacketType.PUBACK : PacketType.PUBREC, packetId, Reason.SUCCESS);
     return 0;
+  }
+
+  #mayBeHeldThere(): boolean {
+    const { releases } = this.#terms;
+    return releases === 'all' || (releases === 'new' && this.#hop.dup === 0 && this.#host.isNewSession());
   }
 
   #publishIn(buffer: Uint8Array, header: number, from: number, to: number): number {
@@ -196,6 +206,10 @@ export class Relay {
     if (this.#tag.wasHere(view)) {
       this.#totals.looped++;
       this.#answerRemote(qos, packetId, Reason.SUCCESS);
+      return 0;
+    }
+    if (qos > 0 && (this.isWithholding || this.#host.isRefusing())) {
+      this.isWithholding = true;
       return 0;
     }
     const { userProperties } = this.#properties;

@@ -36,6 +36,13 @@ describe('the version', () => {
     expect(wordsOf(choice)).toBe('5');
   });
 
+  test('is not given up for silence once it was accepted', () => {
+    const choice = new ProtocolChoice({ protocolVersion: 'auto', tryPrivate: true });
+    choice.accepted();
+    for (let i = 0; i < 10; i++) choice.closedSilently();
+    expect([wordsOf(choice), choice.refused(), wordsOf(choice)]).toEqual(['5', true, '4 private']);
+  });
+
   test.each([
     ['mqttv50', true, '5'],
     ['mqttv311', true, '4 private'],
