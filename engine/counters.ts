@@ -10,6 +10,8 @@ export const DropReason = {
   NO_GROUP_MEMBER: 'no group member',
   DAMAGED: 'damaged in the store',
   SLOW_SHARD: 'slow shard',
+  /** QoS 0 for a bridge whose link does not stand. */
+  NO_LINK: 'no link',
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 
@@ -70,6 +72,7 @@ export class Counters {
     [DropReason.NO_GROUP_MEMBER]: 0,
     [DropReason.DAMAGED]: 0,
     [DropReason.SLOW_SHARD]: 0,
+    [DropReason.NO_LINK]: 0,
   };
 
   /** How many figures `copyTo` writes. */

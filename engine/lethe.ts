@@ -194,7 +194,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   try {
     await (spool === null ? recover(shard) : Promise.race([recover(shard), spool.died]));
     crew = company === null ? null : await company.hire(keptTime);
-    bridges = await openBridges(shard, config, names.pseudonym);
+    bridges = await openBridges(shard, config);
     await host.open(company?.place ?? null, null);
     await crew?.open(portsOf(host), shard.nextStored);
     admin = await openAdmin(administration, spool);
@@ -296,12 +296,12 @@ function refuseObjects(options: BrokerOptions): void {
 }
 
 /** Bridges are loaded only for those who have them, or had. @throws Error */
-async function openBridges(shard: Shard, config: Config, pseudonym: (clientId: string) => string): Promise<Bridges | null> {
+async function openBridges(shard: Shard, config: Config): Promise<Bridges | null> {
   let hasSession = false;
   for (const { principal } of shard.sessions) if (principal.isBroker === true) hasSession = true;
   if (config.bridges.length === 0 && !hasSession) return null;
   const { Bridges } = await import('./bridge/bridges.ts');
-  const bridges = new Bridges(shard, config, pseudonym);
+  const bridges = new Bridges(shard, config);
   await bridges.prepare();
   return bridges;
 }

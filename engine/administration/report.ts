@@ -2,6 +2,8 @@
 // controllers are, and whatever lies outside of the process, is for the operator to add. It names options and listeners, never a user, a role's user, a topic or a path.
 
 import { isLoopback } from '../config/auth.ts';
+import { parseTopicLine, type TopicBounds } from '../config/bridge-topics.ts';
+import { type BridgeConfig, isPlainBridge } from '../config/bridges.ts';
 import type { Config, ListenerConfig } from '../config/load.ts';
 import type { Inventory } from './inventory.ts';
 import { auditFile } from './keep-audit.ts';
@@ -97,8 +99,10 @@ function dataOf(config: Config): readonly DataKind[] {
   ];
 }
 
-function recipientsOf({ auth }: Config): readonly string[] {
-  const recipients = ['subscribers that the rights of this configuration entitle to a message; nobody else, and no other server'];
+function recipientsOf({ auth, bridges, limits }: Config): readonly string[] {
+  const others = bridges.length === 0 ? 'nobody else, and no other server' : 'and the brokers of the bridges below';
+  const recipients = [`subscribers that the rights of this configuration entitle to a message; ${others}`];
+  for (const bridge of bridges) recipients.push(bridgeLine(bridge, limits));
   if (auth.httpUrl !== '')
     recipients.push(
       `the HTTP service of auth.http_url is told client identifier, user name and password of who connects${auth.httpSendAddress ? ', and the address' : ''}`,
@@ -106,11 +110,22 @@ function recipientsOf({ auth }: Config): readonly string[] {
   return recipients;
 }
 
+/** To whom a bridge gives messages, how, and by how many lines of topics each way. */
+function bridgeLine(bridge: BridgeConfig, limits: TopicBounds): string {
+  const { name, addresses, topics } = bridge;
+  const how = bridge.transport === 'tls' ? 'over TLS from 1.2 on' : isPlainBridge(bridge) ? 'in clear' : 'on loopback';
+  const lines = topics.map((line) => parseTopicLine(line, limits)).filter((topic) => typeof topic !== 'string');
+  const count = (way: 'out' | 'in') => lines.filter(({ direction }) => direction === way || direction === 'both').length;
+  const [out, into] = [count('out'), count('in')];
+  const shown = (lines: number) => `${lines} topic line${lines === 1 ? '' : 's'}`;
+  return `the broker at ${addresses.join(' or ')} (bridge ${name}), ${how}: is sent what ${shown(out)} mean${out === 1 ? 's' : ''}, sends what ${shown(into)} mean${into === 1 ? 's' : ''}; what is sent there is kept there as its operator says`;
+}
+
 function measuresOf(config: Config): readonly Measure[] {
   const { server, spool, auth, roles, audit, admin, limits, retained } = config;
   const isStored = server.dataDir !== '';
   const hasMasterKey = spool.keyFile !== '' || spool.keyEnv !== '' || spool.keyCommand.length > 0;
-  const open = config.listeners.filter(isPlainBeyondLoopback);
+  const isOpen = config.listeners.some(isPlainBeyondLoopback) || config.bridges.some(isPlainBridge);
   const hasRights = auth.aclFile !== '' || roles.length > 0;
   return [
     {
@@ -120,8 +135,11 @@ function measuresOf(config: Config): readonly Measure[] {
     },
     {
       key: 'Encryption in transit',
-      isInForce: open.length === 0,
-      setting: config.listeners.map((listener) => `${listener.name}: ${transportOf(listener)}`).join('; '),
+      isInForce: !isOpen,
+      setting: [
+        ...config.listeners.map((listener) => `${listener.name}: ${transportOf(listener)}`),
+        ...config.bridges.map((bridge) => `bridge ${bridge.name}: ${isPlainBridge(bridge) ? 'in clear' : bridge.transport}`),
+      ].join('; '),
     },
     {
       key: 'Encryption at rest',
@@ -206,6 +224,9 @@ function attentionOf(config: Config): readonly string[] {
     if (listener.anonymous && !isLoopback(listener.host))
       said.push(`Listener ${listener.name} lets anonymous clients in beyond loopback (anonymous).`);
   }
+  for (const bridge of config.bridges)
+    if (isPlainBridge(bridge))
+      said.push(`Bridge ${bridge.name} carries messages in clear beyond this machine (insecure = true).`);
   if (server.dataDir !== '' && spool.keyFile === '' && spool.keyEnv === '' && spool.keyCommand.length === 0)
     said.push(
       'The keys of the data directory are protected by file mode only: give a master key (spool.key_file, key_env or key_command).',

@@ -399,7 +399,7 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'bridge.keepalive_interval_s': 'keep alive of the link; 0: none',
   'bridge.restart_timeout_s': 'wait before the link is tried again; it doubles each time, less a random part',
   'bridge.restart_timeout_max_s': 'longest such wait',
-  'bridge.inflight_max': 'QoS 1 and 2 messages on their way in each direction',
+  'bridge.inflight_max': 'QoS 1 and 2 messages on their way in each direction; no more than 20 go out over MQTT 3.1.1',
   'bridge.outgoing_retain': 'whether what was published as retained is retained at the remote broker',
   'bridge.notifications': 'whether $SYS/broker/connection/NAME/state tells here whether the link stands: 1 or 0, retained',
   'bridge.notification_topic': 'topic at the remote broker that tells the same, retained and by will; empty: none',

@@ -191,7 +191,10 @@ function sendQos0(
   many: boolean,
 ): void {
   const { connection } = session;
-  if (connection === null) return;
+  if (connection === null) {
+    if (session.principal.isBroker === true) shard.counters.dropped[DropReason.NO_LINK]++;
+    return;
+  }
   if (isOverMark(shard, connection) && pressOn(shard, connection, publisher) === Pressure.DROP) {
     shard.counters.dropped[DropReason.SLOW_RECEIVER]++;
     return;

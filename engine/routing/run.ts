@@ -135,7 +135,10 @@ export function sendRun(shard: Shard, publisher: Connection | null, run: Publish
   const session = shard.sessions.at(target.subscriber);
   if (session === null) return;
   const { connection } = session;
-  if (connection === null) return;
+  if (connection === null) {
+    if (session.principal.isBroker === true) shard.counters.dropped[DropReason.NO_LINK] += run.messages;
+    return;
+  }
   if (isOverMark(shard, connection) && pressOn(shard, connection, publisher) === Pressure.DROP) {
     shard.counters.dropped[DropReason.SLOW_RECEIVER] += run.messages;
     return;

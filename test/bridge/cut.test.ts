@@ -45,7 +45,7 @@ async function receiving(broker: Broker, filter: string): Promise<MqttJs> {
   return client;
 }
 
-test.each(['mqttv50', 'mqttv311'] as const)('%s: nothing is lost, and QoS 2 comes once', async (version) => {
+test.each(['mqttv50', 'mqttv311'] as const)('%s: nothing is lost, and QoS 2 comes once [MQTT3-7.0.0-1]', async (version) => {
   const remote = await bridgedBroker();
   const link = await cuttable(() => remote.tcp);
   const edge = await bridgedBroker({
