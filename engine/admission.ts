@@ -1,5 +1,6 @@
-// Who is turned away before the broker has spent anything on it: addresses of the ban list, and everybody while the event loop does not keep up. One for each shard; listeners ask it.
+// Who is turned away before the broker has spent anything on it: addresses of the ban list, and everybody while the event loop does not keep up or there are no file descriptors to spare. One for each shard; listeners ask it.
 import type { Counters } from './counters.ts';
+import type { SpareDescriptors } from './descriptors.ts';
 
 /** A set of addresses. */
 export interface Addresses {
@@ -11,6 +12,8 @@ export class Admission {
   banned: Addresses | null = null;
   /** The event loop is so late that those who are in must come first (shards/overload.ts). */
   isOverloaded = false;
+  /** Null: nobody counts them. */
+  descriptors: SpareDescriptors | null = null;
   readonly #counters: Counters;
 
   constructor(counters: Counters) {
@@ -28,5 +31,12 @@ export class Admission {
   refusesAll(): boolean {
     if (this.isOverloaded) this.#counters.refusedOverload++;
     return this.isOverloaded;
+  }
+
+  /** Whether a connection that was just accepted must be closed for want of descriptors; counted as overload when it must. */
+  lacksDescriptors(): boolean {
+    if (this.descriptors === null || !this.descriptors.areFew()) return false;
+    this.#counters.refusedOverload++;
+    return true;
   }
 }

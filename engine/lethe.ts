@@ -16,6 +16,7 @@ import { Traces } from './administration/traces.ts';
 import { within } from './administration/within.ts';
 import type { Bridges } from './bridge/bridges.ts';
 import { allocateKeptTime, type Clock, clockWith } from './clock.ts';
+import { fitToMemory, memoryBytes } from './config/fit-memory.ts';
 import { type Config, loadConfig } from './config/load.ts';
 import { type Log, silentLog } from './log.ts';
 import { Gauge } from './peers/gauges.ts';
@@ -104,10 +105,15 @@ export interface Broker {
  * @throws ConfigError for a wrong option; Error in one line for a port, certificate, password or ACL file that cannot be used
  */
 export async function createBroker(options: BrokerOptions = {}): Promise<Broker> {
-  const config = options.config ?? loadConfig({ set: ['listener.tcp.port=0', 'listener.ws.port=0', ...(options.set ?? [])] });
+  const asked = options.config ?? loadConfig({ set: ['listener.tcp.port=0', 'listener.ws.port=0', ...(options.set ?? [])] });
+  const config = fitToMemory(asked);
   const { threads } = config.server;
   if (threads > 1) refuseObjects(options);
   const log = options.log ?? silentLog;
+  if (config !== asked)
+    log.info('limits that were left at their defaults are lowered to fit the memory', {
+      mebibytes: Math.floor(memoryBytes() / 1_048_576),
+    });
   const keptTime = allocateKeptTime();
   const time = { clock: options.clock ?? clockWith(keptTime), random: options.random ?? systemRandom };
   const gate = await gateOf(options);
@@ -163,7 +169,8 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
     prepareAdmin: async () => (admin === null ? () => {} : admin.prepare()),
     onFatal: fatal('a reload has failed half way, and shards may differ'),
   });
-  const reload = (next?: Config) => reloads.reload(next === undefined ? (options.reread ?? (() => config)) : () => next);
+  const reread = options.reread ?? (() => asked);
+  const reload = (next?: Config) => reloads.reload(() => fitToMemory(next ?? reread()));
   const traces = new Traces({ askAll, clock, random, ...names });
   const administration: Administration = {
     version,
@@ -187,7 +194,7 @@ export async function createBroker(options: BrokerOptions = {}): Promise<Broker>
   try {
     await (spool === null ? recover(shard) : Promise.race([recover(shard), spool.died]));
     crew = company === null ? null : await company.hire(keptTime);
-    bridges = await openBridges(shard, config, names.pseudonym);
+    bridges = await openBridges(shard, config);
     await host.open(company?.place ?? null, null);
     await crew?.open(portsOf(host), shard.nextStored);
     admin = await openAdmin(administration, spool);
@@ -289,12 +296,12 @@ function refuseObjects(options: BrokerOptions): void {
 }
 
 /** Bridges are loaded only for those who have them, or had. @throws Error */
-async function openBridges(shard: Shard, config: Config, pseudonym: (clientId: string) => string): Promise<Bridges | null> {
+async function openBridges(shard: Shard, config: Config): Promise<Bridges | null> {
   let hasSession = false;
   for (const { principal } of shard.sessions) if (principal.isBroker === true) hasSession = true;
   if (config.bridges.length === 0 && !hasSession) return null;
   const { Bridges } = await import('./bridge/bridges.ts');
-  const bridges = new Bridges(shard, config, pseudonym);
+  const bridges = new Bridges(shard, config);
   await bridges.prepare();
   return bridges;
 }

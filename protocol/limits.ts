@@ -47,6 +47,8 @@ export interface Limits {
   outboxHighBytes: number;
   /** Unsent bytes to one connection that are never passed, but for a single packet. */
   outboxMaxBytes: number;
+  /** Unsent bytes to all connections of one shard at which little more may wait for any of them. */
+  unsentBytesMax: number;
   /** How long a slow receiver may pause its publishers before it is marked slow. */
   backpressureMs: number;
   /** Capacity of the shared topic trie; reserved, and touched only as it is used. */
@@ -92,6 +94,7 @@ export const defaultLimits: Limits = {
   sessionExpiryMaxS: 31 * 86_400,
   outboxHighBytes: MiB,
   outboxMaxBytes: 8 * MiB,
+  unsentBytesMax: 1_024 * MiB,
   backpressureMs: 200,
   trieNodesMax: 4_194_304,
   trieSubscriptionsMax: 4_194_304,
@@ -130,6 +133,7 @@ export const limitRanges: { readonly [K in keyof Limits]: readonly [min: number,
   sessionExpiryMaxS: [0, 4_294_967_295],
   outboxHighBytes: [4_096, 1_073_741_824],
   outboxMaxBytes: [65_536, 2_147_483_647],
+  unsentBytesMax: [65_536, Number.MAX_SAFE_INTEGER],
   backpressureMs: [0, 60_000],
   trieNodesMax: [1_024, 33_554_432],
   trieSubscriptionsMax: [1_024, 33_554_432],

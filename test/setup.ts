@@ -16,9 +16,12 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   'systemd-notify': 'systemd',
   socat: 'socat',
   faketime: 'faketime',
+  ip: 'iproute2',
   nginx: 'nginx',
   haproxy: 'haproxy',
   certutil: 'libnss3-tools',
+  debootstrap: 'debootstrap',
+  readelf: 'binutils',
 };
 
 /** Any of these will do, and where none can be had the live page and what browsers do are not tested, which their tests say. */

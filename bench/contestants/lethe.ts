@@ -14,7 +14,20 @@ export interface LetheContestant extends Contestant {
 
 /** The build of Lethe whose command line is `main`; `flags` are added to those of `serve`. */
 export function lethe(main: string, name: string, flags: readonly string[] = []): LetheContestant {
-  const version = execFileSync(process.execPath, [main, 'version'], { encoding: 'utf8' }).trim();
+  return startedBy([process.execPath, main], name, flags);
+}
+
+/** The one-file program. */
+export function oneFile(path: string, name: string): LetheContestant {
+  return startedBy([path], name, []);
+}
+
+function startedBy(
+  [command, ...before]: readonly [string, ...string[]],
+  name: string,
+  flags: readonly string[],
+): LetheContestant {
+  const version = execFileSync(command, [...before, 'version'], { encoding: 'utf8' }).trim();
   return {
     name,
     version,
@@ -32,7 +45,7 @@ export function lethe(main: string, name: string, flags: readonly string[] = [])
           );
       const own = ['--port', String(ports.stream), '--ws-port', String(ports.ws), '--ready-json'];
       const settings = set.flatMap((value) => ['--set', `listener.${value}`]);
-      const child = new PinnedProcess(cores, name, process.execPath, [main, 'serve', ...own, ...settings, ...flags]);
+      const child = new PinnedProcess(cores, name, command, [...before, 'serve', ...own, ...settings, ...flags]);
       const ready = JSON.parse(await child.firstLine()) as Record<'tcp' | 'ws' | 'tls' | 'wss', number> & {
         readonly admin?: number;
       };

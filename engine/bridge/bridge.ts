@@ -37,6 +37,8 @@ export class Bridge {
   readonly #retry: Timer;
   readonly #look: Timer;
   #address = 0;
+  /** Where the last link that stood led to; -1: not known. */
+  #joinedAddress = -1;
   #link: BridgeLink | null = null;
   /** Monotonic ms since when the link stands; -1: it does not. */
   #standsSinceMs = -1;
@@ -145,6 +147,7 @@ export class Bridge {
     try {
       this.#link = new BridgeLink({
         ...{ config, topics: this.#topics, address, trust, identity, manner: this.#choice.manner, local },
+        isElsewhere: this.#addresses.length > 1 && this.#joinedAddress !== this.#address,
         ...{ out: this.#out, in: this.#in, tag: this.#tag, totals: this.#totals },
         stands: (level, refused) => this.#stands(level, refused),
         over: (end) => this.#over(end),
@@ -161,6 +164,7 @@ export class Bridge {
     this.#choice.accepted();
     this.#standsSinceMs = clock.monotonicMs();
     this.#links++;
+    this.#joinedAddress = this.#address;
     this.#told = '';
     log.info('a bridge stands', { bridge, level });
     if (refused > 0) log.warn('the remote broker of a bridge refuses some of its topic filters', { bridge, refused });

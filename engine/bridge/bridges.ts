@@ -1,5 +1,6 @@
 // The bridges of a broker, in its first shard: their sessions before it listens, their links afterwards, and the end of sessions whose bridge is configured no more.
 import type { BridgeFigures } from '../administration/bridge-figures.ts';
+import { base32 } from '../administration/pseudonym.ts';
 import { isPlainBridge } from '../config/bridges.ts';
 import type { Config } from '../config/load.ts';
 import { endSession } from '../routing/lifecycle.ts';
@@ -7,17 +8,15 @@ import type { Shard } from '../routing/shard.ts';
 import { Bridge } from './bridge.ts';
 import { LoopTag } from './loop-tag.ts';
 
-/** Characters of the broker's own name in messages: 80 bits. */
-const TAG_CHARACTERS = 16;
+/** Of the broker's own name in messages. */
+const TAG_BYTES = 10;
 
 export class Bridges {
   readonly #bridges: readonly Bridge[];
 
-  /**
-   * @param pseudonym of a client identifier: of one that no client can have it names this broker where messages pass, the same after a restart
-   */
-  constructor(shard: Shard, config: Config, pseudonym: (clientId: string) => string) {
-    const tag = new LoopTag(pseudonym('$bridge/').slice(0, TAG_CHARACTERS));
+  constructor(shard: Shard, config: Config) {
+    // Drawn for this run: one that is derived from a key, or kept, could be another broker's too, and then each would take the other's messages for its own.
+    const tag = new LoopTag(base32(shard.random.bytes(TAG_BYTES)));
     this.#bridges = config.bridges.map((bridge) => new Bridge(shard, bridge, tag));
     const kept = new Set(this.#bridges.map(({ local }) => local.clientId));
     for (const session of [...shard.sessions])

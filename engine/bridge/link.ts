@@ -27,7 +27,7 @@ import {
   wishesOf,
 } from './packets.ts';
 import type { Manner } from './protocol-choice.ts';
-import { NOT_RELAYED, Relay, type RelayTotals } from './relay.ts';
+import { NOT_RELAYED, Relay, type RelayTerms, type RelayTotals } from './relay.ts';
 import { type RemoteEvents, RemoteSocket, type RemoteTrust } from './remote-socket.ts';
 import type { TopicMap } from './topic-map.ts';
 
@@ -58,6 +58,8 @@ export interface LinkParts {
   readonly trust: RemoteTrust | null;
   readonly identity: RemoteIdentity;
   readonly manner: Manner;
+  /** Whether the link before this one led to another broker, as far as is known: the identifiers of the two have nothing to do with each other. */
+  readonly isElsewhere: boolean;
   readonly local: LocalSession;
   readonly out: TopicMap;
   readonly in: TopicMap;
@@ -76,6 +78,8 @@ type Phase = (typeof Phase)[keyof typeof Phase];
 const OPEN_MS_MAX = 20_000;
 /** For the answer to a PINGREQ. */
 const PING_MS_MAX = 15_000;
+/** Between two looks at whether a broker that is full has room again. */
+const LOOK_MS = 1_000;
 /** For a remote broker to close after our DISCONNECT. */
 const LEAVE_MS_MAX = 2_000;
 /** Room in a packet for what a message gains on its way besides its name: tag and length fields. */
@@ -95,6 +99,7 @@ export class BridgeLink implements OwnEnd, RemoteEvents {
   /** What the broker writes to its own client is as large as it is. */
   readonly #fromLocal = new Framer(Number.MAX_SAFE_INTEGER);
   readonly #timer: Timer;
+  readonly #fullTimer = new Timer(() => this.#lookForRoom());
   #phase: Phase = Phase.OPENING;
   #connack: ConnackPacket | null = null;
   #relay: Relay | null = null;
@@ -117,8 +122,9 @@ export class BridgeLink implements OwnEnd, RemoteEvents {
     this.#fromRemote = new Framer(shard.limits.connectBytesMax);
     this.#own = new OwnLink(this, shard.clock);
     this.#timer = new Timer(() => this.#alarm());
-    shard.timers.set(this.#timer, OPEN_MS_MAX);
+    // Throws where OpenSSL makes nothing of a certificate or key: nothing may be under way then.
     this.#socket = new RemoteSocket(parts.address, parts.trust, this);
+    shard.timers.set(this.#timer, OPEN_MS_MAX);
   }
 
   /** Ends both sides in order. */
@@ -145,7 +151,7 @@ export class BridgeLink implements OwnEnd, RemoteEvents {
     this.#phase = Phase.HELLO;
     const { config, manner, identity, tag } = this.#parts;
     const { receiveMaximum, packetBytesMax } = this.#shard.limits;
-    const gain = this.#parts.in.growthBytesMax + tag.bytes.length + GAIN_BYTES;
+    const gain = this.#parts.in.growthBytesMax + tag.in.length + GAIN_BYTES;
     const takes = {
       receiveMaximum: Math.min(config.inflightMax, receiveMaximum),
       maximumPacketSize: Math.max(PACKET_BYTES_MIN, packetBytesMax - gain),
@@ -167,7 +173,7 @@ export class BridgeLink implements OwnEnd, RemoteEvents {
   closed(code: string): void {
     this.#isRemoteOpen = false;
     if (this.#phase === Phase.OPENING) this.#finish({ kind: 'unreachable', code: code === '' ? 'ECONNRESET' : code }, false);
-    else if (this.#phase === Phase.HELLO) this.#finish({ kind: 'silent' }, false);
+    else if (this.#phase === Phase.HELLO) this.#finish(code === '' ? { kind: 'silent' } : { kind: 'unreachable', code }, false);
     else this.#finish({ kind: 'lost', code }, false);
     this.#settle();
   }
@@ -194,8 +200,11 @@ export class BridgeLink implements OwnEnd, RemoteEvents {
     this.#flushRemote();
     if (result < 0) {
       framer.leave();
-      this.#finish({ kind: 'full', reason: reasonOf(result) }, false);
-    } else if (this.#relay!.toLocal.length > 0 || this.#isReadyToSubscribe) {
+      this.#finish({ kind: 'local' }, false);
+    } else if (this.#relay!.isWithholding) {
+      this.#withhold();
+    }
+    if (this.#relay!.toLocal.length > 0 || this.#isReadyToSubscribe) {
       this.#askToDeliver();
     }
   }
@@ -214,6 +223,20 @@ export class BridgeLink implements OwnEnd, RemoteEvents {
     this.#isLocalOpen = false;
     this.#finish({ kind: 'local' }, false);
     this.#settle();
+  }
+
+  /** Nothing comes in while this broker is full. Once it is not, another link brings everything again, in order. */
+  #withhold(): void {
+    if (this.#phase === Phase.OVER || this.#fullTimer.isSet) return;
+    this.#shard.log.warn('this broker takes no more messages; a bridge leaves them with its remote broker', {
+      bridge: this.#parts.config.name,
+    });
+    this.#shard.timers.set(this.#fullTimer, LOOK_MS);
+  }
+
+  #lookForRoom(): void {
+    if (this.#parts.local.isRefusing()) this.#shard.timers.set(this.#fullTimer, LOOK_MS);
+    else this.#finish({ kind: 'full', reason: Reason.SERVER_BUSY }, false);
   }
 
   get #level(): Level {
@@ -236,6 +259,7 @@ export class BridgeLink implements OwnEnd, RemoteEvents {
     }
     this.#flushRemote();
     this.#flushLocal();
+    if (this.#relay?.isWithholding === true) this.#withhold();
     if (result >= 0) return;
     const reason = reasonOf(result);
     if (reason === Reason.QUOTA_EXCEEDED) this.#finish({ kind: 'full', reason }, false);
@@ -267,12 +291,12 @@ export class BridgeLink implements OwnEnd, RemoteEvents {
     const { config, local, out, tag, totals } = this.#parts;
     const { limits } = this.#shard;
     this.#fromRemote.packetBytesMax = limits.packetBytesMax;
-    const terms = {
+    const terms: RelayTerms = {
       level: this.#level,
       maximumQos: connack.maximumQos,
       retainAvailable: connack.retainAvailable,
       maximumPacketSize: connack.maximumPacketSize,
-      isResumed: connack.sessionPresent,
+      releases: !connack.sessionPresent ? 'none' : this.#parts.isElsewhere ? 'all' : 'new',
       outgoingRetain: config.outgoingRetain,
     };
     this.#relay = new Relay(terms, local, out, this.#parts.in, tag, totals);
@@ -295,7 +319,8 @@ export class BridgeLink implements OwnEnd, RemoteEvents {
     this.#phase = Phase.RELAYING;
     const { config, local } = this.#parts;
     const relay = this.#relay!;
-    if (!this.#connack!.sessionPresent) for (const packetId of local.session?.inbound.all() ?? []) relay.forget(packetId);
+    if (!this.#connack!.sessionPresent || this.#parts.isElsewhere)
+      for (const packetId of local.session?.inbound.all() ?? []) relay.forget(packetId);
     if (local.wishes.length > 0) relay.toLocal.append(subscribe(Level.V5, LOCAL_SUBSCRIBE_ID, this.#localWishes()));
     if (config.notificationTopic !== '') this.#socket.write(notification(this.#level, config.notificationTopic, true));
     const early = this.#early;
@@ -307,13 +332,13 @@ export class BridgeLink implements OwnEnd, RemoteEvents {
   }
 
   /**
-   * What is retained is told where the remote broker may not know it: it has no session of ours, or the filter is new here. At QoS 0 always, because nothing was kept meanwhile.
+   * What is retained is told where the remote broker may not know it: it has no session of ours, or the session or the filter is new here. At QoS 0 always, because nothing was kept meanwhile.
    */
   #localWishes(): Wish[] {
-    const { local } = this.#parts;
-    const { sessionPresent } = this.#connack!;
+    const { local, config } = this.#parts;
+    const isKnown = this.#connack!.sessionPresent && !config.localCleanStart;
     return local.wishes.map((wish) => {
-      const isTold = sessionPresent && wish.qos > 0 && !local.untold.delete(wish.filter);
+      const isTold = isKnown && wish.qos > 0 && !local.untold.delete(wish.filter);
       return { ...wish, retainHandling: isTold ? 2 : 0 };
     });
   }
@@ -398,7 +423,11 @@ export class BridgeLink implements OwnEnd, RemoteEvents {
 
   #flushRemote(): void {
     const { toRemote } = this.#relay ?? {};
-    if (toRemote !== undefined && toRemote.length > 0) this.#socket.write(toRemote.take());
+    if (toRemote === undefined || toRemote.length === 0) return;
+    this.#socket.write(toRemote.take());
+    // What goes out waits for room; answers to a remote broker that sends and does not read would not.
+    const { outboxMaxBytes, packetBytesMax } = this.#shard.limits;
+    if (this.#socket.unsentBytes > outboxMaxBytes + packetBytesMax) this.#finish({ kind: 'mute' }, false);
   }
 
   #flushLocal(): void {
@@ -431,6 +460,7 @@ export class BridgeLink implements OwnEnd, RemoteEvents {
     this.#end = end;
     const { timers } = this.#shard;
     timers.cancel(this.#timer);
+    timers.cancel(this.#fullTimer);
     if (isOrderly) {
       this.#socket.end();
       timers.set(new Timer(() => this.#socket.destroy()), LEAVE_MS_MAX);

@@ -17,6 +17,8 @@ export class ProtocolChoice {
   /** What was refused in so many words is before this. */
   #at = 0;
   #silent = 0;
+  /** Whether the version that comes first has been accepted. */
+  #isKnown = false;
 
   constructor({ protocolVersion, tryPrivate }: Pick<BridgeConfig, 'protocolVersion' | 'tryPrivate'>) {
     const older: Manner[] = [{ level: Level.V311, isPrivate: false }];
@@ -33,6 +35,7 @@ export class ProtocolChoice {
 
   /** A CONNACK accepted. */
   accepted(): void {
+    if (this.manner === this.#manners[this.#at]) this.#isKnown = true;
     this.#silent = 0;
   }
 
@@ -40,6 +43,7 @@ export class ProtocolChoice {
   refused(): boolean {
     const at = this.#manners.indexOf(this.manner);
     this.#silent = 0;
+    this.#isKnown = false;
     if (at + 1 >= this.#manners.length) {
       this.#at = 0;
       return false;
@@ -48,8 +52,8 @@ export class ProtocolChoice {
     return true;
   }
 
-  /** The connection stood, and was closed without a CONNACK. */
+  /** The connection stood, and was closed without a CONNACK. A broker that has once accepted the version is only on its way down or up. */
   closedSilently(): void {
-    this.#silent++;
+    if (!this.#isKnown) this.#silent++;
   }
 }

@@ -32,8 +32,8 @@ export interface RelayTerms {
   readonly retainAvailable: boolean;
   /** 0: no limit. */
   readonly maximumPacketSize: number;
-  /** Whether the remote broker may hold packet identifiers of a session that this broker has no more. */
-  readonly isResumed: boolean;
+  /** Before which messages the remote broker is told to forget their identifiers, of which it may hold some from before: those of a session here that is new, all, or none. */
+  readonly releases: 'none' | 'new' | 'all';
   readonly outgoingRetain: boolean;
 }
 
@@ -61,6 +61,10 @@ export class Relay {
   readonly toLocal = new PacketBuffer();
   /** Identifiers that the broker was asked to forget and has not answered for. */
   readonly forgetting = new Set<number>();
+  /**
+   * This broker takes nothing more: QoS 1 and 2 of the remote one stay without an answer, so that it keeps them and sends them again by the next link. What goes out goes on meanwhile, and may be what makes room.
+   */
+  isWithholding = false;
   readonly #terms: RelayTerms;
   readonly #host: RelayHost;
   readonly #out: TopicMap;
@@ -106,10 +110,11 @@ export class Relay {
       if (!this.forgetting.delete(packetId)) this.#ackRemote(type, packetId, reason);
       return 0;
     }
-    if (reason >= Reason.UNSPECIFIED) {
-      if (reason === Reason.QUOTA_EXCEEDED && this.#host.isRefusing()) return fault(Reason.SERVER_BUSY);
-      this.#totals.refusedIn++;
+    if (reason === Reason.QUOTA_EXCEEDED && this.#host.isRefusing()) {
+      this.isWithholding = true;
+      return 0;
     }
+    if (reason >= Reason.UNSPECIFIED) this.#totals.refusedIn++;
     this.#ackRemote(type, packetId, reason);
     return 0;
   }
@@ -148,11 +153,11 @@ export class Relay {
   #publishOut(buffer: Uint8Array, header: number, from: number, to: number): number {
     const view = this.#view;
     const hop = this.#hop;
-    const { level, maximumQos, retainAvailable, maximumPacketSize, outgoingRetain, isResumed } = this.#terms;
+    const { level, maximumQos, retainAvailable, maximumPacketSize, outgoingRetain } = this.#terms;
     const decoded = this.#decode(buffer, header, from, to, Level.V5);
     if (decoded < 0) return decoded;
     const { qos, packetId } = view;
-    if (this.#tag.isSpent(view)) {
+    if (this.#tag.wasSent(view)) {
       this.#totals.looped++;
       this.#finishLocal(qos, packetId);
       return 0;
@@ -162,15 +167,15 @@ export class Relay {
     hop.qos = Math.min(qos, maximumQos);
     hop.retain = retainAvailable && outgoingRetain ? view.retain : 0;
     hop.dup = hop.qos === 0 ? 0 : view.dup;
-    hop.subscriptionIds = level === Level.V5 ? this.#tag.bytes : NO_BYTES;
+    hop.subscriptionIds = level === Level.V5 ? this.#tag.out : NO_BYTES;
     const bytes = this.#measure(this.#out, nameBytes);
     if (bytes < 0 || (maximumPacketSize !== 0 && bytes > maximumPacketSize)) {
       this.#totals.refusedOut++;
       this.#finishLocal(qos, packetId);
       return 0;
     }
-    if (hop.qos === 2 && hop.dup === 0 && isResumed && this.#host.isNewSession()) {
-      // The session before this one may have left the identifier unreleased there, and the message would be taken for its copy.
+    if (hop.qos === 2 && this.#mayBeHeldThere()) {
+      // The message would be taken for a copy of the one that had the identifier before.
       this.#releasing.add(packetId);
       this.#ackRemote(PacketType.PUBREL, packetId, Reason.SUCCESS);
     }
@@ -183,6 +188,11 @@ export class Relay {
     return 0;
   }
 
+  #mayBeHeldThere(): boolean {
+    const { releases } = this.#terms;
+    return releases === 'all' || (releases === 'new' && this.#hop.dup === 0 && this.#host.isNewSession());
+  }
+
   #publishIn(buffer: Uint8Array, header: number, from: number, to: number): number {
     const view = this.#view;
     const hop = this.#hop;
@@ -193,9 +203,13 @@ export class Relay {
     if (view.topicAlias !== 0) return fault(Reason.TOPIC_ALIAS_INVALID);
     if (view.topicFrom === view.topicTo) return fault(Reason.TOPIC_NAME_INVALID);
     const { qos, packetId } = view;
-    if (this.#tag.isSpent(view)) {
+    if (this.#tag.wasHere(view)) {
       this.#totals.looped++;
       this.#answerRemote(qos, packetId, Reason.SUCCESS);
+      return 0;
+    }
+    if (qos > 0 && (this.isWithholding || this.#host.isRefusing())) {
+      this.isWithholding = true;
       return 0;
     }
     const { userProperties } = this.#properties;
@@ -206,7 +220,7 @@ export class Relay {
     hop.qos = qos;
     hop.retain = retainAvailable ? view.retain : 0;
     hop.dup = view.dup;
-    hop.subscriptionIds = properties < limits.userPropertiesMax ? this.#tag.bytes : NO_BYTES;
+    hop.subscriptionIds = properties < limits.userPropertiesMax ? this.#tag.in : NO_BYTES;
     const bytes = this.#measure(this.#in, nameBytes);
     // Judged as the broker would, which ends the connection where a client should know better: the message would come again, and again.
     const isTaken =

@@ -50,6 +50,10 @@ export class RemoteSocket {
     if (this.#socket.writable && !this.#socket.write(bytes)) this.isFull = true;
   }
 
+  get unsentBytes(): number {
+    return this.#socket.writableLength;
+  }
+
   pause(): void {
     this.#socket.pause();
   }

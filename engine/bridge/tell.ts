@@ -4,7 +4,7 @@ import type { Log } from '../log.ts';
 import type { LinkEnd } from './link.ts';
 
 /** Codes by which node and OpenSSL say that a certificate was not found good. */
-const UNTRUSTED = /CERT|SELF_SIGNED|UNABLE_TO_|TLSV1_ALERT|SSL|EPROTO/;
+const UNTRUSTED = /CERT|SELF_SIGNED|UNABLE_TO_|TLS|SSL|EPROTO|INVALID_|MISMATCH|CRL|PATH_LENGTH/;
 const NO_CODE = 'NONE';
 
 export function tellEnd(log: Log, bridge: string, end: LinkEnd): void {

@@ -1,6 +1,8 @@
 // `lethe serve`: from flags to a running broker, and from a signal to a clean end.
 import { Command } from 'commander';
+import { defaultLimits } from '../../protocol/limits.ts';
 import { systemClock } from '../clock.ts';
+import { descriptorLimit, RESERVED_DESCRIPTORS } from '../descriptors.ts';
 import { type Broker, type Config, ConfigError, createBroker, createLog, loadConfig, version } from '../lethe.ts';
 import type { Log } from '../log.ts';
 import { BindError } from '../network/bind.ts';
@@ -68,6 +70,7 @@ async function serve(flags: ServeFlags): Promise<void> {
   void tellServiceManager('READY=1', log);
   if (flags.readyJson === true) process.stdout.write(`${readyLine(broker)}\n`);
   else announce(config, broker);
+  tellOfDescriptors(config, log, flags.readyJson === true);
   for (const name of broker.insecure)
     log.warn('a listener is insecure by configuration: what it carries can be read on the way', { listener: name });
 }
@@ -124,6 +127,18 @@ function announce(config: Config, broker: Broker): void {
   const { dataDir } = config.server;
   const where = dataDir === '' ? 'in memory only (--data DIR keeps them on disk)' : `in ${dataDir}, encrypted${keyNote(broker)}`;
   process.stdout.write(`Sessions and queued messages are held ${where}. Stop with Ctrl-C.\n`);
+}
+
+/** Each connection takes a file descriptor. Who has asked for more than there are is warned. */
+function tellOfDescriptors({ limits: { connectionsMax } }: Config, log: Log, isQuiet: boolean): void {
+  const room = (descriptorLimit() ?? Infinity) - RESERVED_DESCRIPTORS;
+  if (connectionsMax <= room) return;
+  if (connectionsMax !== defaultLimits.connectionsMax)
+    log.warn('limits.connections_max is more than the file descriptors allow: raise LimitNOFILE= of the unit, or ulimit -n', {
+      connections: Math.max(0, room),
+    });
+  else if (!isQuiet)
+    process.stdout.write(`File descriptors allow about ${Math.max(0, room)} connections (LimitNOFILE=, ulimit -n).\n`);
 }
 
 /** A spool whose keys nothing but the mode of a file protects says so at every start. */

@@ -28,6 +28,8 @@ export class BlockPool {
   #hugeKeptBytes = 0;
   /** Blocks handed out and not yet released. */
   lent = 0;
+  /** Bytes that connections were to be sent and no kernel has taken, of all outboxes of the pool together; a double from the start. */
+  unsentBytes = -0;
 
   /** Lends a block of at least `bytes`; the caller owns it until `release`. */
   acquire(bytes: number): Uint8Array {

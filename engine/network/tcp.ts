@@ -75,7 +75,7 @@ export async function listenTcp(options: TcpOptions): Promise<ReloadableListener
     // A socket that fails before it is a link is nobody's news.
     socket.on('error', () => {});
     const { remoteAddress, remotePort } = socket;
-    if (remoteAddress === undefined || remotePort === undefined) {
+    if (remoteAddress === undefined || remotePort === undefined || admission?.lacksDescriptors()) {
       socket.destroy();
       return;
     }

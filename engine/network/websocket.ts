@@ -94,7 +94,7 @@ export async function listenWebSocket(options: WebSocketOptions): Promise<Reload
     const countHandshake = (response: HttpResponse, change: number): void => {
       own.connections += change;
       if (change < 0) throttle.settle();
-      else if (!throttle.begin()) response.close();
+      else if (!throttle.begin() || admission?.lacksDescriptors()) response.close();
       if (own.connections === 0) retired.delete(own);
     };
     app.filter(countHandshake);

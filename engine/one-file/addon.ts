@@ -52,9 +52,11 @@ function open(path: string): unknown {
   return module.exports;
 }
 
-/** The loader's own words for a mount without the right to run programs do not say so. */
+/** The loader's own words for a mount without the right to run programs do not say so; those of the file system repeat what was tried. */
 function reasonOf(error: unknown, place: string): string {
   const message = error instanceof Error ? error.message : String(error);
   if (/failed to map segment/.test(message)) return `${place} is mounted noexec`;
+  const system = /^[A-Z]+: ([^,]+), /.exec(message);
+  if (system !== null) return `${place}: ${system[1]}`;
   return message.includes(place) ? message : `${place}: ${message}`;
 }

@@ -1,6 +1,6 @@
 // What the one-file program runs first, in its main thread and in each other thread: a loader for the code that lies inside the file. Each
-// piece is compiled when something asks for it, from V8's code cache where the file has one. The runtime's own modules are all else that code can require:
-// nothing is looked up on the disk of the machine, whatever lies beside the file or in NODE_PATH. The one exception is a module that the configuration names (a gate), which is imported.
+// piece is compiled when something asks for it, from V8's code cache where the file has one. The runtime's own modules are all else that code can have:
+// nothing is looked up on the disk of the machine, whatever lies beside the file or in NODE_PATH.
 //
 // It is bundled into a script that sets the global `lethe`; what is run is that script and a line that calls `run`.
 import type { Script as VmScript } from 'node:vm';
@@ -20,11 +20,7 @@ export function run(entry: string): void {
   const compile = (name: string): VmScript => {
     const source = Buffer.from(sea.getRawAsset(`${CODE}${name}`) as ArrayBuffer).toString('utf8');
     const cachedData = cacheOf(name);
-    return new vm.Script(source, {
-      filename: `lethe:${name}`,
-      ...(cachedData === null ? {} : { cachedData }),
-      importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
-    });
+    return new vm.Script(source, { filename: `lethe:${name}`, ...(cachedData === null ? {} : { cachedData }) });
   };
 
   const cacheOf = (name: string): Uint8Array<ArrayBuffer> | null => {

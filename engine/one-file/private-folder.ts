@@ -96,7 +96,7 @@ function judge(folder: string, user: number, { files }: Contents): void {
 }
 
 function judgeFile(path: string, user: number, bytes: number, hash: string): void {
-  const file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  const file = opened(path);
   try {
     const found = fstatSync(file);
     const isOurs = found.isFile() && found.uid === user && (found.mode & OTHERS_WRITE) === 0 && found.nlink === 1;
@@ -104,6 +104,14 @@ function judgeFile(path: string, user: number, bytes: number, hash: string): voi
       throw new NotOurs(`${path} is not what this program has put there`);
   } finally {
     closeSync(file);
+  }
+}
+
+function opened(path: string): number {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  } catch (error) {
+    throw new NotOurs(error instanceof Error ? error.message : path);
   }
 }
 

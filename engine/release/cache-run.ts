@@ -44,8 +44,7 @@ function writeCaches(): void {
   for (const [name, file] of Object.entries(assets)) {
     if (!name.startsWith(CODE)) continue;
     const filename = `lethe:${name.slice(CODE.length)}`;
-    const importModuleDynamically = vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
-    const script = scripts.get(filename) ?? new vm.Script(sea.getAsset(name), { filename, importModuleDynamically });
+    const script = scripts.get(filename) ?? new vm.Script(sea.getAsset(name), { filename });
     writeFileSync(join(work, `${file}.${CACHE.slice(0, -1)}`), script.createCachedData());
   }
   process.exit(0);

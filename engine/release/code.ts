@@ -30,7 +30,14 @@ export async function bundleCode(root: string, version: string): Promise<Code> {
     platform: 'node',
     write: false,
     plugins: [insteadOf(root, version)],
-    output: { format: 'cjs', entryFileNames: '[name].js', chunkFileNames: 'chunk-[name].js', minify, comments: false },
+    output: {
+      format: 'cjs',
+      dynamicImportInCjs: false,
+      entryFileNames: '[name].js',
+      chunkFileNames: 'chunk-[name].js',
+      minify,
+      comments: false,
+    },
     onLog: failOnWarning,
   });
   const pieces = new Map<string, string>();

@@ -27,6 +27,10 @@ export function runtimeFolder(root: string, platform: Platform): string {
   return fetchPackage(root, `node-${platform}`, RUNTIME_VERSION, platforms[platform].runtimeIntegrity);
 }
 
+export function executablePath(root: string, platform: Platform): string {
+  return join(root, 'dist', `lethe-${platform}`);
+}
+
 /** Makes the file and returns its path. */
 export async function makeExecutable(root: string, platform: Platform, code: Code): Promise<string> {
   const work = mkdtempSync(join(tmpdir(), 'lethe-bundle-'));
@@ -50,7 +54,7 @@ export async function makeExecutable(root: string, platform: Platform, code: Cod
     writeFileSync(unfinished, runtime);
     await inject(unfinished, 'NODE_SEA_BLOB', blob, { sentinelFuse: FUSE });
     chmodSync(unfinished, 0o755);
-    const path = join(root, 'dist', `lethe-${platform}`);
+    const path = executablePath(root, platform);
     mkdirSync(join(root, 'dist'), { recursive: true });
     // By a copy under a name of its own: the folder for temporary files may be another file system.
     const copy = `${path}.${process.pid}`;

@@ -16,7 +16,7 @@ import { SubscriptionOption, type Target, targetFor } from '../sessions/target.t
 import { fanOut } from './fan-out.ts';
 import { holdForArrival } from './held.ts';
 import { noteLive } from './live.ts';
-import { Pressure, pressOn } from './pressure.ts';
+import { isOverMark, Pressure, pressOn } from './pressure.ts';
 import { countQueued, finishDelivery, LOADED_MAX, pump, queueBytes } from './queue.ts';
 import { sendMessage, sendToMember } from './remote.ts';
 import type { Route } from './route.ts';
@@ -195,7 +195,7 @@ function sendQos0(
     if (session.principal.isBroker === true) shard.counters.dropped[DropReason.NO_LINK]++;
     return;
   }
-  if (connection.outbox.pendingBytes > shard.limits.outboxHighBytes && pressOn(shard, connection, publisher) === Pressure.DROP) {
+  if (isOverMark(shard, connection) && pressOn(shard, connection, publisher) === Pressure.DROP) {
     shard.counters.dropped[DropReason.SLOW_RECEIVER]++;
     return;
   }
@@ -214,7 +214,7 @@ function owe(
   many: boolean,
 ): void {
   const { deliveries, connection, stored } = session;
-  const pressed = connection !== null && connection.outbox.pendingBytes > shard.limits.outboxHighBytes;
+  const pressed = connection !== null && isOverMark(shard, connection);
   const free = connection !== null && !pressed && session.loaded && deliveries.canAppendSent(connection.sendQuota);
   const kept = !free || stored !== 0 || target.group >= 0;
   const bytes = queueBytes(view);

@@ -1,6 +1,7 @@
 // Back-pressure with a name. A receiver whose unsent bytes pass the high mark first holds the publishers that feed it (they are
 // not read from); if it has not drained within the grace it is marked slow, its publishers go on, and QoS 0 to it is
-// dropped and counted until it has drained. Nothing else waits for it: other receivers' outboxes are their own. A client that
+// dropped and counted until it has drained. While all outboxes together hold more than there is memory for, little may wait for any
+// receiver, and one that has not drained within the grace is disconnected. Nothing else waits for it: other receivers' outboxes are their own. A client that
 // does not read the answers to its own packets holds itself.
 import { Letter } from '../peers/letter.ts';
 import { SessionFlag } from '../peers/roster.ts';
@@ -12,17 +13,30 @@ import type { Shard, Source } from './shard.ts';
 export const Pressure = { SEND: 0, DROP: 1 } as const;
 export type Pressure = (typeof Pressure)[keyof typeof Pressure];
 
+/** What may wait unsent to one connection while all of them together have more than there is memory for. */
+const TIGHT_BYTES = 16_384;
+
+function isTight({ blocks, limits }: Shard): boolean {
+  return blocks.unsentBytes > limits.unsentBytesMax;
+}
+
+/** Whether a receiver is over its high mark. */
+export function isOverMark(shard: Shard, { outbox }: Connection): boolean {
+  return outbox.pendingBytes > shard.limits.outboxHighBytes || (outbox.pendingBytes > TIGHT_BYTES && isTight(shard));
+}
+
 /** A message is to go to a receiver over its high mark: whether QoS 0 may still be written. Holds the publisher. */
 export function pressOn(shard: Shard, receiver: Connection, publisher: Connection | null): Pressure {
-  if (receiver.slow) return Pressure.DROP;
+  if (receiver.slow && !isTight(shard)) return Pressure.DROP;
   if (receiver.pressureTimer === null) receiver.pressureTimer = new Timer(() => markSlow(shard, receiver));
   if (!receiver.pressureTimer.isSet) shard.timers.set(receiver.pressureTimer, shard.limits.backpressureMs);
+  if (receiver.slow) return Pressure.DROP;
   if (publisher !== null && publisher !== receiver && !isHeldFor(publisher, receiver) && publisher.link.pause()) {
     shard.counters.pauses++;
     hold(receiver, publisher);
   }
   if (publisher === null && shard.source !== null) holdElsewhere(shard, receiver, shard.source);
-  return receiver.outbox.pendingBytes > shard.limits.outboxMaxBytes ? Pressure.DROP : Pressure.SEND;
+  return receiver.outbox.pendingBytes > shard.limits.outboxMaxBytes || isTight(shard) ? Pressure.DROP : Pressure.SEND;
 }
 
 /**
@@ -140,6 +154,14 @@ export function forgetPublisher(publisher: Connection): void {
 
 function markSlow(shard: Shard, receiver: Connection): void {
   receiver.outbox.look();
+  // What it keeps waiting is memory that others need, and it would not read why it is sent away.
+  if (isTight(shard) && receiver.outbox.pendingBytes > TIGHT_BYTES) {
+    shard.log.warn('unsent bytes are at their limit: a receiver that does not read is disconnected', {
+      pendingBytes: receiver.outbox.pendingBytes,
+    });
+    receiver.link.destroy();
+    return;
+  }
   if (receiver.outbox.pendingBytes <= shard.limits.outboxHighBytes / 4) {
     relieve(shard, receiver);
     return;

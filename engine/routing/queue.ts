@@ -13,6 +13,7 @@ import { DeliveryState } from '../sessions/deliveries.ts';
 import type { Session } from '../sessions/session.ts';
 import { type Target, targetFor } from '../sessions/target.ts';
 import { answer } from './answer.ts';
+import { isOverMark } from './pressure.ts';
 import { sendPublish } from './send.ts';
 import type { Shard } from './shard.ts';
 
@@ -25,7 +26,7 @@ const REFILL_BELOW = 2_048;
 export function pump(shard: Shard, session: Session): void {
   const { deliveries, connection } = session;
   if (connection === null || !connection.isOpen) return;
-  while (deliveries.sent < deliveries.count && connection.outbox.pendingBytes <= shard.limits.outboxHighBytes) {
+  while (deliveries.sent < deliveries.count && !isOverMark(shard, connection)) {
     const state = deliveries.state(deliveries.sent);
     if (state === DeliveryState.DONE) {
       deliveries.pass();

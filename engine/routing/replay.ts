@@ -18,6 +18,7 @@ import type { Duty } from '../sessions/turn.ts';
 import { deliverOne } from './deliver.ts';
 import { FenceWay, raiseFence } from './fence.ts';
 import { topicKey, waitForShards } from './live.ts';
+import { isOverMark } from './pressure.ts';
 import { dropExpired } from './retain.ts';
 import type { Shard } from './shard.ts';
 
@@ -111,7 +112,7 @@ export function sendReplay(shard: Shard, connection: Connection): void {
   }
   const { deliveries } = session;
   // Behind a full window they would only pile up: acknowledgements bring the next ones. A few may wait for the store.
-  while (deliveries.count - deliveries.sent < AHEAD_MAX && connection.outbox.pendingBytes <= shard.limits.outboxHighBytes) {
+  while (deliveries.count - deliveries.sent < AHEAD_MAX && !isOverMark(shard, connection)) {
     if (shard.replayTurn.left <= 0) {
       shard.replayTurn.waiting.add(connection);
       return;

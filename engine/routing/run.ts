@@ -12,7 +12,7 @@ import { DropReason } from '../counters.ts';
 import type { Connection } from '../sessions/connection.ts';
 import { SubscriptionOption, type Target } from '../sessions/target.ts';
 import { deliverToGroup } from './deliver.ts';
-import { Pressure, pressOn } from './pressure.ts';
+import { isOverMark, Pressure, pressOn } from './pressure.ts';
 import { sendRunTo } from './remote.ts';
 import type { Route } from './route.ts';
 import { sendPublish } from './send.ts';
@@ -139,7 +139,7 @@ export function sendRun(shard: Shard, publisher: Connection | null, run: Publish
     if (session.principal.isBroker === true) shard.counters.dropped[DropReason.NO_LINK] += run.messages;
     return;
   }
-  if (connection.outbox.pendingBytes > shard.limits.outboxHighBytes && pressOn(shard, connection, publisher) === Pressure.DROP) {
+  if (isOverMark(shard, connection) && pressOn(shard, connection, publisher) === Pressure.DROP) {
     shard.counters.dropped[DropReason.SLOW_RECEIVER] += run.messages;
     return;
   }

@@ -48,6 +48,7 @@ export class Outbox implements Duty {
     }
     this.#end = at + bytes;
     this.pendingBytes += bytes;
+    this.#pool.unsentBytes += bytes;
     this.#counters.packetsSent++;
     if (!this.due) this.#turn.add(this);
     return at;
@@ -86,8 +87,8 @@ export class Outbox implements Duty {
 
   /** Asks the link how much it still holds. */
   look(): void {
-    this.#unsentBytes = this.#link.unsentBytes();
-    this.pendingBytes = this.#unsentBytes + this.#fullBytes + this.#end;
+    this.#unsentBytes = this.#closed ? 0 : this.#link.unsentBytes();
+    this.#count(this.#unsentBytes + this.#fullBytes + this.#end);
   }
 
   /** The link is gone: every block goes back to the pool, and what is written from now on is dropped. */
@@ -108,7 +109,12 @@ export class Outbox implements Duty {
     this.#fullBytes = 0;
     this.block = NO_BLOCK;
     this.#end = 0;
-    this.pendingBytes = 0;
+    this.#count(0);
+  }
+
+  #count(pendingBytes: number): void {
+    this.#pool.unsentBytes += pendingBytes - this.pendingBytes;
+    this.pendingBytes = pendingBytes;
   }
 
   #nextBlock(bytes: number): void {
@@ -152,7 +158,7 @@ export class Outbox implements Duty {
   #flushFull(): void {
     this.#lendFull();
     this.#flush();
-    this.#unsentBytes = this.#link.unsentBytes();
+    this.#unsentBytes = this.#closed ? 0 : this.#link.unsentBytes();
     this.#end = 0;
     this.pendingBytes = this.#unsentBytes;
   }

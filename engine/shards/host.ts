@@ -9,6 +9,7 @@ import type { Clock } from '../clock.ts';
 import { localClientIdOf } from '../config/bridges.ts';
 import type { Config } from '../config/load.ts';
 import { Counters } from '../counters.ts';
+import { descriptorLimit, SpareDescriptors } from '../descriptors.ts';
 import type { Link } from '../link.ts';
 import type { Log } from '../log.ts';
 import { networks } from '../network/address.ts';
@@ -109,6 +110,7 @@ export class Host implements Reloadable {
     this.shard = shard;
     this.#overload = new OverloadWatch(shard);
     shard.admission.banned = bannedBy(config);
+    shard.admission.descriptors = new SpareDescriptors(descriptorLimit() ?? Infinity, shard.clock, shard.log);
     shard.store.listener = storeListener(shard);
     shard.retainedStore.listener = shard.store.listener;
     this.#expire(); // sets its clock: what is stored before the first interval is over must have a time too

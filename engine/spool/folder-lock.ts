@@ -1,9 +1,9 @@
 // One process at a time: a data directory belongs to whoever listens on the socket in it. The kernel ends the claim with the process, however
 // it dies, so there is nothing to clean up after a crash. The same socket takes the requests of the admin API (administration/api.ts): HTTP, without a token,
 // because who may enter the directory may ask.
-import { chmodSync, existsSync, mkdirSync, statSync, unlinkSync } from 'node:fs';
+import { accessSync, chmodSync, constants, existsSync, mkdirSync, statSync, unlinkSync } from 'node:fs';
 import { createServer, request as httpRequest, type RequestListener, type Server } from 'node:http';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { json } from 'node:stream/consumers';
 import { type Log, silentLog } from '../log.ts';
 import { closeServer, isAlive, outliveErrors } from '../network/http-server.ts';
@@ -30,7 +30,7 @@ export async function lockFolder(folder: string, log: Log = silentLog): Promise<
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (error) {
     throw new FolderBusyError(
-      `${folder}: cannot be made (${(error as NodeJS.ErrnoException).code}); give a directory that the broker may write`,
+      `${folder}: cannot be made (${causeOf(folder, error)}); give a directory that the broker may write`,
     );
   }
   const path = join(folder, LOCK_FILE);
@@ -61,6 +61,19 @@ export async function lockFolder(folder: string, log: Log = silentLog): Promise<
   };
 }
 
+/** The code of a failure; a disk that is read-only by its name, which node does not always give. */
+function causeOf(folder: string, error: unknown): string {
+  let place = resolve(folder);
+  while (!existsSync(place)) place = dirname(place);
+  try {
+    accessSync(place, constants.W_OK);
+  } catch (denied) {
+    const { code } = denied as NodeJS.ErrnoException;
+    return code === 'EROFS' ? 'EROFS: the disk is read-only' : String(code);
+  }
+  return String((error as NodeJS.ErrnoException).code);
+}
+
 function listen(path: string, folder: string, accept: RequestListener): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = createServer(accept);
@@ -68,7 +81,9 @@ function listen(path: string, folder: string, accept: RequestListener): Promise<
       const busy = error.code === 'EADDRINUSE';
       reject(
         new FolderBusyError(
-          busy ? `${folder}: another lethe uses this data directory` : `${folder}: cannot be locked (${error.code})`,
+          busy
+            ? `${folder}: another lethe uses this data directory`
+            : `${folder}: cannot be locked (${causeOf(folder, error)}); give a directory that the broker may write`,
         ),
       );
     });

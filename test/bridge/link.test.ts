@@ -43,7 +43,7 @@ test('passes what a line means, both ways, under the names of the other side', a
   expect(first!.properties?.contentType).toBe('text');
   expect(first!.properties?.userProperties).toMatchObject({
     key: 'value',
-    'lethe-bridge': expect.stringMatching(/^[a-z2-7]{16}$/),
+    'lethe-bridge': expect.stringMatching(/^[a-z2-7]{16}>$/),
   });
 });
 

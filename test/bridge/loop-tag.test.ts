@@ -20,43 +20,49 @@ function userProperty(name: string, value: string): Buffer {
 /** A message with these properties behind some bytes that are none of its own. */
 function viewOf(properties: readonly Buffer[]): MessageView {
   const view = new MessageView();
-  view.properties = Buffer.concat([tag.bytes, ...properties, tag.bytes]);
-  view.propertiesFrom = tag.bytes.length;
-  view.propertiesTo = view.properties.length - tag.bytes.length;
+  view.properties = Buffer.concat([tag.in, ...properties, tag.in]);
+  view.propertiesFrom = tag.in.length;
+  view.propertiesTo = view.properties.length - tag.in.length;
   return view;
 }
 
-const text = fc.oneof(
-  fc.constantFrom(NAME, OWN, '', 'other', Buffer.from(tag.bytes).toString('latin1')),
-  fc.string({ maxLength: 20 }),
-);
+const text = fc.oneof(fc.constantFrom(NAME, OWN, '', 'other', `${OWN}<`, `${OWN}>`), fc.string({ maxLength: 20 }));
 const property = fc.oneof(
-  fc.tuple(text, text).map(([name, value]) => ({ bytes: userProperty(name, value), isOwn: name === NAME && value === OWN })),
+  fc.tuple(text, text).map(([name, value]) => ({ bytes: userProperty(name, value), sign: name === NAME ? value : '' })),
   fc
     .oneof(
       fc.nat(1).map((bit) => Buffer.from([0x01, bit])),
       fc
         .tuple(fc.constantFrom(0x03, 0x08, 0x09), text)
         .map(([id, value]) => Buffer.concat([Buffer.from([id]), textBytes(value)])),
+      fc.constantFrom(0x03, 0x08, 0x09).map((id) => Buffer.concat([Buffer.from([id, 0, tag.out.length]), tag.out])),
     )
-    .map((bytes) => ({ bytes, isOwn: false })),
+    .map((bytes) => ({ bytes, sign: '' })),
 );
 
 test('is found where it stands as a user property, and nowhere else', () => {
   fc.assert(
     fc.property(fc.array(property, { maxLength: 8 }), (properties) => {
-      expect(tag.isSpent(viewOf(properties.map(({ bytes }) => bytes)))).toBe(properties.some(({ isOwn }) => isOwn));
+      const view = viewOf(properties.map(({ bytes }) => bytes));
+      const has = (value: string) => properties.some(({ sign }) => sign === value);
+      expect([tag.wasSent(view), tag.wasHere(view)]).toEqual([has(`${OWN}>`), has(`${OWN}<`) || has(`${OWN}>`)]);
     }),
     { numRuns: 1_000 },
   );
 });
 
 test('is written as it is found', () => {
-  expect(Buffer.from(tag.bytes)).toEqual(userProperty(NAME, OWN));
+  expect([Buffer.from(tag.in), Buffer.from(tag.out)]).toEqual([userProperty(NAME, `${OWN}<`), userProperty(NAME, `${OWN}>`)]);
 });
 
-test('a message passes no more than 16 brokers', () => {
-  const passed = (hops: number) =>
-    tag.isSpent(viewOf(Array.from({ length: hops }, (_, hop) => userProperty(NAME, `broker ${hop}`))));
-  expect([passed(0), passed(15), passed(16)]).toEqual([false, false, true]);
+test('a message gets no more than 32 signs', () => {
+  const passed = (signs: number) => {
+    const view = viewOf(Array.from({ length: signs }, (_, sign) => userProperty(NAME, `broker ${sign}`)));
+    return [tag.wasSent(view), tag.wasHere(view)];
+  };
+  expect([passed(0), passed(31), passed(32)]).toEqual([
+    [false, false],
+    [false, false],
+    [true, true],
+  ]);
 });

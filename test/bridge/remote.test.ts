@@ -149,6 +149,47 @@ describe('refuses', () => {
   });
 });
 
+test('while this broker is full, what comes in stays with the remote broker, and what goes out goes on', async () => {
+  let send = () => {};
+  const remote = await remoteDouble((packet, peer) => {
+    obliging()(packet, peer);
+    if (packet.cmd === 'subscribe') send();
+  });
+  const edge = await bridgedBroker({
+    bridge: [`addresses = ["127.0.0.1:${remote.port}"]`, 'topics = ["up/# out 2", "down/# in 2"]'],
+    set: ['limits.queued_messages_max=2', 'limits.queued_messages_per_client_max=2'],
+  });
+  await bridgeSays(edge, '1');
+  const away = { port: edge.tcp, level: 5, clientId: 'away', clean: false, properties: { sessionExpiryInterval: 600 } } as const;
+  const client = await mqttJs(away);
+  await client.subscribe(['down/#', 'fill'], 2);
+  await client.end();
+  const near = await mqttJs({ port: edge.tcp, level: 5 });
+  for (const payload of ['1', '2']) await near.publish('fill', payload, { qos: 1 });
+  // The other shards learn of it in a while.
+  await expect.poll(() => edge.counts().queuedMessages, { timeout: 10_000 }).toBe(2);
+  send = () => {
+    for (const [at, qos] of ([1, 2] as const).entries())
+      remote.last.send({
+        cmd: 'publish',
+        topic: 'down/a',
+        payload: String(qos),
+        qos,
+        messageId: 7 + at,
+        dup: false,
+        retain: false,
+      });
+  };
+  send();
+  await near.publish('up/a', 'out', { qos: 0 });
+  await remote.until('what goes out goes on', () => remote.of('publish').length === 1);
+  expect([...remote.of('puback'), ...remote.of('pubrec')]).toEqual([]);
+  const back = await mqttJs(away);
+  await back.until('everything has come', () => back.messages.length >= 4);
+  expect(back.payloads.toSorted()).toEqual(['1', '1', '2', '2']);
+  expect(remote.peers).toHaveLength(2);
+});
+
 describe('has lost its session', () => {
   test('identifiers of QoS 2 that it had are forgotten before it may use them again', async () => {
     const remote = await remoteDouble((packet, peer) => {

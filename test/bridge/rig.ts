@@ -59,9 +59,9 @@ export async function stopBroker(broker: Broker): Promise<void> {
 }
 
 /** Resolves when the bridge of a broker says that its link stands, or does not. */
-export async function bridgeSays(broker: Broker, state: '1' | '0'): Promise<void> {
+export async function bridgeSays(broker: Broker, state: '1' | '0', name = 'cloud'): Promise<void> {
   const client = await mqttJs({ port: broker.tcp, level: 5 });
-  await client.subscribe('$SYS/broker/connection/cloud/state', 1);
+  await client.subscribe(`$SYS/broker/connection/${name}/state`, 1);
   await client.until(`the bridge says ${state}`, () => client.payloads.at(-1) === state);
   await client.end();
 }

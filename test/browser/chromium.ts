@@ -138,6 +138,9 @@ export class Browser {
       detached: true,
       env: options.home === undefined ? process.env : { ...process.env, HOME: options.home },
     });
+    const end = () => endGroup(child);
+    process.once('exit', end);
+    child.once('exit', () => process.off('exit', end));
     const address = await new Promise<string>((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error('Chromium did not start')), START_MS_MAX);
       createInterface(child.stderr!).on('line', (line) => {
@@ -175,7 +178,7 @@ export class Browser {
     const ended = once(this.#process, 'exit');
     this.#socket.close();
     // With its helpers, which would write for a moment longer: it was started as a group of its own.
-    process.kill(-this.#process.pid!, 'SIGKILL');
+    endGroup(this.#process);
     await ended;
     rmSync(this.#folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
   }
@@ -199,4 +202,8 @@ export class Browser {
       this.#waiting.delete(message.id);
     }
   }
+}
+
+function endGroup({ pid }: ChildProcess): void {
+  process.kill(-pid!, 'SIGKILL');
 }

@@ -35,17 +35,14 @@ function seen(topic, bytes, { qos, retained, duplicate }) {
 }
 
 function openMqttJs(record, options) {
-  const { url, level, clientId, clean, keepalive, username, password, will, reconnect, subprotocol, expiryS } = options;
+  const { url, level, clientId, clean, keepalive, will, reconnect, expiryS } = options;
   const client = mqtt.connect(url, {
     protocolVersion: level,
     clientId,
     clean,
     keepalive,
-    username,
-    password,
     will,
     reconnectPeriod: reconnect ? 200 : 0,
-    ...(subprotocol === undefined ? {} : { wsOptions: { protocol: subprotocol } }),
     ...(expiryS === undefined ? {} : { properties: { sessionExpiryInterval: expiryS } }),
   });
   client.on('connect', (connack) => record.connects.push(connack.sessionPresent));
@@ -64,7 +61,7 @@ function openMqttJs(record, options) {
 }
 
 function openPaho(record, options) {
-  const { url, level, clientId, clean, keepalive, username, password, will, reconnect } = options;
+  const { url, level, clientId, clean, keepalive, will, reconnect } = options;
   const client = new Paho.Client(url, clientId);
   const message = (topic, payload, qos, retain) => {
     const made = new Paho.Message(payload);
@@ -90,7 +87,6 @@ function openPaho(record, options) {
     keepAliveInterval: keepalive,
     timeout: 20,
     reconnect,
-    ...(username === undefined ? {} : { userName: username, password }),
     ...(will === undefined ? {} : { willMessage: message(will.topic, will.payload, will.qos, will.retain) }),
     onFailure: ({ errorMessage }) => {
       record.errors.push(errorMessage);

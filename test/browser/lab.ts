@@ -47,11 +47,8 @@ export interface Open {
   readonly clientId?: string;
   readonly clean?: boolean;
   readonly keepalive?: number;
-  readonly username?: string;
-  readonly password?: string;
   readonly will?: { readonly topic: string; readonly payload: string; readonly qos: number; readonly retain: boolean };
   readonly reconnect?: boolean;
-  readonly subprotocol?: string;
   readonly expiryS?: number;
 }
 
@@ -155,9 +152,12 @@ export function useLab(picture: string, options: () => BrowserOptions = () => ({
   });
   afterAll(async () => {
     const { LETHE_SCREENSHOTS } = process.env;
-    if (LETHE_SCREENSHOTS !== undefined && lab !== null)
-      writeFileSync(join(LETHE_SCREENSHOTS, `browser-${picture}.png`), await lab.tab.picture());
-    await browser?.close();
+    try {
+      if (LETHE_SCREENSHOTS !== undefined && lab !== null)
+        writeFileSync(join(LETHE_SCREENSHOTS, `browser-${picture}.png`), await lab.tab.picture());
+    } finally {
+      await browser?.close();
+    }
     site?.close();
   });
   return rig;

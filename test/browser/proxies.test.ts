@@ -17,6 +17,9 @@ import { type Front, type FrontEnd, startHaproxy, startNginx } from './proxy.ts'
 const both: readonly Kind[] = ['MQTT.js', 'Paho'];
 const names = ['nginx', 'haproxy'] as const;
 const BANNED = '127.0.0.66';
+/** How long hasty proxies wait, and a keep alive with which a client lasts there. */
+const IDLE_S = 5;
+const KEEP_ALIVE_S = 2;
 
 describe.skipIf(!hasBrowser)('proxies', () => {
   const { files, remove } = temporaryCertificates();
@@ -28,7 +31,7 @@ describe.skipIf(!hasBrowser)('proxies', () => {
   /** What the broker takes for the address of each client, by its identifier. */
   const addresses = new Map<string, string>();
   const running: FrontEnd[] = [];
-  /** As the files say, and with a bound on idle connections of 2 s. */
+  /** As the files say, and with a bound of their own on idle connections. */
   const patient = new Map<string, FrontEnd>();
   const hasty = new Map<string, FrontEnd>();
   let broker: RunningBroker;
@@ -72,8 +75,8 @@ key_file = '${files.serverKey}'
     for (const [start, map, idleS] of [
       [nginx, patient, undefined],
       [haproxy, patient, undefined],
-      [nginx, hasty, 2],
-      [haproxy, hasty, 2],
+      [nginx, hasty, IDLE_S],
+      [haproxy, hasty, IDLE_S],
     ] as const) {
       const proxy = await start(idleS);
       running.push(proxy);
@@ -185,7 +188,7 @@ key_file = '${files.serverKey}'
       await lab.call('send', silent, [...connect(5, { clientId: silent, keepAliveS: 60 })]);
       cut.push([proxy, silent]);
       const pinging = name('pinging');
-      await lab.connect('MQTT.js', pinging, { url: urlOf(port), level: 5, keepalive: 1 });
+      await lab.connect('MQTT.js', pinging, { url: urlOf(port), level: 5, keepalive: KEEP_ALIVE_S });
       held.push(pinging);
     }
     for (const [proxy, silent] of cut) {
@@ -193,9 +196,10 @@ key_file = '${files.serverKey}'
       expect(close).toMatchObject({ code: 1006, wasClean: false });
       saw(`${proxy}: ${close!.code}`);
     }
-    // Four answers take longer than the proxies wait.
+    // So many answers take longer than the proxies wait.
+    const answers = Math.ceil(IDLE_S / KEEP_ALIVE_S);
     for (const client of held) {
-      const { closes, errors } = await lab.until(client, 'client.pings >= 4 || client.closes > 0');
+      const { closes, errors } = await lab.until(client, `client.pings >= ${answers} || client.closes > 0`);
       expect({ closes, errors }).toEqual({ closes: 0, errors: [] });
       await lab.call('end', client);
     }

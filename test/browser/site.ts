@@ -1,7 +1,7 @@
 // The web server of the pages, on an address that is another origin than the broker's.
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createServer, type ServerOptions } from 'node:http';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 const root = new URL('../..', import.meta.url).pathname;
@@ -21,9 +21,9 @@ export interface Site {
   close(): void;
 }
 
-export async function openSite(options: ServerOptions = {}): Promise<Site> {
+export async function openSite(): Promise<Site> {
   const pages = new Map<string, string>();
-  const server = createServer(options, ({ url = '/' }, response) => {
+  const server = createServer(({ url = '/' }, response) => {
     const page = pages.get(url);
     const file = FILES[url];
     if (page !== undefined) response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(page);

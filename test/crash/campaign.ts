@@ -2,6 +2,7 @@
 // where that was promised, in order, and nothing is left.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { LETHE_MAIN } from '../../bench/contestants/lethe.ts';
 import { DATA_FILE } from '../../storage/lmdb-disk.ts';
 import { SeededRandom } from '../seeded-random.ts';
 import { Aftermath } from './aftermath.ts';
@@ -10,7 +11,7 @@ import { Ledger } from './ledger.ts';
 import type { Notices } from './notices.ts';
 import type { Publisher } from './publisher.ts';
 import { Manner, type Subscriber } from './subscriber.ts';
-import { type Exit, Victim } from './victim.ts';
+import { type Exit, type Program, Victim } from './victim.ts';
 
 /** How a round ends. */
 export const Ending = {
@@ -79,6 +80,8 @@ const PROGRESS = /reading the spool|the spool was read/;
 export interface CampaignOptions {
   readonly folder: string;
   readonly seed: number;
+  /** Another one than the build. */
+  readonly program?: Program;
   readonly rounds: number;
   /** Called after each round. */
   readonly onRound?: (campaign: Campaign) => void;
@@ -199,7 +202,8 @@ export class Campaign {
   #spawn(): Victim {
     const windowMs = this.#draw([0, 3, 3, 20]);
     const eraseMs = this.#draw([100, 100, 400, 1_000]);
-    return new Victim(this.#options.folder, [`spool.commit_window_ms=${windowMs}`, `spool.erase_within_ms=${eraseMs}`]);
+    const { folder, program = { command: [process.execPath, LETHE_MAIN], folder } } = this.#options;
+    return new Victim(program, [`spool.commit_window_ms=${windowMs}`, `spool.erase_within_ms=${eraseMs}`]);
   }
 
   async #killWhileStarting(): Promise<void> {

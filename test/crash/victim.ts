@@ -1,12 +1,18 @@
 // The broker as a process that dies: started on a data directory, killed at any moment, started again.
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { LETHE_MAIN } from '../../bench/contestants/lethe.ts';
 import { environmentFor } from '../broker.ts';
 
 export interface Exit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
+}
+
+/** What is started: a command that takes the arguments of `lethe`, and does not fork. */
+export interface Program {
+  readonly command: readonly [string, ...string[]];
+  /** Where it sees the data directory. */
+  readonly folder: string;
 }
 
 const running = new Set<ChildProcess>();
@@ -21,11 +27,12 @@ export class Victim {
   #stdout = '';
 
   /** Starts it; `set` are options of the configuration. */
-  constructor(folder: string, set: readonly string[]) {
+  constructor({ command, folder }: Program, set: readonly string[]) {
     const env = { ...process.env, ...environmentFor('serve') };
     const options = ['server.log_level=warn', ...set].flatMap((option) => ['--set', option]);
-    const args = [LETHE_MAIN, 'serve', '--port', '0', '--ws-port', '0', '--ready-json', '--data', folder, ...options];
-    this.#process = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const [file, ...before] = command;
+    const args = [...before, 'serve', '--port', '0', '--ws-port', '0', '--ready-json', '--data', folder, ...options];
+    this.#process = spawn(file, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     running.add(this.#process);
     this.#process.stdout!.setEncoding('utf8').on('data', (text: string) => {
       this.#stdout += text;

@@ -1,4 +1,4 @@
-// 19. PROXY headers that are forged, malformed or endless. Deeper: test/network/proxy-protocol.test.ts, and for WebSocket test/network/client-address.test.ts.
+// 19. PROXY headers, and headers of HTTP proxies, that are forged, malformed or endless. Deeper: test/network/proxy-protocol.test.ts, and for WebSocket test/network/client-address.test.ts.
 // Red when: an address is believed that somebody else than the proxy has said, a header is optional where it is asked for, or one without an end is held.
 import { afterEach, describe, expect, test } from 'vitest';
 import type { Credentials } from '../../../engine/gate.ts';
@@ -6,6 +6,7 @@ import { ONE_SHARD } from '../../broker.ts';
 import { connect, hex } from '../../conformance/bytes.ts';
 import { useRig } from '../../conformance/rig.ts';
 import { Peer } from '../peer.ts';
+import { frame, handshake, mqttOf } from '../web-frames.ts';
 
 /** What the broker takes for the address of each client, in order. */
 const seen: string[] = [];
@@ -18,6 +19,9 @@ const authenticator = {
 const common = [ONE_SHARD, 'listener.tcp.proxy_protocol=true', 'limits.connect_timeout_ms=1000'];
 const trusting = useRig([...common, 'listener.tcp.proxy_trusted=["127.0.0.0/8"]'], { authenticator });
 const distrustful = useRig([...common, 'listener.tcp.proxy_trusted=["192.0.2.0/24", "::2"]'], { authenticator });
+const header = 'listener.ws.real_address_header=x-forwarded-for';
+const web = useRig([ONE_SHARD, header, 'listener.ws.proxy_trusted=["127.0.0.1"]'], { authenticator });
+const webOfOthers = useRig([ONE_SHARD, header, 'listener.ws.proxy_trusted=["192.0.2.0/24"]'], { authenticator });
 const without = useRig([ONE_SHARD], { authenticator });
 
 const peers: Peer[] = [];
@@ -96,4 +100,35 @@ test('a header that never ends is cut in time, and what it says is not counted f
   await peer.until('it is cut', () => peer.closed).finally(() => clearInterval(timer));
   expect(sentBytes).toBeLessThan(V1.length);
   expect(seen).toEqual([]);
+});
+
+describe('over WebSocket the header of a trusted HTTP proxy names the client', () => {
+  /** The status of a handshake with these lines of X-Forwarded-For, and MQTT where it was accepted. */
+  async function came(port: number, ...lines: readonly string[]): Promise<string> {
+    const request = handshake().toString('latin1').slice(0, -'\r\n'.length);
+    const named = lines.map((line) => `X-Forwarded-For: ${line}\r\n`).join('');
+    const peer = await sent(port, Buffer.from(`${request}${named}\r\n`, 'latin1'));
+    const status = peer.received.toString('latin1').split(' ')[1]!;
+    if (status === '101') {
+      void peer.send(frame(HELLO));
+      await peer.until('CONNACK', () => mqttOf(peer.received).length > 0);
+    }
+    return status;
+  }
+
+  test('its last line does, whatever the client wrote before', async () => {
+    expect(await came(web.broker.ws, '6.6.6.6, 127.0.0.1', '203.0.113.9')).toBe('101');
+    expect(seen).toEqual(['203.0.113.9:0']);
+  });
+
+  test('one that is absent or no address names nobody, and nobody is served', async () => {
+    for (const lines of [[], ['203.0.113.9, localhost'], ['203.0.113.9', '']])
+      expect(await came(web.broker.ws, ...lines)).toBe('400');
+    expect(seen).toEqual([]);
+  });
+
+  test('one from anybody else is not looked at', async () => {
+    expect(await came(webOfOthers.broker.ws, '203.0.113.9')).toBe('101');
+    expect(seen).toEqual(['127.0.0.1:0']);
+  });
 });

@@ -1,0 +1,85 @@
+// A root file system of Debian's smallest kind, as a machine has it that has never seen Node: made with debootstrap, kept for later runs under the system's folder
+// for temporary files, and copied for each one that uses it. Processes in it see its files and its /proc, and the loopback network of this machine.
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+
+const SUITE = 'bookworm';
+export const MAKE_ROOT_MS_MAX = 300_000;
+
+/** Why there can be none here; null when there can. */
+export function noCleanRoot(): string | null {
+  if (process.platform !== 'linux') return 'a clean root needs Linux';
+  if (process.getuid?.() !== 0) return 'a clean root needs root';
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin'];
+  return folders.some((folder) => existsSync(join(folder, 'debootstrap'))) ? null : 'a clean root needs debootstrap';
+}
+
+export class CleanRoot {
+  readonly folder: string;
+  /** Starts a program inside, in place of this command. */
+  readonly enter: readonly [string, ...string[]];
+
+  private constructor(folder: string) {
+    this.folder = folder;
+    this.enter = this.enterAfter('true');
+  }
+
+  /**
+   * The same after other mounts, which end with the program. Each command becomes the next, so that the process that is started is the program's; of this machine's
+   * environment it gets nothing.
+   * @param mounts a line of shell in which `$0` is the root
+   */
+  enterAfter(mounts: string): readonly [string, ...string[]] {
+    const script = `${mounts} && mount -t proc proc "$0/proc" && exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$0" "$@"`;
+    return ['unshare', '--mount', 'sh', '-c', script, this.folder];
+  }
+
+  /** Where the one-file program has unpacked its native code. */
+  unpacked(): readonly string[] {
+    const places = ['var/cache', 'tmp', 'run', 'dev/shm'].map((place) => join(this.folder, place));
+    return places.flatMap((place) =>
+      readdirSync(place)
+        .filter((name) => name.startsWith('lethe'))
+        .map((name) => join(place, name)),
+    );
+  }
+
+  static make(): CleanRoot {
+    const kept = join(tmpdir(), `lethe-debian-${SUITE}-${process.arch}`);
+    if (!existsSync(kept)) {
+      const unfinished = mkdtempSync(`${kept}.`);
+      try {
+        execFileSync('debootstrap', ['--variant=minbase', SUITE, unfinished], {
+          stdio: ['ignore', 'ignore', 'inherit'],
+          timeout: MAKE_ROOT_MS_MAX,
+        });
+        renameSync(unfinished, kept);
+      } finally {
+        rmSync(unfinished, { recursive: true, force: true });
+      }
+    }
+    const folder = mkdtempSync(join(tmpdir(), 'lethe-root-'));
+    execFileSync('cp', ['-a', '--reflink=auto', `${kept}/.`, folder]);
+    return new CleanRoot(folder);
+  }
+
+  /** Paths of files in it, from its root, whose name fits. */
+  find(name: string): readonly string[] {
+    const found = execFileSync('find', [this.folder, '-xdev', '-name', name], { encoding: 'utf8' });
+    return found
+      .split('\n')
+      .filter((path) => path !== '')
+      .map((path) => path.slice(this.folder.length));
+  }
+
+  /** Copies a file into it. */
+  bring(file: string, to: string): void {
+    copyFileSync(file, join(this.folder, to));
+  }
+
+  remove(): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
