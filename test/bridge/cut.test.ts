@@ -73,6 +73,6 @@ test.each(['mqttv50', 'mqttv311'] as const)('%s: nothing is lost, and QoS 2 come
   expectAll(far, sentOut);
   expectAll(near, sentIn);
   expect(link.connections).toBeGreaterThan(CUTS);
-  expect(edge.counts().queuedMessages).toBe(0);
+  await expect.poll(() => edge.counts().queuedMessages, { timeout: 10_000 }).toBe(0);
   await link.close();
 });

@@ -60,5 +60,5 @@ test('keeps what goes out while the remote broker is away, from the first moment
   await far.received(300);
   expect(far.arrived.map(({ payload }) => String(payload))).toEqual(Array.from({ length: 300 }, (_, i) => String(i)));
   await bridgeSays(edge, '1');
-  expect(edge.counts().queuedMessages).toBe(0);
+  await expect.poll(() => edge.counts().queuedMessages, { timeout: 10_000 }).toBe(0);
 });
