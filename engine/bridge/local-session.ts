@@ -123,7 +123,10 @@ class Preparation implements OwnEnd {
     this.#packets = packets;
     this.#link = new OwnLink(this, shard.clock);
     this.#framer = new Framer(Number.MAX_SAFE_INTEGER);
-    this.#timer = new Timer(() => this.#settle('the session of a bridge was not made in time'));
+    this.#timer = new Timer(() => {
+      this.#settle('the session of a bridge was not made in time');
+      this.#link.cut();
+    });
     this.done = new Promise((resolve, reject) => {
       this.#settle = (problem) => {
         shard.timers.cancel(this.#timer);
