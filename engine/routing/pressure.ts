@@ -1,7 +1,7 @@
 // Back-pressure with a name. A receiver whose unsent bytes pass the high mark first holds the publishers that feed it (they are
 // not read from); if it has not drained within the grace it is marked slow, its publishers go on, and QoS 0 to it is
 // dropped and counted until it has drained. While all outboxes together hold more than there is memory for, little may wait for any
-// receiver, and one that has not drained within the grace is disconnected. Nothing else waits for it: other receivers' outboxes are their own. A client that
+// receiver, and one that takes nothing for a second is disconnected. Nothing else waits for it: other receivers' outboxes are their own. A client that
 // does not read the answers to its own packets holds itself.
 import { Letter } from '../peers/letter.ts';
 import { SessionFlag } from '../peers/roster.ts';
@@ -15,6 +15,8 @@ export type Pressure = (typeof Pressure)[keyof typeof Pressure];
 
 /** What may wait unsent to one connection while all of them together have more than there is memory for. */
 const TIGHT_BYTES = 16_384;
+/** How long a receiver may take nothing then, before what waits for it is needed for others. */
+const STUCK_MS_MAX = 1_000;
 
 function isTight({ blocks, limits }: Shard): boolean {
   return blocks.unsentBytes > limits.unsentBytesMax;
@@ -29,7 +31,9 @@ export function isOverMark(shard: Shard, { outbox }: Connection): boolean {
 export function pressOn(shard: Shard, receiver: Connection, publisher: Connection | null): Pressure {
   if (receiver.slow && !isTight(shard)) return Pressure.DROP;
   if (receiver.pressureTimer === null) receiver.pressureTimer = new Timer(() => markSlow(shard, receiver));
-  if (!receiver.pressureTimer.isSet) shard.timers.set(receiver.pressureTimer, shard.limits.backpressureMs);
+  const tight = isTight(shard);
+  if (tight && receiver.stuckSinceMs === 0) receiver.stuckSinceMs = shard.clock.monotonicMs();
+  if (!receiver.pressureTimer.isSet) shard.timers.set(receiver.pressureTimer, tight ? STUCK_MS_MAX : shard.limits.backpressureMs);
   if (receiver.slow) return Pressure.DROP;
   if (publisher !== null && publisher !== receiver && !isHeldFor(publisher, receiver) && publisher.link.pause()) {
     shard.counters.pauses++;
@@ -152,10 +156,16 @@ export function forgetPublisher(publisher: Connection): void {
   publisher.heldFor.clear();
 }
 
+/** Whether it has taken nothing for long while unsent bytes were at their limit. */
+function isStuck(shard: Shard, { outbox, stuckSinceMs }: Connection): boolean {
+  if (stuckSinceMs === 0 || outbox.pendingBytes <= TIGHT_BYTES || !isTight(shard)) return false;
+  return shard.clock.monotonicMs() - stuckSinceMs >= STUCK_MS_MAX;
+}
+
 function markSlow(shard: Shard, receiver: Connection): void {
   receiver.outbox.look();
   // What it keeps waiting is memory that others need, and it would not read why it is sent away.
-  if (isTight(shard) && receiver.outbox.pendingBytes > TIGHT_BYTES) {
+  if (isStuck(shard, receiver)) {
     shard.log.warn('unsent bytes are at their limit: a receiver that does not read is disconnected', {
       pendingBytes: receiver.outbox.pendingBytes,
     });
@@ -166,6 +176,7 @@ function markSlow(shard: Shard, receiver: Connection): void {
     relieve(shard, receiver);
     return;
   }
+  if (receiver.slow) return;
   receiver.slow = true;
   shard.slowConnections++;
   tellSlow(shard, receiver);

@@ -71,6 +71,19 @@ describe.skipIf(!isAllowed)('without a network', () => {
     await broker.stop();
   });
 
+  test('a bridge to a name that nobody resolves keeps no broker from starting: it tries again, and clients are served', async () => {
+    const bridge =
+      "[[bridge]]\nname = 'cloud'\naddresses = ['mqtt.example.org:8883']\nremote_clientid = 'site-7'\ntopics = ['a out 1']\n";
+    const broker = await serveAlone('bridge', bridge);
+    broker.bringUp();
+    const client = await broker.client('pub', '-t', 'a', '-m', 'kept', '-q', '1');
+    expect(client.exit, client.stderr).toEqual({ code: 0, signal: null });
+    const held = await broker.client('sub', '-t', '$SYS/broker/uptime', '-C', '1');
+    expect(held.exit, held.stderr).toEqual({ code: 0, signal: null });
+    expect(broker.child.exit).toBeNull();
+    await broker.stop();
+  });
+
   test('a name to listen on that nobody resolves is refused in one line', async () => {
     const config = temporaryFile(
       "[[listener]]\nname = 'tcp'\ntransport = 'tcp'\nhost = 'broker.example.org'\nport = 0\ninsecure = true\nanonymous = true\n",

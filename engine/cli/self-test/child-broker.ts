@@ -44,7 +44,9 @@ export class ChildBroker {
     const [program, ...first] = this.#command;
     const ports = ['--port', String(this.#asked.tcp), '--ws-port', String(this.#asked.ws)];
     // Nothing of the operator's configuration: the machine is tested, with defaults.
-    const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(LETHE_|NOTIFY_SOCKET$)/.test(name)));
+    const env = Object.fromEntries(
+      Object.entries(process.env).filter(([name]) => !/^(LETHE_[A-Z0-9]+__|NOTIFY_SOCKET$)/.test(name)),
+    );
     const child = spawn(program!, [...first, 'serve', '--ready-json', '--host', '127.0.0.1', '--data', DATA, ...ports], {
       cwd: this.#folder,
       env,
