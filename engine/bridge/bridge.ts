@@ -186,6 +186,8 @@ export class Bridge {
       this.#left?.();
       return;
     }
+    // An operator has erased it: what is published until the next link is to be kept in a new one.
+    if (end.kind === 'local' && this.local.session === null) this.local.prepare().catch(() => {});
     if (end.kind === 'silent') this.#choice.closedSilently();
     const isTriedAtOnce = (end.kind === 'version' && this.#choice.refused()) || this.#isReturning;
     this.#isReturning = false;
