@@ -1,7 +1,7 @@
 // Several addresses of one remote broker: where the bridge goes when one of them is away, and when it is back.
 import { expect, test } from 'vitest';
 import { mqttJs } from '../end-to-end/mqttjs.ts';
-import { cuttable } from './cuttable.ts';
+import { Cut, Line } from './line.ts';
 import { bridgedBroker, bridgeSays } from './rig.ts';
 
 test.each([
@@ -9,8 +9,8 @@ test.each([
   [true, 'stays with the second'],
 ])('round_robin = %s: %s', async (roundRobin) => {
   const [first, second] = [await bridgedBroker(), await bridgedBroker()];
-  const [toFirst, toSecond] = [await cuttable(() => first.tcp), await cuttable(() => second.tcp)];
-  toFirst.cut('closed');
+  const [toFirst, toSecond] = [await Line.to(first.tcp), await Line.to(second.tcp)];
+  toFirst.down();
   const edge = await bridgedBroker({
     bridge: [
       `addresses = ["127.0.0.1:${toFirst.port}", "127.0.0.1:${toSecond.port}"]`,
@@ -26,8 +26,8 @@ test.each([
   for (const client of [atFirst, atSecond]) await client.subscribe('up/#', 2);
   await near.publish('up/1', 'to the second', { qos: 2 });
   await atSecond.received(1);
-  toFirst.mend();
-  if (roundRobin) toSecond.cut('open');
+  toFirst.up();
+  if (roundRobin) toSecond.cut(Cut.RESET);
   const [next, other] = roundRobin ? [atSecond, atFirst] : [atFirst, atSecond];
   // The first one has been looked at before the link goes there.
   await expect.poll(() => (roundRobin ? toSecond : toFirst).connections, { timeout: 15_000 }).toBeGreaterThanOrEqual(2);
@@ -35,5 +35,4 @@ test.each([
   await near.publish('up/1', 'later', { qos: 2 });
   await next.until('it goes there', () => next.payloads.includes('later'));
   expect(other.payloads).not.toContain('later');
-  await Promise.all([toFirst.close(), toSecond.close()]);
 });

@@ -16,8 +16,10 @@ export interface FlowPlan {
   readonly level?: Level;
   /** Messages that are not acknowledged yet; Mosquitto takes no more than 20. */
   readonly window?: number;
-  /** Of each payload. */
+  /** Of each payload, at least. */
   readonly bytes?: number;
+  /** Stands in each payload. */
+  readonly mark?: string;
   readonly retain?: boolean;
   /** What passes it on may change their order over a cut. */
   readonly isShuffled?: boolean;
@@ -92,10 +94,10 @@ export class Flow implements Source<Parcel> {
   }
 
   next(): Parcel | null {
-    const { topic, qos, retain = false, bytes = 0 } = this.plan;
+    const { topic, qos, retain = false } = this.plan;
     if (this.begun >= Math.min(this.allowed, this.plan.count)) return null;
     const number = this.begun++;
-    return { topic, qos, payload: payloadOf(number, bytes), retain, label: `n${number}` };
+    return { topic, qos, payload: payloadOf(number, this.plan), retain, label: `n${number}` };
   }
 
   sent(): void {}
@@ -103,10 +105,10 @@ export class Flow implements Source<Parcel> {
   acknowledged(): void {}
 
   #arrive({ topic, payload, qos }: Publish): void {
-    const { name, arrivesAs = this.plan.topic, bytes = 0 } = this.plan;
+    const { name, arrivesAs = this.plan.topic } = this.plan;
     const number = Number.parseInt(payload, 10);
     const fault = (what: string) => this.#faults.push(`${name}: number ${number} ${what}`);
-    if (payload !== payloadOf(number, bytes)) fault(`is not whole, ${payload.length} characters`);
+    if (payload !== payloadOf(number, this.plan)) fault(`is not whole, ${payload.length} characters`);
     if (topic !== arrivesAs) fault(`came under ${topic}`);
     if (qos !== this.plan.qos) fault(`came with QoS ${qos}`);
     if (!(number < this.begun)) fault('was never sent');
@@ -119,6 +121,6 @@ export class Flow implements Source<Parcel> {
   }
 }
 
-function payloadOf(number: number, bytes: number): string {
-  return `${number}:`.padEnd(bytes, String.fromCharCode(97 + (number % 26)));
+function payloadOf(number: number, { bytes = 0, mark = '' }: FlowPlan): string {
+  return `${number}:${mark}`.padEnd(bytes, String.fromCharCode(97 + (number % 26)));
 }

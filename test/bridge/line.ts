@@ -35,7 +35,7 @@ afterEach(async () => {
 });
 
 export class Line extends Watched {
-  /** Connections that were begun through it, also those that were turned away. */
+  /** Connections that it took. */
   connections = 0;
   cuts = 0;
   /** Whether connections are taken; otherwise they are reset at once. */
@@ -107,13 +107,12 @@ export class Line extends Watched {
   }
 
   #begin(near: Socket): void {
-    this.connections++;
     near.on('error', () => {});
     if (!this.isUp) {
       near.resetAndDestroy();
-      this.changed();
       return;
     }
+    this.connections++;
     const far = connect({ port: this.target, host: '127.0.0.1', noDelay: true });
     const pair: Pair = { near, far, left: Infinity, isSilent: false };
     this.#pairs.add(pair);

@@ -16,15 +16,26 @@ afterEach(async () => {
 export interface BridgedOptions extends Omit<BrokerOptions, 'set' | 'config'> {
   /** Lines of one [[bridge]] table besides its name, `cloud`, and what makes it quick; none: a broker without a bridge. */
   readonly bridge?: readonly string[];
+  readonly transport?: 'tcp' | 'tls';
+  /** Other tables of the configuration. */
+  readonly tables?: readonly string[];
   readonly set?: readonly string[];
   /** Takes the lines of the log. */
   readonly onLine?: (line: string) => void;
 }
 
 /** Starts a broker on free ports, at the log's lowest level, with every line judged. */
-export async function bridgedBroker({ bridge, set = [], onLine, ...options }: BridgedOptions = {}): Promise<Broker> {
+export async function bridgedBroker({
+  bridge,
+  transport = 'tcp',
+  tables = [],
+  set = [],
+  onLine,
+  ...options
+}: BridgedOptions = {}): Promise<Broker> {
   const quick = ['restart_timeout_s = 1', 'restart_timeout_max_s = 1'];
-  const table = bridge === undefined ? '' : ['[[bridge]]', 'name = "cloud"', 'transport = "tcp"', ...quick, ...bridge].join('\n');
+  const table =
+    bridge === undefined ? '' : ['[[bridge]]', 'name = "cloud"', `transport = "${transport}"`, ...quick, ...bridge].join('\n');
   const log = createLog(
     'debug',
     (line) => {
@@ -33,8 +44,9 @@ export async function bridgedBroker({ bridge, set = [], onLine, ...options }: Br
     },
     Date.now,
   );
-  const free = ['listener.tcp.port=0', 'listener.ws.port=0', 'limits.overload_delay_ms=0', `server.threads=${shards}`];
-  const config = loadConfig({ file: temporaryFile(table), set: [...free, ...set] });
+  const ports = tables.includes('[[listener]]') ? [] : ['listener.tcp.port=0', 'listener.ws.port=0'];
+  const free = [...ports, 'limits.overload_delay_ms=0', `server.threads=${shards}`];
+  const config = loadConfig({ file: temporaryFile([table, ...tables].join('\n')), set: [...free, ...set] });
   const broker = await createBroker({ log, ...options, config });
   open.add(broker);
   return broker;
