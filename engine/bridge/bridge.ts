@@ -21,6 +21,7 @@ import { TopicMap } from './topic-map.ts';
 
 /** How long a look at the first address may take. */
 const LOOK_MS_MAX = 5_000;
+const LOOK_EVERY_MS_MAX = 3_600_000;
 
 export class Bridge {
   readonly config: BridgeConfig;
@@ -39,6 +40,8 @@ export class Bridge {
   #address = 0;
   /** Where the last link that stood led to; -1: not known. */
   #joinedAddress = -1;
+  /** Between two looks at whether the first address is there again; longer after each that was so in vain. */
+  #lookMs: number;
   #link: BridgeLink | null = null;
   /** Monotonic ms since when the link stands; -1: it does not. */
   #standsSinceMs = -1;
@@ -63,6 +66,7 @@ export class Bridge {
     this.#in = new TopicMap(this.#topics, 'in');
     this.#choice = new ProtocolChoice(config);
     this.#backoff = new Backoff(config.restartTimeoutS, config.restartTimeoutMaxS, shard.random);
+    this.#lookMs = config.restartTimeoutMaxS * 1_000;
     this.#retry = new Timer(() => this.#open());
     this.#look = new Timer(() => this.#lookForFirst());
   }
@@ -165,11 +169,12 @@ export class Bridge {
     this.#standsSinceMs = clock.monotonicMs();
     this.#links++;
     this.#joinedAddress = this.#address;
+    if (this.#address === 0) this.#lookMs = this.config.restartTimeoutMaxS * 1_000;
     this.#told = '';
     log.info('a bridge stands', { bridge, level });
     if (refused > 0) log.warn('the remote broker of a bridge refuses some of its topic filters', { bridge, refused });
     this.#notify(true);
-    if (!this.config.roundRobin && this.#address > 0) timers.set(this.#look, this.config.restartTimeoutMaxS * 1_000);
+    if (!this.config.roundRobin && this.#address > 0) timers.set(this.#look, this.#lookMs);
   }
 
   #over(end: LinkEnd): void {
@@ -186,6 +191,8 @@ export class Bridge {
       this.#left?.();
       return;
     }
+    // An operator has erased it: what is published until the next link is to be kept in a new one.
+    if (end.kind === 'local' && this.local.session === null) this.local.prepare().catch(() => {});
     if (end.kind === 'silent') this.#choice.closedSilently();
     const isTriedAtOnce = (end.kind === 'version' && this.#choice.refused()) || this.#isReturning;
     this.#isReturning = false;
@@ -227,11 +234,13 @@ export class Bridge {
       this.#looking = null;
       if (this.#isStopping || this.#standsSinceMs < 0) return;
       if (!isThere) {
-        timers.set(this.#look, this.config.restartTimeoutMaxS * 1_000);
+        timers.set(this.#look, this.#lookMs);
         return;
       }
       this.#address = 0;
       this.#isReturning = true;
+      // A proxy may accept for a broker that is not there.
+      this.#lookMs = Math.min(LOOK_EVERY_MS_MAX, this.#lookMs * 2);
       this.#link?.leave();
     });
   }

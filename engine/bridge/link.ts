@@ -288,6 +288,8 @@ export class BridgeLink implements OwnEnd, RemoteEvents {
     this.#phase = Phase.JOINING;
     this.#socket.pause();
     this.#connack = connack;
+    // Known also to the next link, if this one does not get that far.
+    if (!connack.sessionPresent) this.#parts.local.mustForget = true;
     const { config, local, out, tag, totals } = this.#parts;
     const { limits } = this.#shard;
     this.#fromRemote.packetBytesMax = limits.packetBytesMax;
@@ -319,7 +321,7 @@ export class BridgeLink implements OwnEnd, RemoteEvents {
     this.#phase = Phase.RELAYING;
     const { config, local } = this.#parts;
     const relay = this.#relay!;
-    if (!this.#connack!.sessionPresent || this.#parts.isElsewhere)
+    if (local.mustForget || this.#parts.isElsewhere)
       for (const packetId of local.session?.inbound.all() ?? []) relay.forget(packetId);
     if (local.wishes.length > 0) relay.toLocal.append(subscribe(Level.V5, LOCAL_SUBSCRIBE_ID, this.#localWishes()));
     if (config.notificationTopic !== '') this.#socket.write(notification(this.#level, config.notificationTopic, true));
@@ -351,6 +353,7 @@ export class BridgeLink implements OwnEnd, RemoteEvents {
   #subscribeRemote(): void {
     this.#hasSubscribed = true;
     const { topics, local } = this.#parts;
+    local.mustForget = false;
     const { maximumQos } = this.#shard.offers;
     const wishes = wishesOf(topics, 'in').map(({ filter, qos }) => {
       const granted = Math.min(qos, maximumQos) as 0 | 1 | 2;

@@ -27,8 +27,10 @@ export class LocalSession implements RelayHost {
   readonly clientId: string;
   readonly shard: Shard;
   readonly wishes: readonly { readonly filter: string; readonly qos: 0 | 1 | 2 }[];
-  /** Filters that are new since the start: the remote broker has not been told of what is retained below them. */
-  readonly untold = new Set<string>();
+  /** Filters of which the remote broker may not have been told what is retained below them: all at the start, because a start before this one may have made them, and those that were made since. */
+  readonly untold: Set<string>;
+  /** The remote broker has said that its session is new, and identifiers of the one before are still held here. */
+  mustForget = false;
   readonly #isKept: boolean;
 
   constructor(shard: Shard, config: BridgeConfig, topics: readonly BridgeTopic[]) {
@@ -36,6 +38,7 @@ export class LocalSession implements RelayHost {
     this.clientId = localClientIdOf(config);
     this.#isKept = !config.localCleanStart;
     this.wishes = wishesOf(topics, 'out');
+    this.untold = new Set(this.wishes.map(({ filter }) => filter));
   }
 
   /** Null while there is none. */

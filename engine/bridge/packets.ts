@@ -43,7 +43,7 @@ export function connectRemote(
     ...(isPrivate ? { bridgeMode: true } : {}),
     ...(remoteUsername === '' ? {} : { username: remoteUsername }),
     ...(password === null ? {} : { password }),
-    ...(notificationTopic === '' ? {} : { will: { topic: notificationTopic, payload: IS_CUT, qos: 1, retain: true } }),
+    ...(notificationTopic === '' ? {} : { will: { topic: notificationTopic, payload: IS_CUT, qos: 0, retain: true } }),
     ...(level === Level.V5 ? { properties: { sessionExpiryInterval: cleanStart ? 0 : sessionExpiryS, ...takes } } : {}),
   };
   return encode(packet, level);

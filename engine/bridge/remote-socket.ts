@@ -22,6 +22,8 @@ export interface RemoteEvents {
   closed(code: string): void;
 }
 
+const TCP_KEEP_ALIVE_MS = 60_000;
+
 export class RemoteSocket {
   /** Whether what is written now only waits. */
   isFull = false;
@@ -32,6 +34,8 @@ export class RemoteSocket {
     let code = '';
     const socket = trust === null ? createConnection({ host, port }) : openTls(host, port, trust);
     socket.setNoDelay(true);
+    // Without a keep alive of MQTT nothing else would notice that the other end is gone.
+    socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
     socket.once(trust === null ? 'connect' : 'secureConnect', () => events.opened());
     socket.on('data', (chunk: Buffer) => events.received(chunk));
     socket.on('drain', () => {
@@ -77,6 +81,8 @@ function openTls(host: string, port: number, { ca, cert, key }: RemoteTrust): TL
     host,
     port,
     minVersion: 'TLSv1.2',
+    // Whatever the environment says.
+    rejectUnauthorized: true,
     ...(isIP(host) === 0 ? { servername: host } : {}),
     ...(ca === null ? {} : { ca }),
     ...(cert === null || key === null ? {} : { cert, key }),

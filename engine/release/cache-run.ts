@@ -32,7 +32,7 @@ process.getBuiltinModule = ((name: string) => modules[name] ?? builtin(name)) as
 
 // The line that says that it is ready.
 process.stdout.write = () => {
-  setImmediate(writeCaches);
+  queueMicrotask(writeCaches);
   return true;
 };
 
