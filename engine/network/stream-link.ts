@@ -70,6 +70,10 @@ export class StreamLink implements Link, RawReader, WriteObserver {
     return this.#closed ? 0 : this.#writer.unsentBytes();
   }
 
+  untakenBytes(): number {
+    return this.#closed ? 0 : this.#writer.untakenBytes();
+  }
+
   pause(): boolean {
     if (!this.#ended) {
       this.#paused = true;
