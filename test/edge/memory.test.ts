@@ -62,8 +62,8 @@ const CONNECTIONS = 1_000;
 const AT_ONCE = 100;
 const PAYLOAD_BYTES = 200_000;
 const IN_FLIGHT = 16;
-const AWAY = 4;
-const FROZEN = 100;
+const AWAY = 2;
+const FROZEN = 40;
 
 /** A large payload that begins with its number. */
 const numbered = (number: number) => Buffer.alloc(PAYLOAD_BYTES, `${number} `);
@@ -114,7 +114,7 @@ describe.skipIf(group === null)('with 256 MiB', () => {
     }
     const publisher = await Client.connect(port, { clientId: 'publisher', clean: true, expiryS: 0 });
 
-    // As much as the memory is queued for those who are away: it waits on the disk, up to what each may have there.
+    // As much as there is room for everything is queued for those who are away: it waits on the disk, up to what each may have there.
     const queued: number[][] = [];
     for (let number = 0; number < AWAY; number++) {
       const away = await Client.connect(port, { clientId: `away-${number}` });
@@ -124,7 +124,7 @@ describe.skipIf(group === null)('with 256 MiB', () => {
       expect(reasons).toEqual([Reason.QUOTA_EXCEEDED]);
       queued.push(taken);
     }
-    expect(queued.flat().length * PAYLOAD_BYTES).toBeGreaterThan(0.9 * LIMIT_BYTES);
+    expect(queued.flat().length * PAYLOAD_BYTES).toBeGreaterThan(0.9 * (LIMIT_BYTES - 120 * MiB));
 
     const retained = await publishUntilRefused(publisher, (n) => `retained/${n}`, true);
     expect(retained.reasons).toEqual([Reason.QUOTA_EXCEEDED]);
@@ -133,11 +133,16 @@ describe.skipIf(group === null)('with 256 MiB', () => {
     const frozen = Array.from({ length: FROZEN }, (_, at) => freeze(port, at));
     const witness = await Client.connect(port, { clientId: 'witness', clean: true, expiryS: 0 });
     await witness.subscribe('flood', 0);
-    for (let n = 0; n < 100; n++) {
+    for (let n = 0; n < 40; n++) {
       await publisher.publish({ topic: 'flood', payload: numbered(n), qos: 0 });
       await publisher.publish({ topic: 'nobody', payload: '' });
     }
     await witness.until('the witness is served', () => witness.received.length > 0);
+
+    // Below the ordinary mark they are only slow while unsent bytes are at their limit.
+    const isShort = () =>
+      [...started.stderr.matchAll(/does not keep up.* pendingBytes=(\d+)/g)].some((found) => Number(found[1]) < MiB);
+    await started.until('unsent bytes are at their limit', isShort);
 
     // While nobody has made room, all that was acknowledged is there, in order, for those who come for it.
     await Promise.all(
