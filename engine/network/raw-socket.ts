@@ -114,7 +114,7 @@ export class RawSocket {
     return state[LAST_WRITE_WAS_ASYNC] === 0 ? Written.WHOLE : underWay(chunks, owner);
   }
 
-  /** Bytes of a write under way that the kernel has not taken; all of nothing where node does not say. */
+  /** Bytes of a write under way that the kernel has not taken; 0 where node does not say. */
   waitingBytes(): number {
     return waitingBytes(this.socket);
   }
