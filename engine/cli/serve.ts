@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import { defaultLimits } from '../../protocol/limits.ts';
 import { systemClock } from '../clock.ts';
-import { descriptorLimit, RESERVED_DESCRIPTORS } from '../descriptors.ts';
+import { descriptorLimit, reservedDescriptors } from '../descriptors.ts';
 import { type Broker, type Config, ConfigError, createBroker, createLog, loadConfig, version } from '../lethe.ts';
 import type { Log } from '../log.ts';
 import { BindError } from '../network/bind.ts';
@@ -130,8 +130,8 @@ function announce(config: Config, broker: Broker): void {
 }
 
 /** Each connection takes a file descriptor. Who has asked for more than there are is warned. */
-function tellOfDescriptors({ limits: { connectionsMax } }: Config, log: Log, isQuiet: boolean): void {
-  const room = (descriptorLimit() ?? Infinity) - RESERVED_DESCRIPTORS;
+function tellOfDescriptors({ limits: { connectionsMax }, server: { threads } }: Config, log: Log, isQuiet: boolean): void {
+  const room = (descriptorLimit() ?? Infinity) - reservedDescriptors(threads);
   if (connectionsMax <= room) return;
   if (connectionsMax !== defaultLimits.connectionsMax)
     log.warn('limits.connections_max is more than the file descriptors allow: raise LimitNOFILE= of the unit, or ulimit -n', {

@@ -4,7 +4,7 @@ import { tmpdir, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { defaultLimits } from '../../../protocol/limits.ts';
 import { allocateDoorbell, Doorbell } from '../../../storage/doorbell.ts';
-import { descriptorLimit, RESERVED_DESCRIPTORS } from '../../descriptors.ts';
+import { descriptorLimit, reservedDescriptors } from '../../descriptors.ts';
 import { ownCommand } from '../own-command.ts';
 import { type Check, CheckFailure } from './check.ts';
 import { within } from './child-broker.ts';
@@ -128,7 +128,7 @@ function checkDescriptors(): string {
       `${limit} may be open at one time`,
       `raise the limit to ${DESCRIPTORS_MIN} or more (LimitNOFILE= of the unit, ulimit -n): each connection takes one`,
     );
-  const room = limit - RESERVED_DESCRIPTORS;
+  const room = limit - reservedDescriptors(1);
   const less =
     room < defaultLimits.connectionsMax ? `; the default of limits.connections_max is ${defaultLimits.connectionsMax}` : '';
   return `${limit} may be open at one time: about ${room} connections${less}`;
