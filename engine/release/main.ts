@@ -34,7 +34,7 @@ async function main(): Promise<void> {
   const wanted = flags.all ? Object.keys(platforms) : [flags.platform];
   for (const name of wanted) if (!Object.hasOwn(platforms, name)) throw new Error(`no platform ${name}\n${help}`);
   const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
-  const code = await bundleCode(ROOT, version);
+  const code = await bundleCode(ROOT);
   for (const platform of wanted as Platform[]) {
     const path = executablePath(ROOT, platform);
     if (!flags['if-changed'] || !isCurrent(path)) await makeExecutable(ROOT, platform, code);

@@ -20,7 +20,7 @@ let modules: readonly string[] = [];
 
 beforeAll(async () => {
   makeBundle();
-  ({ modules } = await bundleCode(root, version));
+  ({ modules } = await bundleCode(root));
   folder = await layOut({ root, platform, version, modules }, scratch);
 }, MAKE_MS_MAX);
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
@@ -57,7 +57,7 @@ test('the bill of materials is valid, and names the runtime, the native code and
 
 test('the same contents give the same files', async () => {
   const before = readFileSync(join(folder, SUMS), 'utf8');
-  expect((await bundleCode(root, version)).modules).toEqual(modules);
+  expect((await bundleCode(root)).modules).toEqual(modules);
   expect(readFileSync(join(await layOut({ root, platform, version, modules }, scratch), SUMS), 'utf8')).toBe(before);
 });
 
