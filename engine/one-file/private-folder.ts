@@ -6,8 +6,8 @@
 // The folder's name holds the hash of its contents, so that two versions never share one, and it gets that name by a rename when it is complete: whoever finds the name finds everything,
 // also when two starts make it at once or a start is killed.
 //
-// What earlier versions and killed starts have left is removed when it is a day old. A process may still run from it: what is loaded stays loaded, and what it loads later it
-// looks for again (addon.ts), as it does when somebody has cleaned up /tmp.
+// What earlier versions have left is removed when it is a day old, and at once what belonged to a process that has ended. Another one may still run from it, in another namespace of processes too: what is loaded
+// stays loaded, and what it loads later it looks for again (addon.ts), as it does when somebody has cleaned up /tmp.
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
@@ -104,7 +104,7 @@ export function removeFolder(folder: string): void {
 
 /** Returns the path of a new folder with everything in it. */
 function unpack(folder: string, contents: Contents): string {
-  const unpacked = mkdtempSync(`${folder}.`);
+  const unpacked = mkdtempSync(ofThisProcess(folder));
   try {
     for (const { name } of contents.files) write(`${unpacked}/${name}`, contents.read(name));
   } catch (error) {
@@ -114,9 +114,14 @@ function unpack(folder: string, contents: Contents): string {
   return unpacked;
 }
 
+/** How names begin that nobody can foresee; the number of the process says to later starts when it is left. */
+function ofThisProcess(folder: string): string {
+  return `${folder}.${process.pid}.`;
+}
+
 /** Makes room for a new one. Others may have been able to write in it, and cannot any more once its mode is set. */
 function setAside(folder: string): void {
-  const aside = mkdtempSync(`${folder}.`);
+  const aside = mkdtempSync(ofThisProcess(folder));
   try {
     renameSync(folder, aside);
     chmodSync(aside, 0o700);
@@ -128,14 +133,25 @@ function setAside(folder: string): void {
 
 /** Only this user's own folders of that kind, of which this process has none yet. */
 function removeLeftovers(place: string, folder: string, user: number): void {
-  const kind = new RegExp(`^lethe-${user}-[0-9a-f]{${HASH_LETTERS}}(\\.[A-Za-z0-9]{6})?$`);
+  const kind = new RegExp(`^lethe-${user}-[0-9a-f]{${HASH_LETTERS}}(?:\\.(\\d+)\\.[A-Za-z0-9]{6})?$`);
   try {
     for (const name of readdirSync(place)) {
       const path = `${place}/${name}`;
-      if (path !== folder && kind.test(name) && isStillOurs(path) && isOld(path)) removeFolder(path);
+      const match = kind.exec(name);
+      if (match === null || path === folder || !isStillOurs(path)) continue;
+      if (isOld(path) || (match[1] !== undefined && !isRunning(Number(match[1])))) removeFolder(path);
     }
   } catch {
     // They stay: it is the folder of this start that matters.
+  }
+}
+
+function isRunning(processId: number): boolean {
+  try {
+    process.kill(processId, 0);
+    return true;
+  } catch {
+    return false; // this user's own: it would be allowed to ask
   }
 }
 

@@ -1,4 +1,5 @@
 // Where native code is unpacked: made once, found again, and not believed when somebody else could have put something there.
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
@@ -31,6 +32,11 @@ const contents: Contents = {
   files: Object.entries(texts).map(([name, text]) => ({ name, bytes: text.length, hash: sha256(text) })),
   read: (name) => Buffer.from(texts[name]!),
 };
+
+/** The number of a process that is over. */
+function endedProcess(): number {
+  return spawnSync('true').pid;
+}
 
 let places = 0;
 function newPlace(): string {
@@ -118,7 +124,7 @@ describe('what stands there under its name is not used', () => {
     how(folder);
     const before = lstatSync(folder);
     const own = privateFolder(place, contents);
-    expect(own.folder).toMatch(new RegExp(`^${folder}\\.\\w{6}$`));
+    expect(own.folder).toMatch(new RegExp(`^${folder}\\.${process.pid}\\.\\w{6}$`));
     expect(own.forNow).toMatch(says);
     expectWhole(own.folder);
     expect(lstatSync(folder)).toMatchObject({ ino: before.ino, uid: before.uid, mode: before.mode });
@@ -140,18 +146,29 @@ describe('what stands there under its name is not used', () => {
   }
 });
 
-test('what earlier versions and killed starts have left is taken away when it is a day old, and nothing else is', () => {
+test('what earlier versions and killed starts have left is taken away, and nothing else is', () => {
   const place = newPlace();
   const user = process.geteuid!();
-  const own = `lethe-${user}-${'0'.repeat(32)}`;
-  const old = [own, `${own}.abcdEF`, `lethe-${user}-${contents.hash.slice(0, 32)}.ABC123`];
-  const kept = [`lethe-${user}-${'1'.repeat(32)}`, `lethe-${user}-notes`, `lethe-${user + 1}-${'0'.repeat(32)}`, `${own}.open01`];
-  for (const name of [...old, ...kept]) {
-    mkdirSync(join(place, name), { mode: name.endsWith('.open01') ? 0o755 : 0o700 });
+  const other = `lethe-${user}-${'0'.repeat(32)}`;
+  const ofThis = `lethe-${user}-${contents.hash.slice(0, 32)}`;
+  const make = (name: string, mode: number, ageS: number) => {
+    mkdirSync(join(place, name), { mode });
     writeFileSync(join(place, name, 'one'), 'x');
-    const dayAgoS = Date.now() / 1_000 - 86_500;
-    if (name !== kept[0]) utimesSync(join(place, name), dayAgoS, dayAgoS);
-  }
+    const madeS = Date.now() / 1_000 - ageS;
+    utimesSync(join(place, name), madeS, madeS);
+    return name;
+  };
+  const dayS = 86_500;
+  make(other, 0o700, dayS);
+  make(`${other}.${process.pid}.aaaaaa`, 0o700, dayS);
+  make(`${ofThis}.${endedProcess()}.aaaaaa`, 0o700, 0);
+  const kept = [
+    make(`lethe-${user}-${'1'.repeat(32)}`, 0o700, 0),
+    make(`${ofThis}.${process.pid}.bbbbbb`, 0o700, 0),
+    make(`${other}.${process.pid}.cccccc`, 0o755, dayS),
+    make(`lethe-${user}-notes`, 0o700, dayS),
+    make(`lethe-${user + 1}-${'0'.repeat(32)}`, 0o700, dayS),
+  ];
   const { folder } = privateFolder(place, contents);
   expect(readdirSync(place).sort()).toEqual([...kept, basename(folder)].sort());
 });
