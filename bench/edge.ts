@@ -10,6 +10,7 @@ import { builtFile } from './contestants/built-file.ts';
 import type { Contestant } from './contestants/contestant.ts';
 import { LETHE_MAIN, lethe, oneFile } from './contestants/lethe.ts';
 import { mosquitto } from './contestants/mosquitto.ts';
+import { freePorts } from './contestants/pinned-process.ts';
 import { median } from './median.ts';
 import { describeMachine, thisMachine } from './result/machine.ts';
 
@@ -19,12 +20,15 @@ const NANOSECONDS_PER_MS = 1e6;
 const REST_MS = 2_000;
 
 const help = `usage: npm run bench:edge -- [options]
-  --rounds N   starts of each (default 11)`;
+  --rounds N   starts of each, in turn, each after one that is not counted (default 15)`;
 
 interface Subject {
+  readonly name: string;
   readonly contestant: Contestant;
-  /** What is installed for it, without its libraries. */
+  /** What is installed for it, without the system's libraries. */
   readonly file: string;
+  /** What besides. */
+  readonly besides?: string;
 }
 
 interface Figures {
@@ -37,7 +41,7 @@ interface Figures {
 
 async function main(): Promise<void> {
   const { values: flags } = parseArgs({
-    options: { rounds: { type: 'string', default: '11' }, help: { type: 'boolean', default: false } },
+    options: { rounds: { type: 'string', default: '15' }, help: { type: 'boolean', default: false } },
   });
   if (flags.help) {
     console.log(help);
@@ -51,12 +55,11 @@ async function main(): Promise<void> {
   console.log(`${describeMachine(thisMachine())}\n`);
   console.log('| broker | file | start | computing until then | memory of its own | proportional (PSS) | resident (RSS) |');
   console.log('|---|---|---|---|---|---|---|');
-  for (const [{ contestant, file }, figures] of measured) {
+  for (const [{ name, file, besides = '' }, figures] of measured) {
     const middle = (of: (one: Figures) => number): number => median(figures.map(of));
-    const mebibytes = (bytes: number): string => `${(bytes / MEBIBYTE).toFixed(1)} MiB`;
     const cells = [
-      `${contestant.name} (${contestant.version})`,
-      mebibytes(statSync(file).size),
+      name,
+      `${mebibytes(statSync(file).size)}${besides}`,
       `${middle(({ startMs }) => startMs).toFixed(0)} ms`,
       `${middle(({ cpuMs }) => cpuMs).toFixed(0)} ms`,
       ...(['ownBytes', 'shareBytes', 'residentBytes'] as const).map((key) => mebibytes(middle((one) => one[key]))),
@@ -65,14 +68,46 @@ async function main(): Promise<void> {
   }
 }
 
+function mebibytes(bytes: number): string {
+  return `${(bytes / MEBIBYTE).toFixed(1)} MiB`;
+}
+
 function lineUp(): readonly Subject[] {
-  const subjects: Subject[] = [{ contestant: lethe(LETHE_MAIN, 'lethe from npm'), file: process.execPath }];
+  const node = `Node ${process.versions.node.split('.')[0]}`;
+  const subjects: Subject[] = [
+    {
+      name: `lethe from npm, ${node}`,
+      contestant: lethe(LETHE_MAIN, 'lethe from npm'),
+      file: process.execPath,
+      besides: `, and ${(packagesBytes() / MEBIBYTE).toFixed(0)} MiB of packages`,
+    },
+  ];
   const file = builtFile(`lethe-${process.platform}-${process.arch}`);
-  if (existsSync(file)) subjects.unshift({ contestant: oneFile(file, 'lethe, one file'), file });
+  if (existsSync(file)) subjects.unshift({ name: 'lethe, one file', contestant: oneFile(file, 'lethe, one file'), file });
   else console.log(`there is no ${file}: npm run bundle makes it\n`);
   const other = mosquitto();
-  if (other !== null) subjects.push({ contestant: other, file: '/usr/sbin/mosquitto' });
+  if (other !== null)
+    subjects.push({
+      name: other.version.replace('mosquitto version', 'Mosquitto'),
+      contestant: other,
+      file: '/usr/sbin/mosquitto',
+    });
   return subjects;
+}
+
+/** Of what npm has installed here and would without what only builds and tests. */
+function packagesBytes(): number {
+  const root = new URL(import.meta.url.endsWith('.ts') ? '../' : '../../', import.meta.url).pathname;
+  const lock = JSON.parse(readFileSync(`${root}node_modules/.package-lock.json`, 'utf8')) as {
+    readonly packages: Readonly<Record<string, { readonly dev?: boolean; readonly devOptional?: boolean }>>;
+  };
+  const paths = Object.entries(lock.packages)
+    .filter(([, { dev = false, devOptional = false }]) => !dev && !devOptional)
+    .map(([path]) => root + path);
+  const sizes = execFileSync('du', ['--apparent-size', '--block-size=1', '--total', '--summarize', ...paths], {
+    encoding: 'utf8',
+  });
+  return Number(/^(\d+)\ttotal$/m.exec(sizes)![1]);
 }
 
 async function measure({ contestant, file }: Subject): Promise<Figures> {
@@ -80,8 +115,9 @@ async function measure({ contestant, file }: Subject): Promise<Figures> {
   execFileSync('dd', [`if=${file}`, 'iflag=nocache', 'count=0', 'status=none']);
   // Its pages are there again, as on a machine on which it was started before.
   await (await contestant.start({ cores: null })).stop();
+  const ports = await freePorts();
   const startedMs = performance.now();
-  const broker = await contestant.start({ cores: null });
+  const broker = await contestant.start({ cores: null, ports });
   const startMs = performance.now() - startedMs;
   try {
     const proc = `/proc/${broker.pid}`;

@@ -10,13 +10,12 @@
 import { chmodSync, closeSync, existsSync, openSync, renameSync, rmSync, statfsSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { open, type RootDatabase } from 'lmdb';
+import { mapBytes } from './address-space.ts';
 import { checkDataFile } from './data-file.ts';
 import { type Disk, DiskError, DiskFault, type DiskWriter, diskError } from './disk.ts';
 import { syncFolder } from './sync-folder.ts';
 
 export const DATA_FILE = 'spool.mdb';
-/** Address space, not disk: far more than a file may grow to. */
-const MAP_BYTES = 2 ** 40;
 const META_PAGES = 2;
 const PAGE_BYTES = 4_096;
 /** With so much left beyond what a step needs, the file system is not asked twice. */
@@ -180,7 +179,7 @@ export class LmdbDisk implements Disk {
       noSubdir: true,
       encoding: 'binary',
       keyEncoding: 'binary',
-      mapSize: MAP_BYTES,
+      mapSize: mapBytes(),
       // A commit returns when it is durable.
       overlappingSync: false,
       noReadAhead: true,

@@ -12,6 +12,7 @@ import { packagesInside } from './inside.ts';
 import { billOfMaterials } from './sbom.ts';
 
 export const SUMS = 'SHA256SUMS';
+const ARCHIVE = '.tar.xz';
 
 /** From the repository, by where they lie in the archive. */
 const copied: Readonly<Record<string, string>> = {
@@ -56,27 +57,26 @@ export async function layOut({ root, platform, version, modules }: Release, unde
 export async function pack(release: Release): Promise<string> {
   const releases = join(release.root, 'dist/release');
   const folder = await layOut(release, releases);
-  const archive = `${folder}.tar.xz`;
-  const unfinished = `${archive}.${process.pid}`;
-  // A third smaller than with gzip: 29 and 42 MB.
-  const order = [
-    '--sort=name',
-    '--owner=0',
-    '--group=0',
-    '--numeric-owner',
-    '--format=ustar',
-    `--mtime=@${commitTimeS(release.root)}`,
-  ];
-  const mode = '--mode=u+rwX,go+rX,go-w';
-  const how = { env: { ...process.env, XZ_OPT: '-6 -T1' } };
-  execFileSync('tar', [...order, mode, '-C', releases, '-cJf', unfinished, basename(folder)], how);
-  renameSync(unfinished, archive);
+  const archive = packFolder(folder, commitTimeS(release.root));
   rmSync(folder, { recursive: true });
   const archives = readdirSync(releases)
-    .filter((name) => name.endsWith('.tar.xz'))
+    .filter((name) => name.endsWith(ARCHIVE))
     .sort();
   const lines = await Promise.all(archives.map(async (name) => `${await sha256(join(releases, name))}  ${name}\n`));
   writeFileSync(join(releases, SUMS), lines.join(''));
+  return archive;
+}
+
+/** Packs a folder into an archive beside it, whose bytes depend on the names and contents in it, on which of them may be run, and on the time. Returns its path. */
+export function packFolder(folder: string, timeS: number): string {
+  const archive = `${folder}${ARCHIVE}`;
+  const unfinished = `${archive}.${process.pid}`;
+  const order = ['--sort=name', '--owner=0', '--group=0', '--numeric-owner', '--format=ustar', `--mtime=@${timeS}`];
+  const mode = '--mode=u+rwX,go+rX,go-w';
+  // Of the environment no more than the tools need to be found: each hears of options there too.
+  const env = { PATH: process.env['PATH'], LC_ALL: 'C', XZ_OPT: '-6 -T1' };
+  execFileSync('tar', [...order, mode, '-C', dirname(folder), '-cJf', unfinished, basename(folder)], { env });
+  renameSync(unfinished, archive);
   return archive;
 }
 
@@ -101,13 +101,15 @@ function readme(version: string, platform: Platform): string {
   sha256sum -c ${SUMS}                          is everything as it was made?
   ./lethe                                      serves on 127.0.0.1:1883 and ws://127.0.0.1:8083/mqtt, in memory
   ./lethe serve --data ./data                  sessions and messages survive a restart
+  ./lethe self-test                            can this machine run it?
   ./lethe --help                               everything else
 
 It needs a Linux with glibc 2.28 or later and libstdc++, and nothing else. To run it as a service:
 
   install -m 0755 lethe /usr/bin/lethe
-  install -d /etc/lethe && install -m 0640 examples/edge.toml /etc/lethe/lethe.toml
-  useradd --system --home-dir /var/lib/lethe --shell /usr/sbin/nologin lethe
+  useradd --system --user-group --home-dir /var/lib/lethe --shell /usr/sbin/nologin lethe
+  install -d -m 0750 -g lethe /etc/lethe
+  install -m 0640 -g lethe examples/edge.toml /etc/lethe/lethe.toml     # and make it yours: addresses, certificates
   install -m 0644 lethe.service /etc/systemd/system/
   systemctl daemon-reload && systemctl enable --now lethe
 

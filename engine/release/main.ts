@@ -3,7 +3,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { pack } from './archive.ts';
-import { bundleCode } from './code.ts';
+import { bundleCode, type Code } from './code.ts';
 import { type Platform, platforms } from './contents.ts';
 import { executablePath, makeExecutable } from './executable.ts';
 
@@ -34,12 +34,13 @@ async function main(): Promise<void> {
   const wanted = flags.all ? Object.keys(platforms) : [flags.platform];
   for (const name of wanted) if (!Object.hasOwn(platforms, name)) throw new Error(`no platform ${name}\n${help}`);
   const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
-  const code = await bundleCode(ROOT);
+  let bundled: Code | null = null;
+  const code = async (): Promise<Code> => (bundled ??= await bundleCode(ROOT));
   for (const platform of wanted as Platform[]) {
     const path = executablePath(ROOT, platform);
-    if (!flags['if-changed'] || !isCurrent(path)) await makeExecutable(ROOT, platform, code);
+    if (!flags['if-changed'] || !isCurrent(path)) await makeExecutable(ROOT, platform, await code());
     tell(path);
-    if (flags.release) tell(await pack({ root: ROOT, platform, version, modules: code.modules }));
+    if (flags.release) tell(await pack({ root: ROOT, platform, version, modules: (await code()).modules }));
   }
 }
 

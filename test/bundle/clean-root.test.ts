@@ -1,6 +1,6 @@
 // The file alone, on a machine without Node: it serves real clients there, finds what is wrong itself, and is killed again and again without losing what it has acknowledged.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { connectAsync } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -17,12 +17,17 @@ const why = noCleanRoot();
 
 describe.skipIf(why !== null)(`on a machine without Node${why === null ? '' : ` (not here: ${why})`}`, () => {
   let root: CleanRoot;
+  const mounts = (): string => readFileSync('/proc/mounts', 'utf8');
+  const mountsBefore = mounts();
   beforeAll(() => {
     makeBundle();
     root = CleanRoot.make();
     root.bring(BUNDLE, LETHE);
   }, MAKE_MS_MAX + MAKE_ROOT_MS_MAX);
-  afterAll(() => root?.remove());
+  afterAll(() => {
+    expect(mounts(), 'what is mounted is as it was').toBe(mountsBefore);
+    root?.remove();
+  });
 
   const inside = (...args: readonly string[]): Child => {
     const [command, ...before] = root.enter;
@@ -63,6 +68,19 @@ describe.skipIf(why !== null)(`on a machine without Node${why === null ? '' : ` 
     await client.endAsync();
     broker.kill('SIGTERM');
     expect(await broker.exited, broker.stderr).toEqual({ code: 0, signal: null });
+  });
+
+  test('its self-test passes, with a network of its own that has only loopback', async () => {
+    const data = '/var/lib/self-tested';
+    const [command, ...before] = root.enterAlone;
+    const child = new Child(command, [...before, LETHE, 'self-test', '--data', data, '--json']);
+    expect((await child.ended()).code, `${child.stdout}${child.stderr}`).toBe(0);
+    const { ok, checks } = JSON.parse(child.stdout) as { ok: boolean; checks: { name: string; outcome: string }[] };
+    expect(ok).toBe(true);
+    const outcomes = Object.fromEntries(checks.map(({ name, outcome }) => [name, outcome]));
+    for (const name of ['native addons', 'publish and receive', 'kill and start', 'recover', 'forget', 'stop'])
+      expect(outcomes[name], name).toBe('pass');
+    expect(existsSync(join(root.folder, data)), 'it has left nothing behind').toBe(false);
   });
 
   test('what it unpacked is one private folder', () => {

@@ -1,7 +1,7 @@
 // A root file system of Debian's smallest kind, as a machine has it that has never seen Node: made with debootstrap, kept for later runs under the system's folder
 // for temporary files, and copied for each one that uses it. Processes in it see its files and its /proc, and the loopback network of this machine.
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, lstatSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
@@ -30,10 +30,16 @@ export class CleanRoot {
    * The same after other mounts, which end with the program. Each command becomes the next, so that the process that is started is the program's; of this machine's
    * environment it gets nothing.
    * @param mounts a line of shell in which `$0` is the root
+   * @param apart what the program has for itself
    */
-  enterAfter(mounts: string): readonly [string, ...string[]] {
+  enterAfter(mounts: string, apart: readonly string[] = ['--mount']): readonly [string, ...string[]] {
     const script = `${mounts} && mount -t proc proc "$0/proc" && exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$0" "$@"`;
-    return ['unshare', '--mount', 'sh', '-c', script, this.folder];
+    return ['unshare', ...apart, 'sh', '-c', script, this.folder];
+  }
+
+  /** Starts a program inside that has a network for itself, with nothing but loopback. */
+  get enterAlone(): readonly [string, ...string[]] {
+    return this.enterAfter('ip link set lo up', ['--mount', '--net']);
   }
 
   /** Where the one-file program has unpacked its native code. */
@@ -48,18 +54,9 @@ export class CleanRoot {
 
   static make(): CleanRoot {
     const kept = join(tmpdir(), `lethe-debian-${SUITE}-${process.arch}`);
-    if (!existsSync(kept)) {
-      const unfinished = mkdtempSync(`${kept}.`);
-      try {
-        execFileSync('debootstrap', ['--variant=minbase', SUITE, unfinished], {
-          stdio: ['ignore', 'ignore', 'inherit'],
-          timeout: MAKE_ROOT_MS_MAX,
-        });
-        renameSync(unfinished, kept);
-      } finally {
-        rmSync(unfinished, { recursive: true, force: true });
-      }
-    }
+    if (!existsSync(kept)) bootstrap(kept);
+    // Its programs are going to be run as root: nobody else may have put it there.
+    if (!lstatSync(kept).isDirectory() || lstatSync(kept).uid !== 0) throw new Error(`${kept} is not what root has made`);
     const folder = mkdtempSync(join(tmpdir(), 'lethe-root-'));
     execFileSync('cp', ['-a', '--reflink=auto', `${kept}/.`, folder]);
     return new CleanRoot(folder);
@@ -80,6 +77,24 @@ export class CleanRoot {
   }
 
   remove(): void {
-    rmSync(this.folder, { recursive: true, force: true });
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+/** It gets its name when it is whole. What debootstrap mounts and starts is in namespaces of its own, and goes with them however it ends. */
+function bootstrap(kept: string): void {
+  const unfinished = mkdtempSync(`${kept}.`);
+  try {
+    const apart = ['--mount', '--pid', '--fork', '--kill-child'];
+    execFileSync('unshare', [...apart, 'debootstrap', '--variant=minbase', SUITE, unfinished], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      timeout: MAKE_ROOT_MS_MAX,
+      killSignal: 'SIGKILL',
+    });
+    renameSync(unfinished, kept);
+  } catch (error) {
+    if (!existsSync(kept)) throw error; // else another run of the tests was faster
+  } finally {
+    rmSync(unfinished, { recursive: true, force: true, maxRetries: 5 });
   }
 }

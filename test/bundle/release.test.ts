@@ -1,12 +1,23 @@
 // What a release is made of: a program for the right machine that does not know where it was made, everything inside it named with its licence, and sums that hold.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Spec, Validation } from '@cyclonedx/cyclonedx-library';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { layOut, SUMS } from '../../engine/release/archive.ts';
-import { bundleCode } from '../../engine/release/code.ts';
+import { layOut, packFolder, SUMS } from '../../engine/release/archive.ts';
+import { bundleCode, type Code } from '../../engine/release/code.ts';
 import { type Platform, platforms, RUNTIME_VERSION } from '../../engine/release/contents.ts';
 import { machineOf, stripped } from '../../engine/release/elf.ts';
 import { BUNDLE, MAKE_MS_MAX, makeBundle, PLATFORM } from './bundle-file.ts';
@@ -16,12 +27,12 @@ const scratch = mkdtempSync(join(tmpdir(), 'lethe-release-'));
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
 const platform = PLATFORM as Platform;
 let folder = '';
-let modules: readonly string[] = [];
+let code: Code;
 
 beforeAll(async () => {
   makeBundle();
-  ({ modules } = await bundleCode(root));
-  folder = await layOut({ root, platform, version, modules }, scratch);
+  code = await bundleCode(root);
+  folder = await layOut({ root, platform, version, modules: code.modules }, scratch);
 }, MAKE_MS_MAX);
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
@@ -57,8 +68,34 @@ test('the bill of materials is valid, and names the runtime, the native code and
 
 test('the same contents give the same files', async () => {
   const before = readFileSync(join(folder, SUMS), 'utf8');
-  expect((await bundleCode(root)).modules).toEqual(modules);
-  expect(readFileSync(join(await layOut({ root, platform, version, modules }, scratch), SUMS), 'utf8')).toBe(before);
+  const again = await bundleCode(root);
+  expect(again).toEqual(code);
+  folder = await layOut({ root, platform, version, modules: again.modules }, scratch);
+  expect(readFileSync(join(folder, SUMS), 'utf8')).toBe(before);
+});
+
+test('an archive has the same bytes whenever, wherever and by whomever its files were written', () => {
+  const made = ['one', 'two'].map((place, index) => {
+    const own = join(scratch, place, 'lethe-1');
+    // In another order, at another time, with other permissions for others.
+    const files = { README: 'read me', lethe: '#!/bin/sh\necho runs', 'licences/a.txt': 'a', 'licences/B.txt': 'b' };
+    mkdirSync(join(own, 'licences'), { recursive: true });
+    for (const [name, text] of index === 0 ? Object.entries(files) : Object.entries(files).reverse()) {
+      const path = join(own, name);
+      writeFileSync(path, text);
+      chmodSync(path, (name === 'lethe' ? 0o700 : 0o600) | (index === 0 ? 0 : 0o044));
+      utimesSync(path, 1_000_000 + index, 1_000_000 + index);
+    }
+    return packFolder(own, 1_700_000_000);
+  });
+  expect(readFileSync(made[0]!).equals(readFileSync(made[1]!))).toBe(true);
+  const unpacked = join(scratch, 'unpacked');
+  mkdirSync(unpacked);
+  execFileSync('tar', ['-xJf', made[0]!, '-C', unpacked]);
+  const program = join(unpacked, 'lethe-1/lethe');
+  expect(execFileSync(program, { encoding: 'utf8' })).toBe('runs\n');
+  expect(statSync(program).mtimeMs).toBe(1_700_000_000_000);
+  expect(readdirSync(join(unpacked, 'lethe-1/licences')).sort()).toEqual(['B.txt', 'a.txt']);
 });
 
 test('what it says that it needs is what it needs', () => {
