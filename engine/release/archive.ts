@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { copyFileSync, createReadStream, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import type { Platform } from './contents.ts';
+import { NEEDED_WORDS, type Platform } from './contents.ts';
 import { executablePath } from './executable.ts';
 import { packagesInside } from './inside.ts';
 import { billOfMaterials } from './sbom.ts';
@@ -109,7 +109,7 @@ function readme(version: string, platform: Platform): string {
   ./lethe self-test                            can this machine run it?
   ./lethe --help                               everything else
 
-It needs a Linux with glibc 2.28 or later and libstdc++, and nothing else. To run it as a service:
+It needs a Linux with ${NEEDED_WORDS} (Debian 12, Ubuntu 22.04), and nothing else. To run it as a service:
 
   install -m 0755 lethe /usr/bin/lethe
   useradd --system --user-group --home-dir /var/lib/lethe --shell /usr/sbin/nologin lethe
