@@ -6,7 +6,7 @@ import { copyFileSync, createReadStream, mkdirSync, readdirSync, readFileSync, r
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { commitTimeS } from '../made.ts';
-import type { Platform } from './contents.ts';
+import { NEEDED_WORDS, type Platform } from './contents.ts';
 import { executablePath } from './executable.ts';
 import { packagesInside } from './inside.ts';
 import { billOfMaterials } from './sbom.ts';
@@ -104,7 +104,7 @@ function readme(version: string, platform: Platform): string {
   ./lethe self-test                            can this machine run it?
   ./lethe --help                               everything else
 
-It needs a Linux with glibc 2.28 or later and libstdc++, and nothing else. To run it as a service:
+It needs a Linux with ${NEEDED_WORDS} (Debian 12, Ubuntu 22.04), and nothing else. To run it as a service:
 
   install -m 0755 lethe /usr/bin/lethe
   useradd --system --user-group --home-dir /var/lib/lethe --shell /usr/sbin/nologin lethe

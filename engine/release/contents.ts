@@ -18,3 +18,8 @@ export type Platform = keyof typeof platforms;
 
 /** What the live page and the report of a bench show their plots with. */
 export const UPLOT_TEXTS = ['uplot/dist/uPlot.iife.min.js', 'uplot/dist/uPlot.min.css'] as const;
+
+/** What the machine must have: the newest symbols that the runtime and the native code ask for (those of lmdb are the newest). */
+export const NEEDED = { glibc: '2.34', libstdcxx: '3.4.29' } as const;
+/** The same in words. */
+export const NEEDED_WORDS = `glibc ${NEEDED.glibc} or later and the libstdc++ of GCC 11 or later`;

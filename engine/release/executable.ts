@@ -66,12 +66,18 @@ export async function makeExecutable(root: string, platform: Platform, code: Cod
   }
 }
 
+/** Where npm has put the native code, by its names in the file. */
+export function addonPaths(root: string, platform: Platform): Readonly<Record<string, string>> {
+  const [system, processor] = platform.split('-');
+  return {
+    'uws.node': join(root, `node_modules/uWebSockets.js/dist/bin/uws_${system}_${processor}_${MODULES_VERSION}.node`),
+    'lmdb.node': join(lockedPackage(root, `@lmdb/lmdb-${platform}`), `node.abi${MODULES_VERSION}.glibc.node`),
+  };
+}
+
 /** The native code of the two packages that have any, without symbols, and the list of it by which what is unpacked is judged. */
 function addonAssets(root: string, platform: Platform): ReadonlyMap<string, string | Buffer> {
-  const [system, processor] = platform.split('-');
-  const uws = join(root, `node_modules/uWebSockets.js/dist/bin/uws_${system}_${processor}_${MODULES_VERSION}.node`);
-  const lmdb = join(lockedPackage(root, `@lmdb/lmdb-${platform}`), `node.abi${MODULES_VERSION}.glibc.node`);
-  const contents = Object.entries({ 'uws.node': uws, 'lmdb.node': lmdb }).map(([name, path]) => {
+  const contents = Object.entries(addonPaths(root, platform)).map(([name, path]) => {
     const content = stripped(readFileSync(path));
     if (machineOf(content) !== platforms[platform].machine) throw new Error(`${path} is for ${machineOf(content)}`);
     return { name, content };

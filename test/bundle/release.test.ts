@@ -18,8 +18,9 @@ import { Spec, Validation } from '@cyclonedx/cyclonedx-library';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { layOut, packFolder, SUMS } from '../../engine/release/archive.ts';
 import { bundleCode, type Code } from '../../engine/release/code.ts';
-import { type Platform, platforms, RUNTIME_VERSION } from '../../engine/release/contents.ts';
+import { NEEDED, NEEDED_WORDS, type Platform, platforms, RUNTIME_VERSION } from '../../engine/release/contents.ts';
 import { machineOf, stripped } from '../../engine/release/elf.ts';
+import { addonPaths } from '../../engine/release/executable.ts';
 import { BUNDLE, MAKE_MS_MAX, makeBundle, PLATFORM } from './bundle-file.ts';
 
 const root = new URL('../..', import.meta.url).pathname;
@@ -99,10 +100,23 @@ test('an archive has the same bytes whenever, wherever and by whomever its files
 });
 
 test('what it says that it needs is what it needs', () => {
-  const needed = execFileSync('readelf', ['-dW', BUNDLE], { encoding: 'utf8' });
-  const libraries = [...needed.matchAll(/NEEDED.*\[(.+)\]/g)].map((match) => match[1]!.replace(/\.so.*/, ''));
-  const known = ['libdl', 'libstdc++', 'libm', 'libgcc_s', 'libpthread', 'libc', 'ld-linux-x86-64', 'ld-linux-aarch64'];
-  expect(libraries.filter((name) => !known.includes(name))).toEqual([]);
+  const known = ['libdl', 'libstdc++', 'libm', 'libgcc_s', 'libpthread', 'librt', 'libc', 'ld-linux-x86-64', 'ld-linux-aarch64'];
+  const newest = { GLIBC: '0', GLIBCXX: '0' };
+  for (const file of [BUNDLE, ...Object.values(addonPaths(root, platform))]) {
+    const needed = execFileSync('readelf', ['-dVW', file], { encoding: 'utf8', maxBuffer: 2 ** 26 });
+    const libraries = [...needed.matchAll(/NEEDED.*\[(.+)\]/g)].map((match) => match[1]!.replace(/\.so.*/, ''));
+    expect(
+      libraries.filter((name) => !known.includes(name)),
+      file,
+    ).toEqual([]);
+    for (const [, kind, found] of needed.matchAll(/\b(GLIBC|GLIBCXX)_([0-9.]+)/g)) {
+      const name = kind as keyof typeof newest;
+      if (found!.localeCompare(newest[name], 'en', { numeric: true }) > 0) newest[name] = found!;
+    }
+  }
+  expect(newest).toEqual({ GLIBC: NEEDED.glibc, GLIBCXX: NEEDED.libstdcxx });
+  expect(readFileSync(join(root, 'docs/EDGE.md'), 'utf8'), 'docs/EDGE.md says it too').toContain(NEEDED_WORDS);
+  expect(readFileSync(join(folder, 'README'), 'utf8')).toContain(NEEDED_WORDS);
 });
 
 test('without its symbols a program has its sections, and runs', () => {
