@@ -13,7 +13,12 @@ import type { Child } from '../end-to-end/child.ts';
 import { run, shell, start, until } from './command-line.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'lethe-tested-'));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+/** Of the file, not of the tests that use them: those may be left out. */
+const mounted: string[] = [];
+afterAll(() => {
+  for (const path of mounted) execFileSync('umount', ['--lazy', path]);
+  rmSync(folder, { recursive: true, force: true });
+});
 
 interface Report {
   readonly ok: boolean;
@@ -105,9 +110,7 @@ test('killed by SIGKILL it leaves no broker, and its folder to the next one, whi
 describe('on a bad one it names', () => {
   const small = place('small');
   const isMounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=400k', 'tmpfs', small]).status === 0;
-  afterAll(() => {
-    if (isMounted) execFileSync('umount', ['--lazy', small]);
-  });
+  if (isMounted) mounted.push(small);
 
   test.skipIf(!isMounted)('a full disk', async () => {
     const failures = failuresOf(await run(['self-test', '--json', '--data', small]));
