@@ -12,21 +12,27 @@ import { BUNDLE, MAKE_MS_MAX, makeBundle } from './bundle-file.ts';
 import { CleanRoot, MAKE_ROOT_MS_MAX, noCleanRoot } from './clean-root.ts';
 
 const ROUNDS = 20;
+const VIOLATION_CHARACTERS_MAX = 1_000;
 const LETHE = '/usr/bin/lethe';
 const why = noCleanRoot();
 
 describe.skipIf(why !== null)(`on a machine without Node${why === null ? '' : ` (not here: ${why})`}`, () => {
   let root: CleanRoot;
-  const mounts = (): string => readFileSync('/proc/mounts', 'utf8');
-  const mountsBefore = mounts();
+  /** Other tests mount beside this one. */
+  const mounts = (): string[] =>
+    readFileSync('/proc/mounts', 'utf8')
+      .split('\n')
+      .filter((line) => line.includes(root.folder));
   beforeAll(() => {
     makeBundle();
     root = CleanRoot.make();
     root.bring(BUNDLE, LETHE);
   }, MAKE_MS_MAX + MAKE_ROOT_MS_MAX);
   afterAll(() => {
-    expect(mounts(), 'what is mounted is as it was').toBe(mountsBefore);
-    root?.remove();
+    const made: CleanRoot | undefined = root;
+    if (made === undefined) return;
+    expect(mounts(), 'nothing is mounted any more').toEqual([]);
+    root.remove();
   });
 
   const inside = (...args: readonly string[]): Child => {
@@ -116,7 +122,8 @@ describe.skipIf(why !== null)(`on a machine without Node${why === null ? '' : ` 
     mkdirSync(folder);
     const program = { command: [...root.enter, LETHE], folder: '/crash' } as const;
     const campaign = new Campaign({ folder, seed, rounds: ROUNDS, program });
-    expect(await campaign.run(), `seed: LETHE_SEED=${seed}`).toEqual([]);
+    const violations = (await campaign.run()).map((violation) => violation.slice(0, VIOLATION_CHARACTERS_MAX));
+    expect(violations.join('\n'), `seed: LETHE_SEED=${seed}`).toBe('');
     expect(campaign.round).toBe(ROUNDS);
     expect(campaign.ledger.delivered).toBeGreaterThan(campaign.ledger.published);
   }, 240_000);
