@@ -6,15 +6,27 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import type { Clock } from './clock.ts';
 import type { Log } from './log.ts';
 
-/** Kept for the broker itself. */
-export const RESERVED_DESCRIPTORS = 64;
-/** Of these, how many stay free when connections take as many as they can. */
-const SPARE_DESCRIPTORS = 32;
+/** What a broker has open without any connection: itself, and listeners, bells and loop of each thread. */
+const OWN_DESCRIPTORS = 28;
+const OWN_DESCRIPTORS_PER_THREAD = 8;
 /** Connections that one thread takes between two looks: all threads together take fewer than are spare. */
 const LOOK_EVERY = 4;
+const SPARE_DESCRIPTORS_MIN = 32;
+/** Of what is spare, what no thread takes between two looks. */
+const NEVER_TAKEN = 8;
 const ANY_FILE = '/dev/null';
 /** At its limit a broker has and lacks one in turn. */
 const TOLD_EVERY_MS = 60_000;
+
+/** How many stay free when connections take as many as they can. */
+function spareDescriptors(threads: number): number {
+  return Math.max(SPARE_DESCRIPTORS_MIN, LOOK_EVERY * threads + NEVER_TAKEN);
+}
+
+/** Kept for the broker itself: the rest is for connections. */
+export function reservedDescriptors(threads: number): number {
+  return OWN_DESCRIPTORS + OWN_DESCRIPTORS_PER_THREAD * threads + spareDescriptors(threads);
+}
 
 /** Null: this system does not say. Node raises its own limit to what it may have when it starts. */
 export function descriptorLimit(): number | null {
@@ -38,8 +50,8 @@ export class SpareDescriptors {
   #untilLook = 0;
   #areFew = false;
 
-  constructor(limit: number, clock: Clock, log: Log) {
-    this.#most = limit - Math.min(SPARE_DESCRIPTORS, Math.floor(limit / 4));
+  constructor(limit: number, threads: number, clock: Clock, log: Log) {
+    this.#most = limit - Math.min(spareDescriptors(threads), Math.floor(limit / 4));
     this.#clock = clock;
     this.#log = log;
   }

@@ -65,6 +65,8 @@ export interface Link {
   flush(): Lent;
   /** Bytes that were written here and that the kernel has not taken yet. */
   unsentBytes(): number;
+  /** Of these, how many the kernel has not taken at this moment: a write that is under way is unsent until all of it is taken. For a look now and then. */
+  untakenBytes(): number;
   /** Stops reading. False: this transport cannot (uWebSockets has no pause for a WebSocket). Idempotent. */
   pause(): boolean;
   /** Reads again. No bytes are delivered inside the call. Idempotent. */

@@ -24,6 +24,7 @@ const LAYERS: readonly (readonly string[])[] = [
     'engine/latency.ts',
     'engine/admission.ts',
     'engine/version.ts',
+    'engine/made.ts',
     'engine/descriptors.ts',
     'engine/thread.ts',
     'engine/packaged.ts',

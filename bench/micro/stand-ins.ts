@@ -39,6 +39,9 @@ export class NoLink implements Link {
   unsentBytes(): number {
     return 0;
   }
+  untakenBytes(): number {
+    return 0;
+  }
   pause(): boolean {
     return true;
   }

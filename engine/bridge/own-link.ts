@@ -71,6 +71,10 @@ export class OwnLink implements Link {
     return this.#waitingBytes;
   }
 
+  untakenBytes(): number {
+    return this.#waitingBytes;
+  }
+
   pause(): boolean {
     if (!this.isPaused) {
       this.isPaused = true;

@@ -6,9 +6,11 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { build, type InputOption } from 'rolldown';
+import { versionModule } from '../made.ts';
 
 const ROOT = new URL(import.meta.url.endsWith('.ts') ? '../../' : '../../../', import.meta.url).pathname;
 const FOLDER = join(ROOT, 'dist/cli');
+const VERSION = join(ROOT, 'engine/version.ts');
 
 const entries: InputOption = {
   main: 'engine/cli/main.ts',
@@ -25,6 +27,7 @@ const { output } = await build({
   input: entries,
   platform: 'node',
   external,
+  plugins: [{ name: 'made', load: (id) => (id === VERSION ? { code: versionModule(ROOT), moduleType: 'js' } : null) }],
   write: false,
   output: {
     dir: FOLDER,

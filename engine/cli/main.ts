@@ -2,6 +2,7 @@
 // The command line: `lethe`, `lethe serve`, and the small tools around it. Each command's code is loaded when it is used.
 import { Command, CommanderError } from 'commander';
 import { ExitCode, exitCodesHelp } from './exit-code.ts';
+import { outliveTerminal } from './terminal.ts';
 
 const SUPPORTED_NODE = [20, 22];
 
@@ -54,10 +55,7 @@ async function main(args: readonly string[]): Promise<void> {
   }
 }
 
-// A reader that has seen enough, as in `lethe --help | head`, is no fault. What a command does about it beyond that is its own.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-});
+outliveTerminal();
 
 main(process.argv.slice(2)).catch((error: unknown) => {
   process.stderr.write(`lethe: ${error instanceof Error ? error.message : String(error)}\n`);

@@ -7,6 +7,7 @@ import { whole } from './client-options.ts';
 import { ExitCode, exitCodesHelp, interruptedBy } from './exit-code.ts';
 import { type Check, type CheckReport, Outcome, runChecks } from './self-test/check.ts';
 import { ChildBroker } from './self-test/child-broker.ts';
+import { claim, removeLeftovers } from './self-test/leftovers.ts';
 import { FOLDER, machineChecks, makeWorkFolder, nearestFolder } from './self-test/machine.ts';
 import { promiseChecks } from './self-test/promises.ts';
 
@@ -52,15 +53,25 @@ async function selfTest({ data, port = 0, wsPort = 0, json }: SelfTestFlags): Pr
   const near = nearestFolder(data);
   let folder = '';
   let broker: ChildBroker | null = null;
-  const cleanUp = async () => {
-    await broker?.end();
+  const removeFolder = () => {
     if (folder !== '') rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
   };
+  const cleanUp = async () => {
+    await broker?.end();
+    removeFolder();
+  };
   cleanUpOnSignals(cleanUp);
+  // For ends that nobody has foreseen.
+  process.once('exit', () => {
+    broker?.endNow();
+    removeFolder();
+  });
   const place: Check = {
     name: FOLDER,
-    run() {
+    async run() {
+      await removeLeftovers(near);
       folder = makeWorkFolder(near);
+      await claim(folder);
       broker = new ChildBroker(folder, { tcp: port, ws: wsPort });
       return near;
     },
@@ -109,8 +120,8 @@ function verdict(reports: readonly CheckReport[], tookMs: number): string {
 /** The first signal ends the test and takes away what it has made; a second one does not wait for that. */
 function cleanUpOnSignals(cleanUp: () => Promise<void>): void {
   let isEnding = false;
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    const code = signal === 'SIGHUP' ? interruptedBy.SIGTERM : interruptedBy[signal];
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) {
+    const code = interruptedBy[signal === 'SIGINT' ? signal : 'SIGTERM'];
     process.on(signal, () => {
       if (isEnding) process.exit(code);
       isEnding = true;

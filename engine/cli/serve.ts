@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import { defaultLimits } from '../../protocol/limits.ts';
 import { systemClock } from '../clock.ts';
-import { descriptorLimit, RESERVED_DESCRIPTORS } from '../descriptors.ts';
+import { descriptorLimit, reservedDescriptors } from '../descriptors.ts';
 import { type Broker, type Config, ConfigError, createBroker, createLog, loadConfig, version } from '../lethe.ts';
 import type { Log } from '../log.ts';
 import { BindError } from '../network/bind.ts';
@@ -40,7 +40,7 @@ export function serveCommand(): Command {
     .addHelpText('after', '\nEnvironment: LETHE_SECTION__KEY sets an option, for example LETHE_LIMITS__PACKET_BYTES_MAX=1MiB.')
     .addHelpText(
       'after',
-      'Signals: SIGHUP reads the configuration and its files anew (lethe reload); SIGTERM and SIGINT stop, a second one at once.',
+      'Signals: SIGHUP reads the configuration and its files anew (lethe reload); SIGTERM and SIGINT stop, a second one at once. So does the end of a channel to the program that has started it (child_process.fork).',
     )
     .addHelpText('after', exitCodesHelp)
     .action(serve);
@@ -55,6 +55,11 @@ async function serve(flags: ServeFlags): Promise<void> {
   if (config === null) return;
   // One that comes too early must not end the process.
   process.on('SIGHUP', () => void broker?.reload().catch(() => {}));
+  process.once('disconnect', () => {
+    if (broker === null) process.exit(ExitCode.FAILURE);
+  });
+  // Who listens for its end would wait for it.
+  process.channel?.unref();
   const log = createLog(config.server.logLevel, (line) => process.stderr.write(`${line}\n`), systemClock.wallMs);
   if (!config.server.coreDumps) guardMemory(log);
   let broker: Broker | null = null;
@@ -130,8 +135,8 @@ function announce(config: Config, broker: Broker): void {
 }
 
 /** Each connection takes a file descriptor. Who has asked for more than there are is warned. */
-function tellOfDescriptors({ limits: { connectionsMax } }: Config, log: Log, isQuiet: boolean): void {
-  const room = (descriptorLimit() ?? Infinity) - RESERVED_DESCRIPTORS;
+function tellOfDescriptors({ limits: { connectionsMax }, server: { threads } }: Config, log: Log, isQuiet: boolean): void {
+  const room = (descriptorLimit() ?? Infinity) - reservedDescriptors(threads);
   if (connectionsMax <= room) return;
   if (connectionsMax !== defaultLimits.connectionsMax)
     log.warn('limits.connections_max is more than the file descriptors allow: raise LimitNOFILE= of the unit, or ulimit -n', {
@@ -157,12 +162,12 @@ function exitNow(broker: Broker | null, code: number): void {
   );
 }
 
-/** The first signal stops in order, a second one at once. */
+/** The first signal stops in order, a second one at once. So does the end of the channel to a program that has started this one with one (child_process.fork): that program has ended, however it did. */
 function stopOnSignals(broker: Broker, log: Log): void {
-  const signals = { SIGTERM: 143, SIGINT: 130 } as const;
+  const events = { SIGTERM: 143, SIGINT: 130, disconnect: ExitCode.FAILURE } as const;
   let stopping = false;
-  for (const [signal, code] of Object.entries(signals)) {
-    process.on(signal, () => {
+  for (const [event, code] of Object.entries(events)) {
+    process.on(event, () => {
       if (stopping) return exitNow(broker, code);
       stopping = true;
       void tellServiceManager('STOPPING=1', log);

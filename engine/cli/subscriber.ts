@@ -13,6 +13,7 @@ import { ExitCode, interruptedBy } from './exit-code.ts';
 import { Failure, messageOf } from './failure.ts';
 import type { MessageFormat } from './message-format.ts';
 import { explainReason } from './reason-text.ts';
+import { isReaderGone } from './terminal.ts';
 
 export interface Subscription {
   readonly filters: readonly string[];
@@ -109,7 +110,7 @@ export class Subscriber {
   /** A reader that has seen enough, as in `lethe sub … | head`, is a fine end. */
   #watchOutput(): void {
     process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-      this.#finish(error.code === 'EPIPE' ? null : new Failure(`standard output: ${error.message}`));
+      this.#finish(isReaderGone(error) ? null : new Failure(`standard output: ${error.message}`));
     });
   }
 

@@ -370,7 +370,7 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'limits.outbox_high_bytes': 'unsent bytes to a client at which its publishers are paused',
   'limits.outbox_max_bytes': 'unsent bytes to a client that are never passed, but for a single packet',
   'limits.unsent_bytes_max':
-    'unsent bytes to all clients of one shard together at which no more than 16 KiB wait for any of them, and QoS 0 to those over it is dropped',
+    'unsent bytes to all clients of one shard together beyond which a receiver is fed no more from 16 KiB on, and who takes nothing for 30 s is disconnected',
   'limits.backpressure_ms': 'how long a slow receiver may pause its publishers',
   'limits.trie_nodes_max': 'nodes of the topic trie; reserved, touched as used',
   'limits.trie_subscriptions_max': 'subscriptions of the topic trie; reserved, touched as used',

@@ -164,6 +164,10 @@ export class MemoryLink implements Link {
     return this.#unsentBytes;
   }
 
+  untakenBytes(): number {
+    return this.#unsentBytes;
+  }
+
   pause(): boolean {
     this.#paused = true;
     return true;

@@ -51,6 +51,18 @@ export interface Owner<Handle> {
   _handle?: Handle | null;
 }
 
+/** A handle's queue of writes; that of TLS stands on the one of TCP. */
+interface WritingHandle {
+  readonly writeQueueSize?: number;
+  readonly _parent?: WritingHandle;
+}
+
+/** Bytes of a socket's writes that were begun and that the kernel has not taken (uv_stream_get_write_queue_size; node looks at it itself before it calls a socket idle); 0 where node does not say. */
+export function waitingBytes(socket: Socket): number {
+  const handle = (socket as unknown as Owner<WritingHandle>)._handle;
+  return (handle?._parent ?? handle)?.writeQueueSize ?? 0;
+}
+
 /** The handle of a socket that has not been read from, which has none afterwards; null when it has failed already. */
 export function takeHandle(socket: Socket): NodeHandle | null {
   const owner = socket as unknown as Owner<NodeHandle>;

@@ -9,7 +9,7 @@
 // accepted socket is moved to one of ours.
 import { Socket, type SocketConstructorOpts } from 'node:net';
 import { getSystemErrorName } from 'node:util';
-import { type Owner, streamWrap, type WriteRequest } from './node-handles.ts';
+import { type Owner, streamWrap, type WriteRequest, waitingBytes } from './node-handles.ts';
 
 /** Four times what libuv asks for: a message of 64 KiB mostly lies whole in one read, and is not put together from two. */
 const READ_BYTES = 262_144;
@@ -112,6 +112,11 @@ export class RawSocket {
     const error = this.#handle.writev(spare!, chunks, true);
     if (error !== 0) return error;
     return state[LAST_WRITE_WAS_ASYNC] === 0 ? Written.WHOLE : underWay(chunks, owner);
+  }
+
+  /** Bytes of a write under way that the kernel has not taken; 0 where node does not say. */
+  waitingBytes(): number {
+    return waitingBytes(this.socket);
   }
 
   /** Ends the connection as node does when a write of its own fails with this error number of libuv. */

@@ -22,6 +22,8 @@ export class StreamLink implements Link, RawReader, WriteObserver {
   #closed = false;
   /** Unsent bytes when the sink last heard of them; 0 when it waits for nothing. */
   #unsentKnown = 0;
+  /** Blocks that the kernel has taken and the sink has not heard of yet; a flush that takes all returns them too. */
+  #owed = 0;
   #cause: CloseCause = CloseCause.PEER;
   #cancelEnd: (() => void) | null = null;
 
@@ -63,11 +65,16 @@ export class StreamLink implements Link, RawReader, WriteObserver {
   flush(): Lent {
     const lent = this.#writer.flush();
     this.#unsentKnown = this.#writer.unsentBytes();
+    if (lent === Lent.RETURNED) this.#owed = 0;
     return lent;
   }
 
   unsentBytes(): number {
     return this.#closed ? 0 : this.#writer.unsentBytes();
+  }
+
+  untakenBytes(): number {
+    return this.#closed ? 0 : this.#writer.untakenBytes();
   }
 
   pause(): boolean {
@@ -104,7 +111,12 @@ export class StreamLink implements Link, RawReader, WriteObserver {
   written(blocks: number): void {
     const sink = this.#sink;
     if (sink === null || this.#closed) return;
-    for (let i = 0; i < blocks; i++) sink.linkReturned();
+    // Told of the first the sink may write more, and flush.
+    this.#owed += blocks;
+    while (this.#owed > 0) {
+      this.#owed--;
+      sink.linkReturned();
+    }
     const unsent = this.#writer.unsentBytes();
     if (this.#unsentKnown === 0 || unsent * 2 > this.#unsentKnown) return;
     this.#unsentKnown = unsent;

@@ -4,6 +4,7 @@
 // while a write is under way what comes next waits for it.
 import type { Socket } from 'node:net';
 import { Lent } from '../link.ts';
+import { waitingBytes } from './node-handles.ts';
 import { type RawSocket, type RequestOwner, Written } from './raw-socket.ts';
 
 /** What a link is told of its writes, never inside a call to the writer. */
@@ -20,6 +21,8 @@ export interface StreamWriter {
   /** Hands over all that waits, because the stream is about to end. */
   finish(): void;
   unsentBytes(): number;
+  /** As `untakenBytes` of Link. */
+  untakenBytes(): number;
   /** The stream is closed. */
   close(): void;
 }
@@ -62,6 +65,11 @@ export class CorkedWriter implements StreamWriter {
 
   unsentBytes(): number {
     return this.#socket.writableLength;
+  }
+
+  /** Where node writes in pieces, as TLS does, the last one counts twice while it is under way: whatever of it is taken shows. */
+  untakenBytes(): number {
+    return this.#socket.writableLength + waitingBytes(this.#socket);
   }
 
   close(): void {}
@@ -112,6 +120,14 @@ export class RawWriter implements StreamWriter, RequestOwner {
 
   unsentBytes(): number {
     return this.#unsentBytes;
+  }
+
+  untakenBytes(): number {
+    if (this.#requests === 0) return this.#unsentBytes;
+    let bytes = this.#raw.waitingBytes();
+    if (this.#first !== null) bytes += this.#first.length;
+    for (let i = 0; i < this.#more.length; i++) bytes += this.#more[i]!.length;
+    return bytes;
   }
 
   close(): void {

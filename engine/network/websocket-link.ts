@@ -92,6 +92,10 @@ export class WebSocketLink implements Link {
     return this.#socket.getBufferedAmount() + this.#keptBytes + (this.#frame.owner === this ? this.#frame.bytes : 0);
   }
 
+  untakenBytes(): number {
+    return this.unsentBytes();
+  }
+
   /** uWebSockets always reads. */
   pause(): boolean {
     return false;

@@ -1,10 +1,11 @@
 // The native code of the one-file program. The system's loader takes a shared object from a file only, so that this one unpacks what it carries into a private folder
-// (private-folder.ts) and loads it from there: in the first place where that works, and in every thread from the same one.
+// (private-folder.ts) and loads it from there: in the first place where that works, and in every thread from the same one, unless somebody has cleaned up there meanwhile.
 
+import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { getAsset, getRawAsset } from 'node:sea';
 import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads';
-import { type Contents, NotOurs, placesFor, privateFolder, removeFolder } from './private-folder.ts';
+import { type Contents, isStillOurs, placesFor, privateFolder, removeFolder } from './private-folder.ts';
 
 /** Where the list of them lies in the file, and under what they do. */
 export const ADDON_LIST = 'addons.json';
@@ -14,11 +15,18 @@ export const ADDON = 'addon/';
 const VARIABLE = 'LETHE_RUNTIME_DIR';
 /** How a thread learns where another one has found them. */
 const KNOWN = 'lethe addons';
+const TRIES = 3;
 
 /** @throws Error in one line when there is no place from which it can be loaded */
 export function loadAddon(name: string): unknown {
   const known = getEnvironmentData(KNOWN);
-  if (typeof known === 'string') return open(`${known}/${name}`);
+  if (typeof known === 'string' && isStillOurs(known)) {
+    try {
+      return open(`${known}/${name}`);
+    } catch (error) {
+      if (existsSync(`${known}/${name}`)) throw error;
+    }
+  }
   const contents: Contents = {
     ...(JSON.parse(getAsset(ADDON_LIST, 'utf8')) as Omit<Contents, 'read'>),
     read: (file) => new Uint8Array(getRawAsset(`${ADDON}${file}`) as ArrayBuffer),
@@ -26,24 +34,34 @@ export function loadAddon(name: string): unknown {
   const why: string[] = [];
   for (const place of placesFor(process.env, process.geteuid!(), tmpdir())) {
     try {
-      const { folder, isNew } = privateFolder(place, contents);
-      try {
-        const exports = open(`${folder}/${name}`);
-        setEnvironmentData(KNOWN, folder);
-        return exports;
-      } catch (error) {
-        if (isNew) removeFolder(folder, contents);
-        throw error;
-      }
+      return loadFrom(place, contents, name);
     } catch (error) {
-      const reason = reasonOf(error, place);
-      if (error instanceof NotOurs) process.stderr.write(`lethe: not used for native code: ${reason}\n`);
-      why.push(reason);
+      why.push(reasonOf(error, place));
     }
   }
   throw new Error(
     `its native code finds no place to be loaded from: ${why.join('; ')}. Set ${VARIABLE} to a folder that only you can write, on a file system without noexec`,
   );
+}
+
+function loadFrom(place: string, contents: Contents, name: string): unknown {
+  for (let triesLeft = TRIES; ; triesLeft--) {
+    const { folder, isNew, forNow } = privateFolder(place, contents);
+    try {
+      const exports = open(`${folder}/${name}`);
+      setEnvironmentData(KNOWN, folder);
+      if (forNow !== null) {
+        process.stderr.write(`lethe: not used for native code: ${forNow}\n`);
+        process.once('exit', () => removeFolder(folder));
+      }
+      return exports;
+    } catch (error) {
+      // Two starts that mend a folder at once may take away each other's.
+      if (triesLeft > 1 && !existsSync(`${folder}/${name}`)) continue;
+      if (isNew) removeFolder(folder);
+      throw error;
+    }
+  }
 }
 
 function open(path: string): unknown {

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { copyFileSync, createReadStream, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { commitTimeS } from '../made.ts';
 import { NEEDED_WORDS, type Platform } from './contents.ts';
 import { executablePath } from './executable.ts';
 import { packagesInside } from './inside.ts';
@@ -92,12 +93,6 @@ async function sha256(path: string): Promise<string> {
   const hash = createHash('sha256');
   await pipeline(createReadStream(path), hash);
   return hash.digest('hex');
-}
-
-/** SOURCE_DATE_EPOCH where it is set, as other tools take it. */
-function commitTimeS(root: string): number {
-  const told = process.env['SOURCE_DATE_EPOCH'];
-  return Number(told ?? execFileSync('git', ['log', '-1', '--format=%ct'], { cwd: root, encoding: 'utf8' }));
 }
 
 function readme(version: string, platform: Platform): string {

@@ -2,6 +2,7 @@
 // here those that do the same from inside the file stand for them.
 import { join } from 'node:path';
 import { build, type Plugin } from 'rolldown';
+import { versionModule } from '../made.ts';
 import { UPLOT_TEXTS } from './contents.ts';
 
 export interface Code {
@@ -23,13 +24,13 @@ const entries = {
 /** Comments and white space go; names stay, for messages and because ordered-binary puts code together from the text of its functions. */
 const minify = { compress: false, mangle: false, codegen: { removeWhitespace: true } } as const;
 
-export async function bundleCode(root: string, version: string): Promise<Code> {
+export async function bundleCode(root: string): Promise<Code> {
   const { output } = await build({
     cwd: root,
     input: entries,
     platform: 'node',
     write: false,
-    plugins: [insteadOf(root, version)],
+    plugins: [insteadOf(root)],
     output: {
       format: 'cjs',
       dynamicImportInCjs: false,
@@ -63,13 +64,13 @@ async function bundleBoot(root: string): Promise<string> {
 }
 
 /** What stands in the file for modules that look for something beside them. */
-function insteadOf(root: string, version: string): Plugin {
+function insteadOf(root: string): Plugin {
   const addon = (name: string): string =>
     `import { loadAddon } from ${JSON.stringify(join(root, 'engine/one-file/addon.ts'))};\nconst addon = loadAddon('${name}');\n`;
   const texts: Readonly<Record<string, string>> = {
     'engine/thread.ts': `export * from './one-file/thread.ts';`,
     'engine/packaged.ts': `export * from './one-file/packaged.ts';`,
-    'engine/version.ts': `export const version = ${JSON.stringify(version)};`,
+    'engine/version.ts': versionModule(root),
     'node_modules/uWebSockets.js/dist/uws.mjs': `${addon('uws.node')}export default addon;`,
     'node_modules/node-gyp-build-optional-packages/index.js': `${addon('lmdb.node')}export default () => addon;`,
     // Only lmdb asks for it, and Lethe gives lmdb bytes: what it would decode faster with native code of its own never comes.

@@ -35,7 +35,7 @@ async function main(): Promise<void> {
   for (const name of wanted) if (!Object.hasOwn(platforms, name)) throw new Error(`no platform ${name}\n${help}`);
   const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
   let bundled: Code | null = null;
-  const code = async (): Promise<Code> => (bundled ??= await bundleCode(ROOT, version));
+  const code = async (): Promise<Code> => (bundled ??= await bundleCode(ROOT));
   for (const platform of wanted as Platform[]) {
     const path = executablePath(ROOT, platform);
     if (!flags['if-changed'] || !isCurrent(path)) await makeExecutable(ROOT, platform, await code());

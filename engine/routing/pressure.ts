@@ -1,8 +1,10 @@
 // Back-pressure with a name. A receiver whose unsent bytes pass the high mark first holds the publishers that feed it (they are
 // not read from); if it has not drained within the grace it is marked slow, its publishers go on, and QoS 0 to it is
-// dropped and counted until it has drained. While all outboxes together hold more than there is memory for, little may wait for any
-// receiver, and one that takes nothing for a second is disconnected. Nothing else waits for it: other receivers' outboxes are their own. A client that
+// dropped and counted until it has drained. Nothing else waits for it: other receivers' outboxes are their own. A client that
 // does not read the answers to its own packets holds itself.
+//
+// While all outboxes together hold more than there is memory for, the mark is low for everybody, so that little more than what the kernel takes
+// at once goes to any receiver. A slow one of which the kernel has then taken nothing for long is disconnected: it does not read.
 import { Letter } from '../peers/letter.ts';
 import { SessionFlag } from '../peers/roster.ts';
 import type { Connection } from '../sessions/connection.ts';
@@ -15,26 +17,32 @@ export type Pressure = (typeof Pressure)[keyof typeof Pressure];
 
 /** What may wait unsent to one connection while all of them together have more than there is memory for. */
 const TIGHT_BYTES = 16_384;
-/** How long a receiver may take nothing then, before what waits for it is needed for others. */
-const STUCK_MS_MAX = 1_000;
+/**
+ * Between two looks at what the kernel has taken of a slow receiver's bytes. It takes more when a third of its own buffer is free, which may be 4 MiB: one that reads 50 KB in a second is seen to read.
+ */
+const STUCK_MS_MAX = 30_000;
 
 function isTight({ blocks, limits }: Shard): boolean {
   return blocks.unsentBytes > limits.unsentBytesMax;
 }
 
-/** Whether a receiver is over its high mark. */
-export function isOverMark(shard: Shard, { outbox }: Connection): boolean {
-  return outbox.pendingBytes > shard.limits.outboxHighBytes || (outbox.pendingBytes > TIGHT_BYTES && isTight(shard));
+/** Unsent bytes beyond which a receiver is fed no more for now. */
+function markOf({ blocks, limits }: Shard): number {
+  return blocks.unsentBytes > limits.unsentBytesMax ? Math.min(TIGHT_BYTES, limits.outboxHighBytes) : limits.outboxHighBytes;
 }
 
-/** A message is to go to a receiver over its high mark: whether QoS 0 may still be written. Holds the publisher. */
+/** Whether a receiver is over its mark with what the kernel does not take: then it will be told of as drained. */
+export function isOverMark(shard: Shard, { outbox }: Connection): boolean {
+  if (outbox.pendingBytes <= markOf(shard)) return false;
+  outbox.handOver();
+  return outbox.pendingBytes > markOf(shard);
+}
+
+/** A message is to go to a receiver over its mark: whether QoS 0 may still be written. Holds the publisher. */
 export function pressOn(shard: Shard, receiver: Connection, publisher: Connection | null): Pressure {
-  if (receiver.slow && !isTight(shard)) return Pressure.DROP;
-  if (receiver.pressureTimer === null) receiver.pressureTimer = new Timer(() => markSlow(shard, receiver));
-  const tight = isTight(shard);
-  if (tight && receiver.stuckSinceMs === 0) receiver.stuckSinceMs = shard.clock.monotonicMs();
-  if (!receiver.pressureTimer.isSet) shard.timers.set(receiver.pressureTimer, tight ? STUCK_MS_MAX : shard.limits.backpressureMs);
   if (receiver.slow) return Pressure.DROP;
+  if (receiver.pressureTimer === null) receiver.pressureTimer = new Timer(() => look(shard, receiver));
+  if (!receiver.pressureTimer.isSet) shard.timers.set(receiver.pressureTimer, shard.limits.backpressureMs);
   if (publisher !== null && publisher !== receiver && !isHeldFor(publisher, receiver) && publisher.link.pause()) {
     shard.counters.pauses++;
     hold(receiver, publisher);
@@ -73,7 +81,7 @@ function hold(receiver: Connection, publisher: Connection): void {
 
 /** The receiver's link took bytes: below a quarter of the mark everything is as before. */
 export function relieve(shard: Shard, receiver: Connection): void {
-  if (receiver.outbox.pendingBytes > shard.limits.outboxHighBytes / 4) return;
+  if (receiver.outbox.pendingBytes > markOf(shard) / 4) return;
   if (receiver.slow) {
     receiver.slow = false;
     shard.slowConnections--;
@@ -156,27 +164,28 @@ export function forgetPublisher(publisher: Connection): void {
   publisher.heldFor.clear();
 }
 
-/** Whether it has taken nothing for long while unsent bytes were at their limit. */
-function isStuck(shard: Shard, { outbox, stuckSinceMs }: Connection): boolean {
-  if (stuckSinceMs === 0 || outbox.pendingBytes <= TIGHT_BYTES || !isTight(shard)) return false;
-  return shard.clock.monotonicMs() - stuckSinceMs >= STUCK_MS_MAX;
-}
-
-function markSlow(shard: Shard, receiver: Connection): void {
+/** The grace is over, or a slow receiver has had its time to take something. */
+function look(shard: Shard, receiver: Connection): void {
   receiver.outbox.look();
-  // What it keeps waiting is memory that others need, and it would not read why it is sent away.
-  if (isStuck(shard, receiver)) {
+  if (receiver.outbox.pendingBytes <= markOf(shard) / 4) {
+    relieve(shard, receiver);
+    return;
+  }
+  if (!receiver.slow) {
+    markSlow(shard, receiver);
+  } else if (isTight(shard) && receiver.outbox.takenBytes() === receiver.takenBytes) {
+    // What it keeps waiting is memory that others need, and it would not read why it is sent away.
     shard.log.warn('unsent bytes are at their limit: a receiver that does not read is disconnected', {
       pendingBytes: receiver.outbox.pendingBytes,
     });
     receiver.link.destroy();
     return;
   }
-  if (receiver.outbox.pendingBytes <= shard.limits.outboxHighBytes / 4) {
-    relieve(shard, receiver);
-    return;
-  }
-  if (receiver.slow) return;
+  receiver.takenBytes = receiver.outbox.takenBytes();
+  shard.timers.set(receiver.pressureTimer!, STUCK_MS_MAX);
+}
+
+function markSlow(shard: Shard, receiver: Connection): void {
   receiver.slow = true;
   shard.slowConnections++;
   tellSlow(shard, receiver);

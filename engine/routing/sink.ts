@@ -161,8 +161,7 @@ class ConnectionSink implements LinkSink {
     // While it is not read from for its own sake, what it takes is its sign of life.
     if (isHeldFor(connection, connection)) connection.lastReceivedMs = shard.clock.monotonicMs();
     if (connection.slow || (connection.holding !== null && connection.holding.size > 0) || connection.pressureTimer !== null)
-      connection.stuckSinceMs = 0;
-    relieve(shard, connection);
+      relieve(shard, connection);
     const { session } = connection;
     if (session !== null && (session.deliveries.sent < session.deliveries.count || !session.loaded)) pump(shard, session);
     if (connection.replay !== null) sendReplay(shard, connection);

@@ -65,9 +65,10 @@ export class Connection {
   holding: Set<Connection> | null = null;
   /** Receivers that this publisher waits for; null until the first. */
   heldFor: Set<Connection> | null = null;
+  /** Ends the grace; while the receiver is slow, looks whether it takes anything. */
   pressureTimer: Timer | null = null;
-  /** Since when, on the monotonic clock, it has taken nothing while unsent bytes were at their limit; 0: it has, or they are not. */
-  stuckSinceMs = 0;
+  /** What its outbox's `takenBytes` were at the last look; counts while it is slow. */
+  takenBytes = -0;
   /** Ends the connection when what let it in has run out; null where that does not. */
   identityTimer: Timer | null = null;
   /** Number by which other shards know it as a publisher; 0 until it has published to one. */

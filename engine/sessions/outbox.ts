@@ -85,6 +85,16 @@ export class Outbox implements Duty {
     this.look();
   }
 
+  /** Lends what was written so far to the link, before the turn ends: what is pending then is what the kernel does not take now, and its taking will be told of. */
+  handOver(): void {
+    if (this.#end > 0 || this.#full.length > 0) this.endTurn();
+  }
+
+  /** Bytes that the kernel has taken of what was handed to the link so far; one write of many is told of as a whole, this goes on while it lasts. */
+  takenBytes(): number {
+    return this.sentBytes - this.#link.untakenBytes();
+  }
+
   /** Asks the link how much it still holds. */
   look(): void {
     this.#unsentBytes = this.#closed ? 0 : this.#link.unsentBytes();
@@ -160,7 +170,7 @@ export class Outbox implements Duty {
     this.#flush();
     this.#unsentBytes = this.#closed ? 0 : this.#link.unsentBytes();
     this.#end = 0;
-    this.pendingBytes = this.#unsentBytes;
+    this.#count(this.#unsentBytes);
   }
 
   #lend(block: Uint8Array, end: number): void {

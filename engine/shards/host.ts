@@ -110,7 +110,12 @@ export class Host implements Reloadable {
     this.shard = shard;
     this.#overload = new OverloadWatch(shard);
     shard.admission.banned = bannedBy(config);
-    shard.admission.descriptors = new SpareDescriptors(descriptorLimit() ?? Infinity, shard.clock, shard.log);
+    shard.admission.descriptors = new SpareDescriptors(
+      descriptorLimit() ?? Infinity,
+      config.server.threads,
+      shard.clock,
+      shard.log,
+    );
     shard.store.listener = storeListener(shard);
     shard.retainedStore.listener = shard.store.listener;
     this.#expire(); // sets its clock: what is stored before the first interval is over must have a time too

@@ -64,7 +64,7 @@ test.each(['mqttv50', 'mqttv311'])('%s: retained messages go across as retained,
   await isRetained(remote, 'up/state', null);
 });
 
-test('what was retained at either end before the bridge came is told to the other', async () => {
+test('what the remote broker had retained before the bridge came is told here', async () => {
   const remote = await bridgedBroker();
   const far = await client(remote);
   await far.publish('down/state', 'old', { qos: 1, retain: true });

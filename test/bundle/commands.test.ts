@@ -1,5 +1,5 @@
 // The one-file program is the same program: every command runs in it, threads and native code included, and nothing in the environment makes it another one.
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -129,6 +129,28 @@ test('TLS and wss, in three shards', async () => {
   }
   await stop(broker);
 });
+
+test.skipIf(process.getuid?.() !== 0)(
+  'a folder of somebody else under the name of its own does not keep it from starting',
+  async () => {
+    const place = join(folder, 'contested');
+    mkdirSync(place);
+    const runtime = { ...env, LETHE_RUNTIME_DIR: place };
+    const start = async () => {
+      const broker = new Child(BUNDLE, ['serve', '--port', '0', '--ws-port', '0', '--ready-json'], { env: runtime, cwd: folder });
+      await broker.until('it is ready', () => broker.stdout.includes('\n'));
+      return broker;
+    };
+    await stop(await start());
+    const [own] = readdirSync(place);
+    chownSync(join(place, own!), 12_345, 12_345);
+    const broker = await start();
+    expect(broker.stderr).toContain('lethe: not used for native code: ');
+    expect(readdirSync(place)).toHaveLength(2);
+    await stop(broker);
+    expect(readdirSync(place)).toEqual([own]);
+  },
+);
 
 test('nothing in the environment or among the arguments makes it another program', async () => {
   writeFileSync(join(folder, 'intruder.cjs'), 'process.stdout.write("intruder\\n")');

@@ -32,7 +32,7 @@ let code: Code;
 
 beforeAll(async () => {
   makeBundle();
-  code = await bundleCode(root, version);
+  code = await bundleCode(root);
   folder = await layOut({ root, platform, version, modules: code.modules }, scratch);
 }, MAKE_MS_MAX);
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
@@ -69,7 +69,7 @@ test('the bill of materials is valid, and names the runtime, the native code and
 
 test('the same contents give the same files', async () => {
   const before = readFileSync(join(folder, SUMS), 'utf8');
-  const again = await bundleCode(root, version);
+  const again = await bundleCode(root);
   expect(again).toEqual(code);
   folder = await layOut({ root, platform, version, modules: again.modules }, scratch);
   expect(readFileSync(join(folder, SUMS), 'utf8')).toBe(before);

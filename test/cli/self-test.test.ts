@@ -10,7 +10,7 @@ import type { CheckReport } from '../../engine/cli/self-test/check.ts';
 import { ChildBroker } from '../../engine/cli/self-test/child-broker.ts';
 import { FakeTime, YEAR_S } from '../edge/fake-time.ts';
 import type { Child } from '../end-to-end/child.ts';
-import { run, shell, start } from './command-line.ts';
+import { run, shell, start, until } from './command-line.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'lethe-tested-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -70,6 +70,8 @@ describe('on this machine', () => {
   test.each([
     ['SIGINT', 130, 'queue for who is away'],
     ['SIGTERM', 143, 'kill and start'],
+    ['SIGHUP', 143, 'disk flush'],
+    ['SIGQUIT', 143, 'publish and receive'],
   ] as const)('interrupted by %s it leaves nothing behind', async (signal, code, after) => {
     const data = place(signal);
     const child = start(['self-test', '--data', data]);
@@ -79,6 +81,25 @@ describe('on this machine', () => {
     expect(readdirSync(data)).toEqual([]);
     expect(processesIn(folder)).toEqual([]);
   });
+});
+
+test('killed by SIGKILL it leaves no broker, and its folder to the next one, which leaves alone what is not of that kind', async () => {
+  const data = place('killed');
+  const child = start(['self-test', '--data', data]);
+  await child.until('a broker is at work', () => child.stdout.includes('queue for who is away'));
+  child.kill('SIGKILL');
+  await child.ended();
+  await until('its broker has ended too', () => processesIn(data).length === 0);
+  expect(readdirSync(data)).toHaveLength(1);
+  // One in which somebody works, one that may be just being made, one that is open to others, one of another name.
+  const others = ['used', 'new', 'open'].map((name) => `.lethe-self-test-${name}`);
+  for (const name of [...others, 'lethe']) mkdirSync(join(data, name), { mode: name.endsWith('open') ? 0o755 : 0o700 });
+  const user = createServer().listen(join(data, '.lethe-self-test-used', 'lethe.sock'));
+  await once(user, 'listening');
+  const next = await run(['self-test', '--json', '--data', data]);
+  user.close();
+  expect(failuresOf(next)).toEqual({});
+  expect(readdirSync(data).sort()).toEqual([...others, 'lethe'].sort());
 });
 
 describe('on a bad one it names', () => {

@@ -1,7 +1,7 @@
 // A broker with 256 MiB of memory, as its control group has it, and much more to hold than fits: a thousand connections, queues that go to the disk, retained messages and receivers that do not read. It refuses by reason code, and is not
 // ended by the kernel.
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect as connectSocket } from 'node:net';
+import { connect as connectSocket, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -59,26 +59,45 @@ afterAll(async () => {
 });
 
 const CONNECTIONS = 1_000;
-const AT_ONCE = 50;
-const LARGE = Buffer.alloc(200_000, 'x');
-const FROZEN = 100;
+const AT_ONCE = 100;
+const PAYLOAD_BYTES = 200_000;
+const IN_FLIGHT = 16;
+const AWAY = 2;
+const FROZEN = 40;
 
-/** Publishes in a window until something is refused; how many were taken, and what the refusals were. */
-async function publishUntilRefused(client: Client, topicOf: (n: number) => string, retain: boolean, most: number) {
+/** A large payload that begins with its number. */
+const numbered = (number: number) => Buffer.alloc(PAYLOAD_BYTES, `${number} `);
+const numberOf = ({ payload }: { payload: string | Buffer }) => Number.parseInt(payload.toString('latin1', 0, 12), 10);
+
+/** Publishes in a window until something is refused: the numbers of what was taken, and what the refusals were. */
+async function publishUntilRefused(client: Client, topicOf: (n: number) => string, retain: boolean) {
   const reasons = new Set<number>();
-  let taken = 0;
-  for (let n = 0; n < most && reasons.size === 0; n += 16) {
-    const some = Array.from({ length: 16 }, (_, at) => client.publish({ topic: topicOf(n + at), payload: LARGE, retain }));
-    for (const reason of await Promise.all(some))
+  const taken: number[] = [];
+  for (let from = 0; reasons.size === 0; from += IN_FLIGHT) {
+    const numbers = Array.from({ length: IN_FLIGHT }, (_, at) => from + at);
+    const answers = numbers.map((n) => client.publish({ topic: topicOf(n), payload: numbered(n), retain }));
+    for (const [at, reason] of (await Promise.all(answers)).entries())
       if (reason >= 0x80) reasons.add(reason);
-      else taken++;
+      else taken.push(from + at);
   }
   return { taken, reasons: [...reasons] };
 }
 
+/** A receiver that asks for the flood and reads nothing of it. */
+function freeze(port: number, at: number): Socket {
+  const socket = connectSocket(port, '127.0.0.1');
+  socket.on('error', () => {});
+  socket.write(connect(5, { clientId: `frozen-${at}` }));
+  socket.write(subscribe(5, { packetId: 1, filters: [['flood', 0]] }));
+  socket.pause();
+  return socket;
+}
+
 // Where no control group can be made (an ordinary user, a container without the right) there is nothing to test it in.
 describe.skipIf(group === null)('with 256 MiB', () => {
-  test('it refuses what it cannot hold, keeps those who are there, and lives', { timeout: 120_000 }, async () => {
+  test('it refuses what it cannot hold, keeps what it has taken and those who are there, and lives', {
+    timeout: 120_000,
+  }, async () => {
     const serve = ['serve', '--ready-json', '--port', '0', '--ws-port', '0', '--data', join(root, 'data')];
     const started = shell(`${group!.enter}; exec "$@"`, serve);
     child = started;
@@ -95,41 +114,49 @@ describe.skipIf(group === null)('with 256 MiB', () => {
     }
     const publisher = await Client.connect(port, { clientId: 'publisher', clean: true, expiryS: 0 });
 
-    // More than the memory is queued for those who are away: it waits on the disk, up to what each may have there.
-    const queued: number[] = [];
-    for (let number = 0; number < 4; number++) {
+    // As much as there is room for everything is queued for those who are away: it waits on the disk, up to what each may have there.
+    const queued: number[][] = [];
+    for (let number = 0; number < AWAY; number++) {
       const away = await Client.connect(port, { clientId: `away-${number}` });
       await away.subscribe(`queue/${number}`, 1);
       await away.leave();
-      const { taken, reasons } = await publishUntilRefused(publisher, () => `queue/${number}`, false, 1_000);
+      const { taken, reasons } = await publishUntilRefused(publisher, () => `queue/${number}`, false);
       expect(reasons).toEqual([Reason.QUOTA_EXCEEDED]);
       queued.push(taken);
     }
-    expect(queued.reduce((sum, taken) => sum + taken, 0) * LARGE.length).toBeGreaterThan(0.9 * LIMIT_BYTES);
+    expect(queued.flat().length * PAYLOAD_BYTES).toBeGreaterThan(0.9 * (LIMIT_BYTES - 120 * MiB));
 
-    const retained = await publishUntilRefused(publisher, (n) => `retained/${n}`, true, 2_000);
+    const retained = await publishUntilRefused(publisher, (n) => `retained/${n}`, true);
     expect(retained.reasons).toEqual([Reason.QUOTA_EXCEEDED]);
-    expect(retained.taken).toBeGreaterThan(20);
+    expect(retained.taken.length).toBeGreaterThan(10);
 
-    // Receivers that ask for everything and read nothing.
-    const frozen = Array.from({ length: FROZEN }, (_, at) => {
-      const socket = connectSocket(port, '127.0.0.1');
-      socket.on('error', () => {});
-      socket.write(connect(5, { clientId: `frozen-${at}` }));
-      socket.write(subscribe(5, { packetId: 1, filters: [['flood', 0]] }));
-      socket.pause();
-      return socket;
-    });
+    const frozen = Array.from({ length: FROZEN }, (_, at) => freeze(port, at));
     const witness = await Client.connect(port, { clientId: 'witness', clean: true, expiryS: 0 });
     await witness.subscribe('flood', 0);
-    // Their subscriptions have been seen when as many receivers as that are fed, of which the witness reads.
-    for (let n = 0; n < 150; n++) {
-      await publisher.publish({ topic: 'flood', payload: LARGE, qos: 0 });
-      if (n % 20 === 0) await publisher.publish({ topic: 'nobody', payload: '' });
+    for (let n = 0; n < 40; n++) {
+      await publisher.publish({ topic: 'flood', payload: numbered(n), qos: 0 });
+      await publisher.publish({ topic: 'nobody', payload: '' });
     }
     await witness.until('the witness is served', () => witness.received.length > 0);
-    const disconnected = 'unsent bytes are at their limit: a receiver that does not read is disconnected';
-    await started.until('receivers that are in the way are disconnected', () => started.stderr.includes(disconnected));
+
+    // Below the ordinary mark they are only slow while unsent bytes are at their limit.
+    const isShort = () =>
+      [...started.stderr.matchAll(/does not keep up.* pendingBytes=(\d+)/g)].some((found) => Number(found[1]) < MiB);
+    await started.until('unsent bytes are at their limit', isShort);
+
+    // While nobody has made room, all that was acknowledged is there, in order, for those who come for it.
+    await Promise.all(
+      queued.map(async (taken, number) => {
+        const back = await Client.connect(port, { clientId: `away-${number}` });
+        await back.got(taken.length);
+        expect(back.received.map(numberOf)).toEqual(taken);
+        await back.leave();
+      }),
+    );
+    const reader = await Client.connect(port, { clientId: 'reader', clean: true, expiryS: 0 });
+    await reader.subscribe('retained/#', 0);
+    await reader.got(retained.taken.length);
+    expect(reader.received.map(numberOf).sort((a, b) => a - b)).toEqual(retained.taken);
     for (const socket of frozen) socket.destroy();
 
     // Everybody is still there.

@@ -113,6 +113,8 @@ describe('the PROXY protocol', () => {
   const header = (rest: string) => Buffer.from(`${SIGNATURE}${rest}`, 'hex');
   /** `family` 4: 203.0.113.`last`. */
   const v4 = (last: number) => header(`2111000ccb0071${last.toString(16).padStart(2, '0')}c63364011267075b`);
+  /** From a UNIX socket of this path or name, as much of it as uWebSockets reads: a whole one is waited for in vain. */
+  const unix = (path: string) => header(`21310024${Buffer.from(path.padEnd(36, '\0'), 'latin1').toString('hex')}`);
   const v6 = header(`21210024${'20010db8000000000000000000000001'.repeat(2)}12670050`);
   const page = Buffer.from('GET /elsewhere HTTP/1.1\r\nHost: localhost\r\n\r\n');
 
@@ -123,6 +125,11 @@ describe('the PROXY protocol', () => {
     expect(await statusOf(port, v4(11).subarray(0, 7), v4(11).subarray(7), handshake())).toBe(101);
     expect(await statusOf(port, v6, handshake())).toBe(101);
     expect(seen).toEqual(['203.0.113.9', '203.0.113.10', '203.0.113.11', '2001:db8::1']);
+    seen.length = 0;
+    const addresses = [`${'0'.repeat(31)}1`, `${'0'.repeat(20)}ffffc6336407`, `0064ff9b${'0'.repeat(16)}c6336407`];
+    for (const address of addresses)
+      expect(await statusOf(port, header(`21210024${address.repeat(2)}12670050`), handshake())).toBe(101);
+    expect(seen).toEqual(['::1', '198.51.100.7', '64:ff9b::c633:6407']);
   });
 
   test('is believed of trusted proxies, who alone are served', async () => {
@@ -137,6 +144,10 @@ describe('the PROXY protocol', () => {
     for (const [pieces, status] of [
       [[handshake()], 400],
       [[header('20000000'), handshake()], 400],
+      [[header('21000000'), handshake()], 400],
+      [[unix('/run/client.sock'), handshake()], 400],
+      [[unix('\0abstract name of it'), handshake()], 400],
+      [[unix(''), handshake()], 400],
       [[Buffer.concat([v1, handshake()])], 505],
     ] as const)
       expect(await statusOf(port, ...pieces)).toBe(status);

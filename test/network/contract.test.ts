@@ -159,6 +159,34 @@ describe.each(transports(() => certificates.files))('$name', (transport) => {
     await until('every block is returned', () => sink.returned === sink.keptWrites);
   });
 
+  test('while a peer takes what waits for it, untakenBytes goes down', async () => {
+    const { sink, peer } = await pair();
+    peer.pause();
+    sink.write(new Uint8Array(24 * MiB));
+    sink.flush();
+    await until('the kernel takes no more', () => sink.link.untakenBytes() > 4 * MiB);
+    const before = sink.link.untakenBytes();
+    peer.resume();
+    await until('it has taken some', () => sink.link.untakenBytes() < before);
+    await until('all is taken', () => sink.link.untakenBytes() === 0);
+  });
+
+  test('what is written and flushed as blocks come back leaves the returns in order', async () => {
+    const { sink, peer } = await pair();
+    peer.pause();
+    for (let i = 0; i < 64; i++) sink.write(new Uint8Array(MiB / 4));
+    sink.flush();
+    let echoes = 0;
+    sink.onReturned = () => {
+      if (echoes++ >= 200) return;
+      sink.write(new Uint8Array(100));
+      sink.flush();
+    };
+    peer.resume();
+    await until('every block is returned', () => sink.link.unsentBytes() === 0 && sink.returned === sink.keptWrites);
+    await until('all has arrived', () => peer.receivedBytes() === 16 * MiB + Math.min(echoes, 200) * 100);
+  });
+
   test('pause stops the bytes, as far as the transport can', async () => {
     const { sink, peer } = await pair();
     expect(sink.call(() => sink.link.pause())).toBe(transport.canPause);

@@ -13,6 +13,7 @@ export class Recorder implements LinkSink {
   /** The first breach of the contract. */
   breach: string | null = null;
   onBytes: ((chunk: Uint8Array) => void) | null = null;
+  onReturned: (() => void) | null = null;
   private inLink = false;
   private inSink = false;
 
@@ -55,6 +56,7 @@ export class Recorder implements LinkSink {
     this.enter('linkReturned', () => {
       this.returned++;
       if (this.returned > this.keptWrites) this.breach ??= 'a block was returned that was not kept';
+      this.onReturned?.();
     });
   }
 

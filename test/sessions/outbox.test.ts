@@ -91,6 +91,7 @@ describe('the outbox', () => {
           } else if (one.do === 'step') listener.step();
           else if (one.do === 'pause') peer.pause();
           else peer.resume();
+          agree(pool.unsentBytes === outbox.pendingBytes, true);
         }
         peer.resume();
         settle();
@@ -116,10 +117,20 @@ describe('the outbox', () => {
         agree([pool.lent, outbox.pendingBytes], [0, 0]);
         for (const one of after) play(one); // nobody should; nothing must come of it
         settle();
-        agree([pool.lent, outbox.pendingBytes], [0, 0]);
+        agree([pool.lent, outbox.pendingBytes, pool.unsentBytes === 0], [0, 0, true]);
       }),
       200,
     ));
+
+  test('counts what a long turn has sent before its end as sent', () => {
+    const { pool, peer, outbox, settle } = open(1_048_576);
+    for (let packet = 0; packet < 30; packet++) {
+      outbox.append(tape, 0, LARGE_BLOCK_BYTES);
+      agree(pool.unsentBytes === outbox.pendingBytes, true);
+    }
+    settle();
+    agree([pool.unsentBytes === 0, outbox.pendingBytes, peer.received().length], [true, 0, 30 * LARGE_BLOCK_BYTES]);
+  });
 
   test('writes once to the link for each turn that fits a block', () => {
     const { clock, listener, peer, outbox } = open();

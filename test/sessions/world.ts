@@ -284,6 +284,7 @@ class Tap implements LinkSink {
       },
       flush: () => link.flush(),
       unsentBytes: () => link.unsentBytes(),
+      untakenBytes: () => link.untakenBytes(),
       pause: () => link.pause(),
       resume: () => link.resume(),
       end: () => {

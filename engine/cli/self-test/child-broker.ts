@@ -1,6 +1,7 @@
 // The broker of a self-test: a process of the same program on free loopback ports, or on those that were asked for, over a data directory in the folder of the test. It is started, killed and started again.
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { ownCommand } from '../own-command.ts';
 import { CheckFailure } from './check.ts';
 
@@ -50,11 +51,13 @@ export class ChildBroker {
     const child = spawn(program!, [...first, 'serve', '--ready-json', '--host', '127.0.0.1', '--data', DATA, ...ports], {
       cwd: this.#folder,
       env,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      // A broker with a channel to who has started it ends with him, however he ends.
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     this.#process = child;
     this.#said = '';
-    child.stderr.on('data', (chunk: Buffer) => {
+    const { stdout, stderr } = child as ChildProcessByStdio<null, Readable, Readable>;
+    stderr.on('data', (chunk: Buffer) => {
       this.#said = (this.#said + chunk.toString()).slice(-SAID_CHARACTERS_MAX);
     });
     this.#ended = new Promise((resolve) => {
@@ -65,7 +68,7 @@ export class ChildBroker {
     });
     let line = '';
     const ready = new Promise<'ready'>((resolve) => {
-      child.stdout.on('data', (chunk: Buffer) => {
+      stdout.on('data', (chunk: Buffer) => {
         line += chunk.toString();
         if (line.includes('\n')) resolve('ready');
       });
@@ -90,8 +93,14 @@ export class ChildBroker {
 
   /** Likewise, for good: no check that is under way starts it again. */
   async end(): Promise<void> {
-    this.#isOver = true;
+    this.endNow();
     await this.kill();
+  }
+
+  /** Likewise, for who cannot wait. */
+  endNow(): void {
+    this.#isOver = true;
+    this.#process?.kill('SIGKILL');
   }
 
   /** Asks it to stop. @throws CheckFailure when it does not, or not in order */

@@ -1,13 +1,14 @@
 // What a broker needs of a machine, looked at without one: a folder that can be written, a disk that flushes, a clock that can be right, descriptors, memory, shared memory, the two native addons.
-import { closeSync, existsSync, fdatasyncSync, mkdtempSync, openSync, rmSync, statfsSync, statSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fdatasyncSync, mkdtempSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs';
 import { tmpdir, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { defaultLimits } from '../../../protocol/limits.ts';
 import { allocateDoorbell, Doorbell } from '../../../storage/doorbell.ts';
-import { descriptorLimit, RESERVED_DESCRIPTORS } from '../../descriptors.ts';
-import { ownCommand } from '../own-command.ts';
+import { descriptorLimit, reservedDescriptors } from '../../descriptors.ts';
+import { madeMs } from '../../version.ts';
 import { type Check, CheckFailure } from './check.ts';
 import { within } from './child-broker.ts';
+import { WORK_FOLDER } from './leftovers.ts';
 
 /** Name of the check that makes the folder. */
 export const FOLDER = 'folder';
@@ -41,7 +42,7 @@ export function nearestFolder(data: string | undefined): string {
 /** Makes the folder that the whole test works in; it is its owner's alone. @throws CheckFailure */
 export function makeWorkFolder(near: string): string {
   try {
-    return mkdtempSync(join(near, '.lethe-self-test-'));
+    return mkdtempSync(join(near, WORK_FOLDER));
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOSPC' || code === 'EDQUOT') throw new CheckFailure(`${near} has no room (${code})`, DISK_ADVICE);
@@ -110,7 +111,6 @@ function checkFlush(folder: string): string {
 /** A clock that stands before the day on which this program was made is wrong, whatever else it says. */
 function checkClock(): string {
   const nowMs = Date.now();
-  const madeMs = statSync(ownCommand().at(-1)!).mtimeMs;
   const shown = new Date(nowMs).toISOString();
   if (nowMs < madeMs - DAY_MS)
     throw new CheckFailure(
@@ -128,7 +128,7 @@ function checkDescriptors(): string {
       `${limit} may be open at one time`,
       `raise the limit to ${DESCRIPTORS_MIN} or more (LimitNOFILE= of the unit, ulimit -n): each connection takes one`,
     );
-  const room = limit - RESERVED_DESCRIPTORS;
+  const room = limit - reservedDescriptors(1);
   const less =
     room < defaultLimits.connectionsMax ? `; the default of limits.connections_max is ${defaultLimits.connectionsMax}` : '';
   return `${limit} may be open at one time: about ${room} connections${less}`;
