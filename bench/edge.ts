@@ -95,14 +95,14 @@ function lineUp(): readonly Subject[] {
   return subjects;
 }
 
-/** Of what npm has installed here and would without what only builds and tests. */
+/** Of what `npm ci --omit=dev` installs. */
 function packagesBytes(): number {
   const root = new URL(import.meta.url.endsWith('.ts') ? '../' : '../../', import.meta.url).pathname;
   const lock = JSON.parse(readFileSync(`${root}node_modules/.package-lock.json`, 'utf8')) as {
-    readonly packages: Readonly<Record<string, { readonly dev?: boolean; readonly devOptional?: boolean }>>;
+    readonly packages: Readonly<Record<string, { readonly dev?: boolean }>>;
   };
   const paths = Object.entries(lock.packages)
-    .filter(([, { dev = false, devOptional = false }]) => !dev && !devOptional)
+    .filter(([, { dev = false }]) => !dev)
     .map(([path]) => root + path);
   const sizes = execFileSync('du', ['--apparent-size', '--block-size=1', '--total', '--summarize', ...paths], {
     encoding: 'utf8',

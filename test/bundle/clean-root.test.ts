@@ -1,6 +1,6 @@
 // The file alone, on a machine without Node: it serves real clients there, finds what is wrong itself, and is killed again and again without losing what it has acknowledged.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { connectAsync } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -9,7 +9,7 @@ import { Campaign } from '../crash/campaign.ts';
 import { Child } from '../end-to-end/child.ts';
 import { mosquittoPub, mosquittoSub } from '../end-to-end/mosquitto.ts';
 import { BUNDLE, MAKE_MS_MAX, makeBundle } from './bundle-file.ts';
-import { CleanRoot, MAKE_ROOT_MS_MAX, noCleanRoot } from './clean-root.ts';
+import { CleanRoot, MAKE_ROOT_MS_MAX, mountedForRoots, noCleanRoot } from './clean-root.ts';
 
 const ROUNDS = 20;
 const VIOLATION_CHARACTERS_MAX = 1_000;
@@ -18,21 +18,14 @@ const why = noCleanRoot();
 
 describe.skipIf(why !== null)(`on a machine without Node${why === null ? '' : ` (not here: ${why})`}`, () => {
   let root: CleanRoot;
-  /** Other tests mount beside this one. */
-  const mounts = (): string[] =>
-    readFileSync('/proc/mounts', 'utf8')
-      .split('\n')
-      .filter((line) => line.includes(root.folder));
   beforeAll(() => {
     makeBundle();
     root = CleanRoot.make();
     root.bring(BUNDLE, LETHE);
   }, MAKE_MS_MAX + MAKE_ROOT_MS_MAX);
   afterAll(() => {
-    const made: CleanRoot | undefined = root;
-    if (made === undefined) return;
-    expect(mounts(), 'nothing is mounted any more').toEqual([]);
-    root.remove();
+    expect(mountedForRoots(), 'nothing stays mounted').toEqual([]);
+    root?.remove();
   });
 
   const inside = (...args: readonly string[]): Child => {

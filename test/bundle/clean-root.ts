@@ -1,11 +1,14 @@
 // A root file system of Debian's smallest kind, as a machine has it that has never seen Node: made with debootstrap, kept for later runs under the system's folder
 // for temporary files, and copied for each one that uses it. Processes in it see its files and its /proc, and the loopback network of this machine.
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, lstatSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, lstatSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 
 const SUITE = 'bookworm';
+/** How the paths begin of what is kept, and of what one run uses. */
+const KEPT = join(tmpdir(), 'lethe-debian-');
+const ROOT = join(tmpdir(), 'lethe-root-');
 export const MAKE_ROOT_MS_MAX = 300_000;
 
 /** Why there can be none here; null when there can. */
@@ -14,6 +17,12 @@ export function noCleanRoot(): string | null {
   if (process.getuid?.() !== 0) return 'a clean root needs root';
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin'];
   return folders.some((folder) => existsSync(join(folder, 'debootstrap'))) ? null : 'a clean root needs debootstrap';
+}
+
+/** What is mounted on this machine where such roots lie, also those of other runs: nothing, at any time. */
+export function mountedForRoots(): readonly string[] {
+  const lines = readFileSync('/proc/mounts', 'utf8').split('\n');
+  return lines.filter((line) => line.includes(KEPT) || line.includes(ROOT));
 }
 
 export class CleanRoot {
@@ -53,11 +62,11 @@ export class CleanRoot {
   }
 
   static make(): CleanRoot {
-    const kept = join(tmpdir(), `lethe-debian-${SUITE}-${process.arch}`);
+    const kept = `${KEPT}${SUITE}-${process.arch}`;
     if (!existsSync(kept)) bootstrap(kept);
     // Its programs are going to be run as root: nobody else may have put it there.
     if (!lstatSync(kept).isDirectory() || lstatSync(kept).uid !== 0) throw new Error(`${kept} is not what root has made`);
-    const folder = mkdtempSync(join(tmpdir(), 'lethe-root-'));
+    const folder = mkdtempSync(ROOT);
     execFileSync('cp', ['-a', '--reflink=auto', `${kept}/.`, folder]);
     return new CleanRoot(folder);
   }
