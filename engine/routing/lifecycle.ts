@@ -72,6 +72,22 @@ export function setAwayTimers(shard: Shard, session: Session, awayMs: number): v
   }
 }
 
+/**
+ * Kept time (`Clock.keptMs`) was set ahead by `ms`, because so long no broker ran before `sinceMs`. Sessions that were left by then have been away that much longer, and end where that is too long; those that were left since
+ * have not.
+ */
+export function countTimeAway(shard: Shard, sinceMs: number, ms: number): void {
+  for (const session of [...shard.sessions]) {
+    if (session.connection !== null) continue;
+    if (session.disconnectedAtMs < sinceMs) {
+      setAwayTimers(shard, session, shard.clock.keptMs() - session.disconnectedAtMs);
+    } else {
+      session.disconnectedAtMs += ms;
+      if (session.stored !== 0) storeSession(shard, session);
+    }
+  }
+}
+
 /** Ends a session: its will goes out, its subscriptions and everything owed to it are let go. */
 export function endSession(shard: Shard, session: Session): void {
   if (shard.sessions.at(session.handle) !== session) return;

@@ -21,6 +21,7 @@ import { onControl } from '../routing/administer.ts';
 import { exchange, poll } from '../routing/arrive.ts';
 import { type Ceiling, Ceilings } from '../routing/ceilings.ts';
 import { endConnection } from '../routing/close.ts';
+import { countTimeAway } from '../routing/lifecycle.ts';
 import { applySettings, dropForbidden, endLinks, refitAll } from '../routing/reload.ts';
 import { Shard } from '../routing/shard.ts';
 import { acceptLink } from '../routing/sink.ts';
@@ -78,6 +79,8 @@ function guardsAlike({ auth: a }: Config, { auth: b }: Config): boolean {
 const EXPIRY_INTERVAL_MS = 1_000;
 const GAUGES_INTERVAL_MS = 50;
 const EMPTIED_POLL_MS = 5;
+/** By how much kept time is set ahead when a clock is believed after all (spool/kept-time.ts); less is how two clocks are read. */
+const AHEAD_MS_MIN = 1_000;
 
 export class Host implements Reloadable {
   readonly shard: Shard;
@@ -89,6 +92,9 @@ export class Host implements Reloadable {
   #keeper: Pick<Gatekeeper, 'close' | 'destroy'>;
   readonly #everySecond: Timer;
   readonly #gauges: Timer;
+  /** Kept time when it began, and how far that was ahead of the monotonic clock when it was looked at last. */
+  readonly #sinceMs: number;
+  #aheadMs: number;
   readonly #overload: OverloadWatch;
 
   constructor({ config, keeperOf, close, destroy, ...parts }: HostParts) {
@@ -108,6 +114,8 @@ export class Host implements Reloadable {
       overflows: overflowsOf(config),
     });
     this.shard = shard;
+    this.#sinceMs = shard.clock.keptMs();
+    this.#aheadMs = this.#sinceMs - shard.clock.monotonicMs();
     this.#overload = new OverloadWatch(shard);
     shard.admission.banned = bannedBy(config);
     shard.admission.descriptors = new SpareDescriptors(
@@ -240,6 +248,12 @@ export class Host implements Reloadable {
 
   #expire(): void {
     const { clock, store, retainedStore } = this.shard;
+    const aheadMs = clock.keptMs() - clock.monotonicMs();
+    const stepMs = aheadMs - this.#aheadMs;
+    if (stepMs >= AHEAD_MS_MIN) {
+      this.#aheadMs = aheadMs;
+      countTimeAway(this.shard, this.#sinceMs, stepMs);
+    }
     store.expire(clock.keptMs());
     if (retainedStore !== store) retainedStore.expire(clock.keptMs());
   }

@@ -6,12 +6,16 @@
 //   away = wall clock now - wall clock when it was noted last - time that this process has run
 //   0 to 366 days           believed: kept time goes on by as much
 //   below 0, or more        in doubt: kept time goes on from what was noted, until the wall clock is set to something that is believed,
-//                           or has said the same for a day: then it is believed, but that it has never gone back
+//                           or has not been set for a day: then it is believed, but that it has never gone back
+//
+// Data without a note that can be read (of a version before this file, restored, half written) has one all the same: the time at which it was written last.
 //
 // While it is in doubt the wall clock is not noted; what is noted instead is what it would be if no time had passed without the process, which is the least that it can be.
-import { readFileSync } from 'node:fs';
-import { open, rename } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFileSync, statSync } from 'node:fs';
+import { open, rename, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { KEYS_FILE } from '../../storage/folder.ts';
+import { DATA_FILE } from '../../storage/lmdb-disk.ts';
 import type { Clock } from '../clock.ts';
 import type { Log } from '../log.ts';
 
@@ -27,6 +31,8 @@ const LOOK_EVERY_MS = 1_000;
 const STEP_MS_MIN = 10_000;
 /** How old what is noted may be, steps apart: it only tells then that a clock has gone back by more. */
 const NOTE_EVERY_MS = 600_000;
+/** Likewise while the clock is in doubt: of a run that is killed nothing else tells how long it was. */
+const NOTE_IN_DOUBT_EVERY_MS = 60_000;
 
 /** What was noted: two clocks at the same moment. */
 interface Note {
@@ -40,8 +46,8 @@ export class KeptTime {
   readonly #ahead: Float64Array;
   readonly #clock: Clock;
   readonly #log: Log;
-  /** Wall clock that was noted last before this process, and when it began; null: it is not in doubt. */
-  #doubt: { readonly wallMs: number; readonly sinceMs: number } | null = null;
+  /** Wall clock that was noted last before this process, when it began, and since when the wall clock has not been set; null: it is not in doubt. */
+  #doubt: { readonly wallMs: number; readonly sinceMs: number; steadySinceMs: number } | null = null;
   #lastWallMs: number;
   #lastMs: number;
   #notedMs = Number.NEGATIVE_INFINITY;
@@ -57,7 +63,7 @@ export class KeptTime {
     this.#log = log;
     this.#lastWallMs = clock.wallMs();
     this.#lastMs = clock.monotonicMs();
-    const note = readNote(this.#path);
+    const note = readNote(this.#path) ?? noteOfData(folder);
     if (note !== null) this.#goOnFrom(note);
   }
 
@@ -77,8 +83,10 @@ export class KeptTime {
     const isStep = Math.abs(stepMs) >= STEP_MS_MIN;
     if (isStep)
       this.#log.info('the clock was set; what is kept goes by the time that passes', { seconds: Math.round(stepMs / 1_000) });
+    if (isStep && this.#doubt !== null) this.#doubt.steadySinceMs = nowMs;
     this.#resolve(wallMs, nowMs);
-    if (isStep || nowMs - this.#notedMs >= NOTE_EVERY_MS) this.#note();
+    const everyMs = this.#doubt === null ? NOTE_EVERY_MS : NOTE_IN_DOUBT_EVERY_MS;
+    if (isStep || nowMs - this.#notedMs >= everyMs) this.#note();
   }
 
   /** Notes the time a last time. */
@@ -93,20 +101,20 @@ export class KeptTime {
     const isBelieved = awayMs >= -BACK_MS_MAX && awayMs <= BELIEVED_MS_MAX;
     this.#advance(keptMs + (isBelieved ? Math.max(0, awayMs) : 0) - this.#clock.keptMs());
     if (isBelieved) return;
-    this.#doubt = { wallMs, sinceMs: this.#lastMs };
+    this.#doubt = { wallMs, sinceMs: this.#lastMs, steadySinceMs: this.#lastMs };
     const days = Math.round(awayMs / DAY_MS);
     if (awayMs < 0) this.#log.warn('the clock has gone back since the broker ran last and is not believed: set it', { days });
     else
       this.#log.warn('the clock is far ahead of when the broker ran last and is not believed before a day has passed', { days });
   }
 
-  /** Ends the doubt when the clock says something that can be believed, or says the same for long. */
+  /** Ends the doubt when the clock says something that can be believed, or has not been set for long. */
   #resolve(wallMs: number, nowMs: number): void {
     if (this.#doubt === null) return;
     const ranMs = nowMs - this.#doubt.sinceMs;
     const awayMs = wallMs - this.#doubt.wallMs - ranMs;
     const isBelieved = awayMs >= -BACK_MS_MAX && awayMs <= BELIEVED_MS_MAX;
-    if (!isBelieved && ranMs < DOUBT_MS_MAX) return;
+    if (!isBelieved && nowMs - this.#doubt.steadySinceMs < DOUBT_MS_MAX) return;
     this.#doubt = null;
     this.#advance(Math.max(0, awayMs));
     this.#log.info('the clock is believed: time that passed while no broker ran is counted', {
@@ -151,11 +159,21 @@ function readNote(path: string): Note | null {
   return found === null ? null : { keptMs: Number(found[1]), wallMs: Number(found[2]) };
 }
 
-/** The file is the old or the new one at every moment. */
+/** What stands for a note where there is data: when it was written last, by the wall clock of then. Null: there is none. */
+function noteOfData(folder: string): Note | null {
+  let newestMs = 0;
+  for (const name of [DATA_FILE, KEYS_FILE])
+    newestMs = Math.max(newestMs, statSync(join(folder, name), { throwIfNoEntry: false })?.mtimeMs ?? 0);
+  return newestMs === 0 ? null : { keptMs: newestMs, wallMs: newestMs };
+}
+
+/** The file is the old or the new one at every moment, and whose the folder is: a command of root's looks into it too. */
 async function write(path: string, text: string): Promise<void> {
   const next = `${path}.next`;
+  const { uid, gid } = await stat(dirname(path));
   const file = await open(next, 'w', 0o600);
   try {
+    if (process.geteuid?.() === 0) await file.chown(uid, gid);
     await file.writeFile(text);
     await file.datasync();
   } finally {

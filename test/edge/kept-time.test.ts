@@ -1,8 +1,8 @@
 // The rule by which kept time goes on over restarts, over clocks that are set by hand: where it goes on from, what is believed, and what stands in the file.
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Clock } from '../../engine/clock.ts';
 import { createLog } from '../../engine/lethe.ts';
 import { KeptTime } from '../../engine/spool/kept-time.ts';
@@ -147,11 +147,67 @@ describe('after a restart', () => {
     await next.time.close();
   });
 
-  test('a note that is none is none, and one that cannot be written costs a line', async () => {
-    writeFileSync(join(folder, 'spool.time'), 'lethe time v1 12');
-    const run = new Run(BEGIN_MS);
-    expect(run.keptMs()).toBe(BEGIN_MS);
+  describe.each(['', 'lethe time v1 12'])('data whose note is %j has been written last by its own time', (note) => {
+    beforeEach(() => {
+      if (note !== '') writeFileSync(join(folder, 'spool.time'), note);
+      for (const [name, ms] of [
+        ['spool.mdb', BEGIN_MS],
+        ['spool.keys', BEGIN_MS - HOUR_MS],
+      ] as const) {
+        writeFileSync(join(folder, name), '');
+        utimesSync(join(folder, name), ms / 1_000, ms / 1_000);
+      }
+    });
+
+    test.each([5_000, BEGIN_MS + 12 * YEAR_MS])('a clock at %d ms is in doubt', async (wallMs) => {
+      const run = new Run(wallMs);
+      expect(run.keptMs()).toBeCloseTo(BEGIN_MS);
+      run.set(BEGIN_MS + DAY_MS);
+      expect(run.keptMs()).toBeCloseTo(BEGIN_MS + DAY_MS);
+      await run.time.close();
+    });
+
+    test('one that goes on from there is not', async () => {
+      const run = new Run(BEGIN_MS + 40 * DAY_MS);
+      expect(run.keptMs()).toBeCloseTo(BEGIN_MS + 40 * DAY_MS);
+      expect(run.lines).toEqual([]);
+      await run.time.close();
+    });
+  });
+
+  test('a clock that is set in the midst of the day is believed a day after that', async () => {
+    const before = await first();
+    const run = new Run(before.wallMs + 2 * YEAR_MS);
+    run.pass(DAY_MS - HOUR_MS);
+    run.set(before.wallMs + 3 * YEAR_MS);
+    run.pass(DAY_MS - HOUR_MS);
+    expect(run.keptMs()).toBeCloseTo(before.keptMs + 2 * DAY_MS - 2 * HOUR_MS);
+    run.pass(2 * HOUR_MS);
+    expect(run.keptMs()).toBeGreaterThan(before.keptMs + 3 * YEAR_MS);
     await run.time.close();
+  });
+
+  test('many runs in doubt that are killed count all the same', async () => {
+    const before = await first();
+    const noted = (): number => Number(readFileSync(join(folder, 'spool.time'), 'utf8').split(' ')[3]);
+    for (let runs = 1; runs <= 20; runs++) {
+      new Run(5_000).pass(9 * 60_000);
+      await vi.waitFor(() => expect(noted()).toBeGreaterThanOrEqual(before.keptMs + runs * 8 * 60_000));
+    }
+    const last = new Run(5_000);
+    expect(last.keptMs()).toBeGreaterThanOrEqual(before.keptMs + 20 * 8 * 60_000);
+    await last.time.close();
+  });
+
+  test('root leaves the note to whom the folder belongs to', async (context) => {
+    if (process.geteuid?.() !== 0) context.skip();
+    chownSync(folder, 65_534, 65_534);
+    const run = new Run(BEGIN_MS);
+    await run.time.close();
+    expect(statSync(join(folder, 'spool.time')).uid).toBe(65_534);
+  });
+
+  test('a note that cannot be written costs a line', async () => {
     rmSync(folder, { recursive: true });
     const lost = new Run(BEGIN_MS);
     lost.set(BEGIN_MS + DAY_MS);
