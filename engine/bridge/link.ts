@@ -321,8 +321,11 @@ export class BridgeLink implements OwnEnd, RemoteEvents {
     this.#phase = Phase.RELAYING;
     const { config, local } = this.#parts;
     const relay = this.#relay!;
-    if (local.mustForget || this.#parts.isElsewhere)
-      for (const packetId of local.session?.inbound.all() ?? []) relay.forget(packetId);
+    const mustForget = local.mustForget || this.#parts.isElsewhere;
+    for (const packetId of local.session?.inbound.all() ?? []) {
+      if (mustForget) relay.forget(packetId);
+      else relay.held.add(packetId);
+    }
     if (local.wishes.length > 0) relay.toLocal.append(subscribe(Level.V5, LOCAL_SUBSCRIBE_ID, this.#localWishes()));
     if (config.notificationTopic !== '') this.#socket.write(notification(this.#level, config.notificationTopic, true));
     const early = this.#early;

@@ -61,6 +61,8 @@ export class Relay {
   readonly toLocal = new PacketBuffer();
   /** Identifiers that the broker was asked to forget and has not answered for. */
   readonly forgetting = new Set<number>();
+  /** Identifiers that the broker holds from an earlier link, and of which the remote one has said nothing on this. */
+  readonly held = new Set<number>();
   /**
    * This broker takes nothing more: QoS 1 and 2 of the remote one stay without an answer, so that it keeps them and sends them again by the next link. What goes out goes on meanwhile, and may be what makes room.
    */
@@ -129,6 +131,7 @@ export class Relay {
     if (decoded < 0) return decoded;
     const { packetId, reason } = ack;
     if (type === PacketType.PUBREL) {
+      this.held.delete(packetId);
       if (this.#answered.delete(packetId)) this.#ackRemote(PacketType.PUBCOMP, packetId, Reason.SUCCESS);
       else this.#ackLocal(type, packetId, reason);
       return 0;
@@ -234,6 +237,8 @@ export class Relay {
       this.#answerRemote(qos, packetId, nameBytes < 0 ? Reason.TOPIC_NAME_INVALID : Reason.IMPLEMENTATION_SPECIFIC);
       return 0;
     }
+    // A copy says that it is one [MQTT-3.3.1-1]. This is another message: the remote broker has lost its session, on a link of which a kill or a cut left nothing here.
+    if (qos === 2 && this.held.delete(packetId) && view.dup === 0) this.forget(packetId);
     const at = this.toLocal.reserve(bytes);
     writePublish(this.toLocal.block, at, view, hop);
     this.#totals.messagesIn++;

@@ -211,6 +211,33 @@ describe('has lost its session', () => {
     expect(near.payloads).toEqual(['of the first session', 'of the second session']);
   });
 
+  test.each([
+    // Though the remote broker says that the session is the same: the link on which it said that it is new may have been cut too early.
+    [false, ['one', 'two']],
+    [true, ['one']],
+  ] as const)('an identifier that is held, with DUP %s: %j', async (dup, payloads) => {
+    let sessionPresent = false;
+    const remote = await remoteDouble((packet, peer) => {
+      if (packet.cmd !== 'pubrec') obliging({ sessionPresent })(packet, peer);
+    });
+    const edge = await bridged(remote);
+    await bridgeSays(edge, '1');
+    const near = await mqttJs({ port: edge.tcp, level: 5 });
+    await near.subscribe('down/#', 2);
+    const send = (payload: string, messageId: number, isCopy: boolean) =>
+      remote.last.send({ cmd: 'publish', topic: 'down/a', payload, qos: 2, messageId, dup: isCopy, retain: false });
+    send('one', 7, false);
+    await remote.until('it is received', () => remote.of('pubrec').length === 1);
+    sessionPresent = true;
+    remote.last.socket.destroy();
+    await remote.until('the bridge is back', () => remote.of('subscribe').length === 2);
+    send('two', 7, dup);
+    send('last', 8, false);
+    await near.until('the last is here', () => near.payloads.includes('last'));
+    expect(near.payloads).toEqual([...payloads, 'last']);
+    await remote.until('each is answered', () => remote.of('pubrec').length === 3);
+  });
+
   test('the session here is new and the one there is not: it is told to forget an identifier before that is used', async () => {
     const remote = await remoteDouble(obliging({ sessionPresent: true }));
     const edge = await bridged(remote);
