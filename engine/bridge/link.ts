@@ -8,7 +8,7 @@ import { Frame, Framer } from '../../protocol/framer.ts';
 import { fault, Level, PacketType, Reason, reasonOf } from '../../protocol/packet.ts';
 import { type ConnackPacket, decodeConnack, decodeServerDisconnect, decodeSuback } from '../../protocol/server-packets.ts';
 import type { BridgeTopic } from '../config/bridge-topics.ts';
-import type { BridgeConfig, RemoteAddress } from '../config/bridges.ts';
+import { type BridgeConfig, localListenerOf, type RemoteAddress } from '../config/bridges.ts';
 import type { Shard } from '../routing/shard.ts';
 import { acceptOwnLink } from '../routing/sink.ts';
 import { Timer } from '../timers.ts';
@@ -120,7 +120,7 @@ export class BridgeLink implements OwnEnd, RemoteEvents {
     const { shard } = parts.local;
     this.#shard = shard;
     this.#fromRemote = new Framer(shard.limits.connectBytesMax);
-    this.#own = new OwnLink(this, shard.clock);
+    this.#own = new OwnLink(this, shard.clock, localListenerOf(parts.config));
     this.#timer = new Timer(() => this.#alarm());
     // Throws where OpenSSL makes nothing of a certificate or key: nothing may be under way then.
     this.#socket = new RemoteSocket(parts.address, parts.trust, this);

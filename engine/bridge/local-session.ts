@@ -3,7 +3,7 @@
 import { Frame, Framer } from '../../protocol/framer.ts';
 import { PacketType, Reason } from '../../protocol/packet.ts';
 import type { BridgeTopic } from '../config/bridge-topics.ts';
-import { type BridgeConfig, localClientIdOf } from '../config/bridges.ts';
+import { type BridgeConfig, localClientIdOf, localListenerOf } from '../config/bridges.ts';
 import { Gauge } from '../peers/gauges.ts';
 import { endSession } from '../routing/lifecycle.ts';
 import type { Shard } from '../routing/shard.ts';
@@ -32,10 +32,12 @@ export class LocalSession implements RelayHost {
   /** The remote broker has said that its session is new, and identifiers of the one before are still held here. */
   mustForget = false;
   readonly #isKept: boolean;
+  readonly #listener: string;
 
   constructor(shard: Shard, config: BridgeConfig, topics: readonly BridgeTopic[]) {
     this.shard = shard;
     this.clientId = localClientIdOf(config);
+    this.#listener = localListenerOf(config);
     this.#isKept = !config.localCleanStart;
     this.wishes = wishesOf(topics, 'out');
     this.untold = new Set(this.wishes.map(({ filter }) => filter));
@@ -94,7 +96,7 @@ export class LocalSession implements RelayHost {
     const wishes = missing.map((wish) => ({ ...wish, retainHandling: 2 }) as const);
     if (wishes.length > 0) packets.push(subscribe(5, SUBSCRIBE_ID, wishes));
     if (surplus.length > 0) packets.push(unsubscribe(UNSUBSCRIBE_ID, surplus));
-    await new Preparation(shard, connectLocal(this.clientId, false, 1), packets).done;
+    await new Preparation(shard, this.#listener, connectLocal(this.clientId, false, 1), packets).done;
   }
 
   /** Filters that the session lacks, or has with other options, and those that it should not have any more. */
@@ -121,10 +123,10 @@ class Preparation implements OwnEnd {
   #answers = 0;
   #settle: (problem: string | null) => void = () => {};
 
-  constructor(shard: Shard, connect: Uint8Array, packets: readonly Uint8Array[]) {
+  constructor(shard: Shard, listener: string, connect: Uint8Array, packets: readonly Uint8Array[]) {
     this.#shard = shard;
     this.#packets = packets;
-    this.#link = new OwnLink(this, shard.clock);
+    this.#link = new OwnLink(this, shard.clock, listener);
     this.#framer = new Framer(Number.MAX_SAFE_INTEGER);
     this.#timer = new Timer(() => {
       this.#settle('the session of a bridge was not made in time');

@@ -18,9 +18,8 @@ export interface OwnEnd {
   localClosed(): void;
 }
 
-const PEER: Peer = {
+const PEER: Omit<Peer, 'listener'> = {
   transport: TransportKind.MEMORY,
-  listener: '',
   address: '',
   port: 0,
   secure: true,
@@ -28,7 +27,7 @@ const PEER: Peer = {
 };
 
 export class OwnLink implements Link {
-  readonly peer: Peer = PEER;
+  readonly peer: Peer;
   isPaused = false;
   readonly #end: OwnEnd;
   readonly #clock: Clock;
@@ -42,7 +41,9 @@ export class OwnLink implements Link {
   #owed = 0;
   #closed = false;
 
-  constructor(end: OwnEnd, clock: Clock) {
+  /** @param listener what stands for one (config/bridges.ts) */
+  constructor(end: OwnEnd, clock: Clock, listener: string) {
+    this.peer = { ...PEER, listener };
     this.#end = end;
     this.#clock = clock;
   }

@@ -27,6 +27,7 @@ export interface BridgeConfig {
   readonly restartTimeoutS: number;
   readonly restartTimeoutMaxS: number;
   readonly inflightMax: number;
+  readonly queueOverflow: RawBridge['queue_overflow'];
   readonly outgoingRetain: boolean;
   readonly notifications: boolean;
   readonly notificationTopic: string;
@@ -63,6 +64,7 @@ export function resolveBridge(raw: RawBridge): BridgeConfig {
     restartTimeoutS: raw.restart_timeout_s,
     restartTimeoutMaxS: raw.restart_timeout_max_s,
     inflightMax: raw.inflight_max,
+    queueOverflow: raw.queue_overflow,
     outgoingRetain: raw.outgoing_retain,
     notifications: raw.notifications,
     notificationTopic: raw.notification_topic,
@@ -92,6 +94,11 @@ export function isPlainBridge({ transport, addresses }: BridgeConfig): boolean {
 }
 
 /** @param say takes the path of an option and what is wrong with it */
+/** What stands for a listener at the local side of a bridge; no listener can have this name. */
+export function localListenerOf({ name }: BridgeConfig): string {
+  return `bridge.${name}`;
+}
+
 export function judgeBridges(config: Config, say: Say): void {
   const names = new Set<string>();
   const localIds = new Map<string, string>();

@@ -6,8 +6,8 @@ import type { Store } from '../../storage/store.ts';
 import type { Reloadable, ReloadedShard } from '../administration/reload.ts';
 import type { Addresses } from '../admission.ts';
 import type { Clock } from '../clock.ts';
-import { localClientIdOf } from '../config/bridges.ts';
-import type { Config } from '../config/load.ts';
+import { localClientIdOf, localListenerOf } from '../config/bridges.ts';
+import { type Config, OVERFLOWS } from '../config/load.ts';
 import { Counters } from '../counters.ts';
 import { descriptorLimit, SpareDescriptors } from '../descriptors.ts';
 import type { Link } from '../link.ts';
@@ -54,8 +54,11 @@ interface Prepared {
   readonly listeners: readonly PreparedListener[];
 }
 
-function overflowsOf({ listeners }: Config): ReadonlyMap<string, QueueOverflow> {
-  return new Map(listeners.map(({ name, queueOverflow }) => [name, queueOverflow]));
+function overflowsOf({ listeners, bridges }: Config): ReadonlyMap<string, QueueOverflow> {
+  return new Map([
+    ...listeners.map(({ name, queueOverflow }) => [name, queueOverflow] as const),
+    ...bridges.map((bridge) => [localListenerOf(bridge), OVERFLOWS[bridge.queueOverflow]] as const),
+  ]);
 }
 
 /** The ban list of a configuration; null: nobody is on it. */

@@ -174,6 +174,27 @@ test('a queue that is full is told to who publishes, and what is in it arrives',
   await far.received(6);
 });
 
+test.each([
+  ['drop_oldest', ['3', '4', '5', '6', '7']],
+  ['drop_newest', ['0', '1', '2', '3', '4']],
+] as const)('with queue_overflow = %s a full queue costs the bridge alone, not who publishes', async (overflow, payloads) => {
+  const remote = await bridgedBroker();
+  const line = await Line.to(remote.tcp);
+  line.down();
+  const edge = await bridgedBroker({
+    bridge: [...bridgeTo(line.port, ['up/# out 1']), `queue_overflow = "${overflow}"`],
+    set: ['limits.queued_messages_per_client_max=5'],
+  });
+  const near = await Client.connect(edge.tcp, { clientId: 'near' });
+  for (let number = 0; number < 8; number++) expect(await near.publish({ topic: 'up/a', payload: String(number) })).toBe(0);
+  const far = await client(remote);
+  await far.subscribe('up/#', 1);
+  line.up();
+  await far.received(5);
+  expect(far.payloads).toEqual(payloads);
+  await expect.poll(() => edge.counts().queuedMessages, { interval: 5, timeout: 10_000 }).toBe(0);
+});
+
 test('notification_topic tells the remote broker whether the link stands, also when it is lost', async () => {
   const remote = await bridgedBroker();
   const line = await Line.to(remote.tcp);
