@@ -77,12 +77,14 @@ export function setAwayTimers(shard: Shard, session: Session, awayMs: number): v
  * have not.
  */
 export function countTimeAway(shard: Shard, sinceMs: number, ms: number): void {
+  const nowMs = shard.clock.keptMs();
   for (const session of [...shard.sessions]) {
     if (session.connection !== null) continue;
     if (session.disconnectedAtMs < sinceMs) {
-      setAwayTimers(shard, session, shard.clock.keptMs() - session.disconnectedAtMs);
+      setAwayTimers(shard, session, nowMs - session.disconnectedAtMs);
     } else {
-      session.disconnectedAtMs += ms;
+      // One that was left in the moment between the step and this look has the new time already.
+      session.disconnectedAtMs = Math.min(session.disconnectedAtMs + ms, nowMs);
       if (session.stored !== 0) storeSession(shard, session);
     }
   }

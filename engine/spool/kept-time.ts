@@ -12,7 +12,7 @@
 //
 // While it is in doubt the wall clock is not noted; what is noted instead is what it would be if no time had passed without the process, which is the least that it can be.
 import { readFileSync, statSync } from 'node:fs';
-import { open, rename, stat } from 'node:fs/promises';
+import { open, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { KEYS_FILE } from '../../storage/folder.ts';
 import { DATA_FILE } from '../../storage/lmdb-disk.ts';
@@ -63,7 +63,7 @@ export class KeptTime {
     this.#log = log;
     this.#lastWallMs = clock.wallMs();
     this.#lastMs = clock.monotonicMs();
-    const note = readNote(this.#path) ?? noteOfData(folder);
+    const note = readNote(this.#path, log) ?? noteOfData(folder);
     if (note !== null) this.#goOnFrom(note);
   }
 
@@ -147,12 +147,14 @@ export class KeptTime {
   }
 }
 
-/** Null: there is none, or none that can be read. */
-function readNote(path: string): Note | null {
+/** Null: there is none, or none that can be read, which is told. */
+function readNote(path: string, log: Log): Note | null {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
-  } catch {
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOENT') log.warn('the time that was noted in the data directory cannot be read', { code: code ?? 'unknown' });
     return null;
   }
   const found = new RegExp(`^${FORMAT} (-?\\d{1,15}) (-?\\d{1,15})\n$`).exec(text);
@@ -171,7 +173,9 @@ function noteOfData(folder: string): Note | null {
 async function write(path: string, text: string): Promise<void> {
   const next = `${path}.next`;
   const { uid, gid } = await stat(dirname(path));
-  const file = await open(next, 'w', 0o600);
+  // One that a kill has left may be somebody else's.
+  await rm(next, { force: true });
+  const file = await open(next, 'wx', 0o600);
   try {
     if (process.geteuid?.() === 0) await file.chown(uid, gid);
     await file.writeFile(text);

@@ -1,7 +1,7 @@
 // TLS to the remote broker: what is accepted, what is not, what is read anew, and that a password and a certificate get through.
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeAll, expect, test } from 'vitest';
+import { afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { type Certificates, makeCertificates } from '../certificates.ts';
 import { mqttJs } from '../end-to-end/mqttjs.ts';
 import { directory, mosquittoPasswd, temporaryFile } from '../security/temporary.ts';
@@ -13,6 +13,9 @@ beforeAll(() => {
   files = makeCertificates(directory);
 });
 afterEach(closeDoubles);
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
 
 const lines: string[] = [];
 
@@ -60,14 +63,18 @@ test('nothing is sent to a broker that speaks no TLS', async () => {
   expect(remote.packets).toEqual([]);
 });
 
-test("nothing is sent to a broker whose certificate is no server's", async () => {
-  const remote = await bridgedBroker({
-    set: ['listener.ws.transport=tls', `listener.ws.cert_file=${files.clientCert}`, `listener.ws.key_file=${files.clientKey}`],
-  });
-  await edgeOf(remote.tls, `ca_file = "${files.ca}"`);
-  await expect.poll(said('TLS with the remote broker of a bridge fails'), { timeout: 10_000 }).toBe(true);
-  expect(remote.counts().sessions).toBe(0);
-});
+test.each(['1', '0'])(
+  "nothing is sent to a broker whose certificate is no server's, with NODE_TLS_REJECT_UNAUTHORIZED=%s",
+  async (rejects) => {
+    vi.stubEnv('NODE_TLS_REJECT_UNAUTHORIZED', rejects);
+    const remote = await bridgedBroker({
+      set: ['listener.ws.transport=tls', `listener.ws.cert_file=${files.clientCert}`, `listener.ws.key_file=${files.clientKey}`],
+    });
+    await edgeOf(remote.tls, `ca_file = "${files.ca}"`);
+    await expect.poll(said('TLS with the remote broker of a bridge fails'), { timeout: 10_000 }).toBe(true);
+    expect(remote.counts().sessions).toBe(0);
+  },
+);
 
 test('a key that is broken ends no more than the attempt', async () => {
   const remote = await remoteDouble(obliging());

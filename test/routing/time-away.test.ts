@@ -42,8 +42,10 @@ test('who had left by then has been away for that long too, and who left since h
   const sinceMs = clock.keptMs();
   comesAndGoes('young');
   clock.aheadMs = AWAY_MS;
+  comesAndGoes('between');
   countTimeAway(shard, sinceMs, AWAY_MS);
-  expect(shard.sessions.find('young')!.disconnectedAtMs).toBe(clock.keptMs());
+  for (const clientId of ['young', 'between'])
+    expect(shard.sessions.find(clientId)!.disconnectedAtMs, clientId).toBe(clock.keptMs());
   clock.advance(EXPIRY_S * 1_000 - AWAY_MS - 20_000);
   expect(present()).toEqual(['old', 'young']);
   clock.advance(20_000);
