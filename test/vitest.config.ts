@@ -11,7 +11,8 @@ export default defineConfig({
     // Debian puts the mosquitto server where an ordinary user's PATH does not look.
     env: { PATH: `${process.env['PATH']}${delimiter}/usr/sbin` },
     pool: 'forks',
-    maxWorkers: 2,
+    // More than the machine has cores: most tests wait for a process, a timer or a disk.
+    maxWorkers: 3,
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },
