@@ -1,6 +1,6 @@
 // Since when the oldest of what is held has been there, by class, for the metrics and the live page. Who wants to know must have the disk's rows read, so it is remembered, and read
-// again only when at least a hundred times as long has passed as the last reading took: whoever asks, and however often, costs the storage thread a hundredth of its time. Nobody
-// waits long for it: while the storage thread is busy, what was known before is the answer, and is older than it should be.
+// again only when at least a hundred times as long has passed as the last reading took: whoever asks, and however often, costs the storage thread a hundredth of its time. Where there
+// was little to read, and it took long, it had waited its turn, which costs nobody anything. Nobody waits long for it: while the storage thread is busy, what was known before is the answer, and is older than it should be.
 import type { Administration } from './administration.ts';
 import { within } from './within.ts';
 
@@ -15,6 +15,8 @@ export interface Oldest {
 
 const READ_AGAIN_MS = 2_000;
 const SHARE = 100;
+/** Longer than a row takes, on a slow disk. */
+const ROW_MS_MAX = 0.01;
 const WAIT_MS = 1_000;
 const NONE: Oldest = { messages: null, retained: null, sessions: null, wills: null, quarantined: null };
 
@@ -57,6 +59,7 @@ class HeldAges {
     const { clock, inventory } = this.#administration;
     const beganMs = clock.monotonicMs();
     const { messages, retained, sessions, wills, quarantined } = await inventory();
+    const rows = messages.count + retained.count + sessions.count + wills.count + quarantined.count;
     this.#last = {
       messages: messages.oldestMs,
       retained: retained.oldestMs,
@@ -65,6 +68,7 @@ class HeldAges {
       quarantined: quarantined.oldestMs,
     };
     const nowMs = clock.monotonicMs();
-    this.#untilMs = nowMs + Math.max(READ_AGAIN_MS, (nowMs - beganMs) * SHARE);
+    const tookMs = Math.min(nowMs - beganMs, rows * ROW_MS_MAX);
+    this.#untilMs = nowMs + Math.max(READ_AGAIN_MS, tookMs * SHARE);
   }
 }

@@ -74,8 +74,8 @@ describe('the ages of what is held', () => {
     const administration = administered({ clock, inventory });
     return { clock, readings, oldest: () => oldestHeld(administration) };
   }
-  const of = (oldestMs: number | null) => {
-    const held = { count: 1, bytes: 1, oldestMs };
+  const of = (oldestMs: number | null, count = 1_000_000) => {
+    const held = { count, bytes: 1, oldestMs };
     return { messages: held, retained: held, sessions: held, wills: held, quarantined: held } as unknown as Inventory;
   };
 
@@ -93,6 +93,21 @@ describe('the ages of what is held', () => {
     const third = oldest();
     readings[1]!.resolve(of(null));
     expect((await third).messages).toBe(null);
+  });
+
+  test('are read again soon where there is little to read: it had waited', async () => {
+    const { clock, readings, oldest } = rig();
+    const first = oldest();
+    clock.advance(500);
+    readings[0]!.resolve(of(null, 0));
+    expect((await first).messages).toBe(null);
+    clock.advance(1_999);
+    await oldest();
+    expect(readings.length).toBe(1);
+    clock.advance(1);
+    const second = oldest();
+    readings[1]!.resolve(of(7));
+    expect((await second).messages).toBe(7);
   });
 
   test('nobody waits for them for more than a second', async () => {

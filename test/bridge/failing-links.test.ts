@@ -165,7 +165,7 @@ test('the remote broker is away from the start, and what waits for it lies encry
   );
   for (const flow of flows) await flow.begin(edge.tcp, later.tcp);
   for (const { sender } of flows) await sender.untilIdle();
-  expect(edge.counts().queuedMessages).toBe(10_000);
+  await expect.poll(() => edge.counts().queuedMessages, { timeout: 10_000 }).toBe(10_000);
   await place.isThere('payload');
   line.up();
   for (const flow of flows) await flow.arrived();

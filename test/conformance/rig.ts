@@ -1,5 +1,7 @@
 // What every conformance file shares: one broker per file, raw clients that are cut when their test ends, and names that no other test uses.
 
+import { setTimeout } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { afterAll, afterEach, beforeAll, expect } from 'vitest';
 import { type RunningBroker, shards, startBroker } from '../broker.ts';
 import {
@@ -82,6 +84,18 @@ export function useRig(overrides: readonly string[] = [], options: Parameters<ty
 export async function comesTo<Answer>(ask: () => Answer | Promise<Answer>, expected: Answer): Promise<void> {
   if (shards === 1) expect(await ask()).toEqual(expected);
   else await expect.poll(ask, { interval: 5, timeout: 10_000 }).toEqual(expected);
+}
+
+/** An answer to compare later ones with: with several shards, what is known of the others must have come. They tell it every 50 ms. */
+export async function settled<Answer>(ask: () => Answer): Promise<Answer> {
+  let answer = ask();
+  for (let same = 0; same < 4; ) {
+    await setTimeout(50);
+    const later = ask();
+    same = isDeepStrictEqual(later, answer) ? same + 1 : 0;
+    answer = later;
+  }
+  return answer;
 }
 
 /** Subscribes and returns the codes of SUBACK; the SUBACK must be the next packet. */

@@ -2,7 +2,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { connect, disconnect, type Level, pingreq, property, publish, subscribe } from '../conformance/bytes.ts';
 import { readPublish, readReason } from '../conformance/decode.ts';
-import { comesTo, published, useRig } from '../conformance/rig.ts';
+import { comesTo, published, settled, useRig } from '../conformance/rig.ts';
 import { until } from '../network/temporary.ts';
 import { allClosed, openCrowd, type Peer } from './peer.ts';
 import { Witness } from './witness.ts';
@@ -33,7 +33,7 @@ describe.each<[string, Level]>([
       connect(level, { clientId, clean, ...(level === 5 ? { properties: [property.sessionExpiryS(60)] } : {}) }),
       subscribe(level, { filters: [[topic, 1]] }),
     ]);
-    const sessionsBefore = rig.broker.counts().sessions;
+    const sessionsBefore = await settled(() => rig.broker.counts().sessions);
     const all: Peer[] = [];
     for (let round = 0; round < 10; round++) {
       const crowd = await openCrowd(rig.broker.tcp, 32);
@@ -71,7 +71,7 @@ test('a client that takes itself over on one connection does not exist: a second
 
 describe('two thousand reconnects', () => {
   test('of clean sessions leave nothing behind', async () => {
-    const before = rig.broker.counts();
+    const before = await settled(() => rig.broker.counts());
     for (let round = 0; round < 20; round++) {
       const peers = await openCrowd(rig.broker.tcp, 100);
       peers.forEach((peer, index) => {
@@ -88,7 +88,7 @@ describe('two thousand reconnects', () => {
   });
 
   test('of sessions that stay leave one session for each name, and nothing when these end', async () => {
-    const before = rig.broker.counts();
+    const before = await settled(() => rig.broker.counts());
     const lasting = (expiryS: number) => [property.sessionExpiryS(expiryS)];
     for (let round = 0; round < 20; round++) {
       const peers = await openCrowd(rig.broker.tcp, 100);

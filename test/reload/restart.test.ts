@@ -50,7 +50,7 @@ queue_overflow = '${overflow}'
     await place.isGone('secret');
     writer = await mqttJs({ port: broker.tcp, level: 5 });
     for (const topic of ['open/4', 'open/5', 'open/6']) expect(await publish(topic)).toBe(0);
-    expect(broker.counts().queuedMessages).toBe(4);
+    await expect.poll(() => broker.counts().queuedMessages, { timeout: 10_000 }).toBe(4);
     await broker.stop();
   });
 });

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type Broker, createBroker, loadConfig } from '../../engine/lethe.ts';
 import { Reason } from '../../protocol/packet.ts';
 import { property, puback } from '../conformance/bytes.ts';
-import { delivered, subscribed } from '../conformance/rig.ts';
+import { delivered, settled, subscribed } from '../conformance/rig.ts';
 import { type ClientOptions, type MqttJs, mqttJs, refusalOf } from '../end-to-end/mqttjs.ts';
 import { Place } from '../forgetting/place.ts';
 import { joined } from '../limits/rig.ts';
@@ -123,7 +123,7 @@ transport = 'ws'
     expect(report).toEqual({ changed: [], restart: [], ended: 0, dropped: 300 });
     await place.isGone('secret');
     await place.isGone('will');
-    expect(broker.counts().queuedMessages).toBeGreaterThanOrEqual(301);
+    await expect.poll(() => broker.counts().queuedMessages, { timeout: 10_000 }).toBeGreaterThanOrEqual(301);
     for (const each of traffic) await each.flows();
     await expect(stays.publish('will/x', 'may not be', { qos: 1 })).rejects.toThrow('Not authorized');
     await stays.end();
@@ -159,7 +159,7 @@ transport = 'ws'
     const writer = await mqttJs(as('writer'));
     for (let i = 0; i < 10; i++) await writer.publish(topic, String(i), { qos: 1 });
     const { packetId } = await delivered(slow);
-    const before = broker.counts().queuedMessages;
+    const before = await settled(() => broker.counts().queuedMessages);
     files.write('acl', NARROWER);
     expect(await broker.reload()).toMatchObject({ dropped: 9 });
     await expect.poll(() => broker.counts().queuedMessages, { timeout: 10_000 }).toBe(before - 9);
