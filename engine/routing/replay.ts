@@ -76,6 +76,8 @@ export function beginReplay(shard: Shard, connection: Connection): void {
     sendReplay(shard, connection);
     return;
   }
+  // What has come live by an earlier subscription is owed to this one too, and is in its place when the shards have answered.
+  replay.live?.clear();
   waitForShards(shard, connection, replay);
 }
 

@@ -305,6 +305,30 @@ test('a retained value that came live is not followed by the older one that a re
   }
 });
 
+test('a client that subscribes again while its first replay waits is sent what is retained anew, also what has just come live', () => {
+  const company = new Company({ kernelBytes: 256, limits: { outboxHighBytes: 128, retainedMessagesMax: 64 } });
+  const [sub, pub] = ['sub', 'pub'].map((id) => new Caller(company, id)) as [Caller, Caller];
+  settled(
+    company,
+    () => sub.connect(1),
+    () => pub.connect(2),
+  );
+  const topics = Array.from({ length: 20 }, (_, i) => `r/${String(i).padStart(2, '0')}`);
+  settled(company, ...topics.map((topic) => () => pub.publish(topic, `1 ${'x'.repeat(100)}`, 1, { retain: true })));
+  sub.peer!.pause();
+  settled(
+    company,
+    () => sub.subscribe('r/#', 1, { id: 1 }),
+    () => pub.publish('r/19', '2', 0, { retain: true }),
+    () => sub.subscribe('r/#', 1, { id: 2 }),
+  );
+  sub.peer!.resume();
+  company.settle();
+  const anew = sub.taken.filter(({ subscriptionId, retain }) => subscriptionId === 2 && retain);
+  expect(anew.map(({ topic }) => topic).sort()).toEqual(topics);
+  expect(anew.find(({ topic }) => topic === 'r/19')!.payload).toBe('2');
+});
+
 test('messages that expire while they move with their session leave the books', () => {
   const company = new Company({ ringBytes: 4_096 });
   const [away, pub] = ['away', 'pub'].map((id) => new Caller(company, id)) as [Caller, Caller];
