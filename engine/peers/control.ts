@@ -76,6 +76,8 @@ export type Control =
     }
   /** To the directory: the move is over. */
   | { readonly kind: 'arrived'; readonly handle: number }
+  /** A client of this address was not let in with what it offered: the others count it too. */
+  | { readonly kind: 'guessed'; readonly address: string }
   /** Answer once everything that was sent before is sent; `relayed`: by way of the first shard. */
   | { readonly kind: 'fence'; readonly shard: number; readonly fence: number; readonly relayed: boolean }
   | { readonly kind: 'fenced'; readonly fence: number; readonly to: number };

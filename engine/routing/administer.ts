@@ -50,6 +50,9 @@ export function onControl(shard: Shard, control: Control): void {
     case 'gone':
       onGone(shard, control.stored, control.position, control.bytes, control.reason as GoneReason);
       return;
+    case 'guessed':
+      shard.guard?.hasFailed(control.address);
+      return;
     case 'fence':
       answerFence(shard, control.shard, control.fence, control.relayed);
       return;

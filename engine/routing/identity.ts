@@ -5,6 +5,7 @@ import type { Connection } from '../sessions/connection.ts';
 import type { Session } from '../sessions/session.ts';
 import { Timer } from '../timers.ts';
 import { endConnection } from './close.ts';
+import { sendControl } from './control.ts';
 import { setPrincipal } from './lifecycle.ts';
 import type { Shard } from './shard.ts';
 
@@ -61,5 +62,13 @@ export function refuseIdentity(
   } else {
     counters.authRefusedOther++;
   }
-  if (isGuess) shard.guard?.hasFailed(connection.link.peer.address);
+  if (isGuess) countGuess(shard, connection.link.peer.address);
+}
+
+/** Each shard has a guard, and each is told: the next guess comes to whichever. */
+function countGuess(shard: Shard, address: string): void {
+  if (shard.guard === null) return;
+  shard.guard.hasFailed(address);
+  for (let to = 0; to < (shard.peers?.count ?? 0); to++)
+    if (to !== shard.peers!.index) sendControl(shard, to, { kind: 'guessed', address });
 }

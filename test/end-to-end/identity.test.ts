@@ -8,7 +8,7 @@ import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose';
 import mqttPacket from 'mqtt-packet';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Broker, createBroker } from '../../engine/lethe.ts';
-import { configOf } from '../broker.ts';
+import { configOf, shards } from '../broker.ts';
 import { directory, mosquittoPasswd, temporaryFile } from '../security/temporary.ts';
 import { type ClientOptions, type MqttJs, mqttJs, refusalOf } from './mqttjs.ts';
 
@@ -299,11 +299,12 @@ describe('addresses that guess', () => {
   }
 
   test('wait, and are not even asked for their password; others are not disturbed', async () => {
-    const codes = new Set<number>();
-    // Each shard counts for itself: it takes as many failures as there are shards.
-    for (let i = 0; i < 200 && !codes.has(CONNECTION_RATE_EXCEEDED); i++)
-      codes.add(await comesFrom('198.51.100.1', 5, 'mallory', 'guess'));
-    expect([...codes]).toEqual([NOT_AUTHORIZED, CONNECTION_RATE_EXCEEDED]);
+    const codes: number[] = [];
+    while (codes.length < 6) codes.push(await comesFrom('198.51.100.1', 5, 'mallory', 'guess'));
+    // Another shard may hear of the first failure while the second guess is under way.
+    const failures = shards === 1 ? 1 : codes.indexOf(CONNECTION_RATE_EXCEEDED);
+    expect(failures).toBeLessThanOrEqual(2);
+    expect(codes).toEqual(codes.map((_, at) => (at < failures ? NOT_AUTHORIZED : CONNECTION_RATE_EXCEEDED)));
     const asked = questions.length;
     let last = -1;
     for (let i = 0; i < 200 && last !== 0; i++) last = await comesFrom('198.51.100.2', 5, 'alice', 'for alice');
