@@ -200,7 +200,7 @@ function measuresOf(config: Config): readonly Measure[] {
     {
       key: 'Closed memory',
       isInForce: !server.coreDumps,
-      setting: server.coreDumps ? 'core dumps hold messages in clear' : 'core dumps hold no memory; no debugger',
+      setting: server.coreDumps ? 'core dumps hold messages in clear' : 'no core files, and no memory in one; no debugger',
     },
     {
       key: 'Resilience',

@@ -277,7 +277,7 @@ export const optionHelp: Readonly<Record<string, string>> = {
   'server.stop_timeout_ms': 'longest time that a graceful stop may take',
   'server.log_level': 'error, warn, info or debug',
   'server.core_dumps':
-    'whether a core dump may hold the memory of the broker, messages in clear included, and SIGUSR1 start a debugger',
+    'whether a core file may be made, with the memory of the broker, messages in clear included, and SIGUSR1 start a debugger',
   'server.threads': 'shards, each with a thread and every port: as many as there are cores to use',
   'session.v3_expiry_s': 'how long an MQTT 3 session without Clean Session outlives its connection',
   'session.maximum_qos': 'highest QoS granted and accepted',
