@@ -49,8 +49,9 @@ export function hashTopic(bytes: Uint8Array, from: number, to: number, words: In
 export class TopicCache<T> {
   /** Value by slot, as `find` and `put` give it. */
   readonly values: T[];
-  hits = 0;
-  misses = 0;
+  /** A double from the start, as counters that outgrow 2^31 are (counters.ts). */
+  hits = -0;
+  misses = -0;
   readonly #setMask: number;
   readonly #rows: Int32Array;
   readonly #words: Int32Array;
