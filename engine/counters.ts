@@ -77,7 +77,7 @@ export class Counters {
   };
 
   constructor() {
-    for (let i = 0; i < WIDE; i++) this[counterNames[i]!] = 0;
+    for (const name of perMessageNames) this[name] = 0;
   }
 
   /** How many figures `copyTo` writes. */
@@ -118,8 +118,8 @@ export function countReason(counts: Map<number, number>, reason: number): void {
   counts.set(reason, (counts.get(reason) ?? 0) + 1);
 }
 
-/** Counters that are one number each; the first are those that begin as -0. */
-export const counterNames = [
+/** Counters that rise with each message. */
+const perMessageNames = [
   'bytesReceived',
   'bytesSent',
   'packetsReceived',
@@ -128,6 +128,11 @@ export const counterNames = [
   'publishSent',
   'publishBytesReceived',
   'publishBytesSent',
+] as const;
+
+/** Counters that are one number each. */
+export const counterNames = [
+  ...perMessageNames,
   'socketsTotal',
   'connectReceived',
   'connectRefused',
@@ -165,6 +170,4 @@ export const refusedLogins = [
 ] as const satisfies readonly CounterName[];
 export type CounterName = (typeof counterNames)[number];
 
-/** How many of the names begin as -0: those of every message. */
-const WIDE = counterNames.indexOf('publishBytesSent') + 1;
 const reasons = Object.values(DropReason);

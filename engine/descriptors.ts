@@ -2,9 +2,10 @@
 // and answer its operator, and so that accepting never fails for want of one: uWebSockets would try again for ever, at the cost of a core.
 //
 // A new descriptor is always the lowest that is free (open(2)), so that its number tells how many are in use at the least.
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import type { Clock } from './clock.ts';
 import type { Log } from './log.ts';
+import { processLimit } from './process-limit.ts';
 
 /** What a broker has open without any connection: itself, and listeners, bells and loop of each thread. */
 const OWN_DESCRIPTORS = 28;
@@ -30,15 +31,7 @@ export function reservedDescriptors(threads: number): number {
 
 /** Null: this system does not say. Node raises its own limit to what it may have when it starts. */
 export function descriptorLimit(): number | null {
-  let text: string;
-  try {
-    text = readFileSync('/proc/self/limits', 'utf8');
-  } catch {
-    return null;
-  }
-  const found = /^Max open files\s+(\S+)/m.exec(text)?.[1];
-  if (found === undefined) return null;
-  return found === 'unlimited' ? Infinity : Number(found);
+  return processLimit('Max open files');
 }
 
 /** Whether there are descriptors to spare, asked for each new connection. */

@@ -26,6 +26,7 @@ const LAYERS: readonly (readonly string[])[] = [
     'engine/version.ts',
     'engine/made.ts',
     'engine/descriptors.ts',
+    'engine/process-limit.ts',
     'engine/thread.ts',
     'engine/packaged.ts',
     'engine/one-file/',

@@ -2,6 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import type { Log } from '../log.ts';
+import { processLimit } from '../process-limit.ts';
 
 /** Which kinds of memory a core dump holds, a bit each (core(5)); threads share it, children inherit it. */
 const COREDUMP_FILTER = '/proc/self/coredump_filter';
@@ -39,7 +40,7 @@ function forbidCores(log: Log): void {
 }
 
 function areCoresForbidden(): boolean {
-  const bytesMax = /^Max core file size +(\S+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
+  const bytesMax = processLimit('Max core file size');
   const isPiped = readFileSync('/proc/sys/kernel/core_pattern', 'utf8').startsWith('|');
-  return bytesMax === String(CORE_BYTES_MAX) || (bytesMax === '0' && !isPiped);
+  return bytesMax === CORE_BYTES_MAX || (bytesMax === 0 && !isPiped);
 }

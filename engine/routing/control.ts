@@ -19,6 +19,12 @@ export function sendControl(shard: Shard, to: number, control: Control): void {
   shard.turn.ask();
 }
 
+/** Sends a control message to each of the other shards; there are several. */
+export function tellOthers(shard: Shard, control: Control): void {
+  const { index, count } = shard.peers!;
+  for (let to = 0; to < count; to++) if (to !== index) sendControl(shard, to, control);
+}
+
 /** What the shard has to say to itself. */
 export class OwnControl implements Duty {
   due = false;

@@ -2,7 +2,7 @@
 // its answer is; and what it does afterwards, it does knowing what this shard had done before the fence.
 //
 // A relayed fence is answered straight, and by way of the first shard too: what the others had sent to the first shard before the fence has gone through it then.
-import { sendControl } from './control.ts';
+import { sendControl, tellOthers } from './control.ts';
 import type { Shard } from './shard.ts';
 
 export const FenceWay = { DIRECT: 0, RELAYED: 1 } as const;
@@ -22,7 +22,7 @@ export function raiseFence(shard: Shard, way: FenceWay, done: () => void): void 
   const relayed = way === FenceWay.RELAYED;
   const waiting = relayed && index !== 0 ? 1 + 2 * (count - 2) : count - 1;
   fences.open.set(fence, { waiting, done });
-  for (let to = 0; to < count; to++) if (to !== index) sendControl(shard, to, { kind: 'fence', shard: index, fence, relayed });
+  tellOthers(shard, { kind: 'fence', shard: index, fence, relayed });
 }
 
 /** Answers another shard's fence. */

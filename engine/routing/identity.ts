@@ -5,7 +5,7 @@ import type { Connection } from '../sessions/connection.ts';
 import type { Session } from '../sessions/session.ts';
 import { Timer } from '../timers.ts';
 import { endConnection } from './close.ts';
-import { sendControl } from './control.ts';
+import { tellOthers } from './control.ts';
 import { setPrincipal } from './lifecycle.ts';
 import type { Shard } from './shard.ts';
 
@@ -69,6 +69,5 @@ export function refuseIdentity(
 function countGuess(shard: Shard, address: string): void {
   if (shard.guard === null) return;
   shard.guard.hasFailed(address);
-  for (let to = 0; to < (shard.peers?.count ?? 0); to++)
-    if (to !== shard.peers!.index) sendControl(shard, to, { kind: 'guessed', address });
+  if (shard.peers !== null) tellOthers(shard, { kind: 'guessed', address });
 }

@@ -2,7 +2,7 @@
 import type { StoreListener } from '../../storage/store.ts';
 import type { Connection } from '../sessions/connection.ts';
 import type { Duty } from '../sessions/turn.ts';
-import { sendControl } from './control.ts';
+import { tellOthers } from './control.ts';
 import { onGone } from './gone.ts';
 import { resumeIfFree } from './pressure.ts';
 import { pump } from './queue.ts';
@@ -25,9 +25,7 @@ export function storeListener(shard: Shard): StoreListener {
     },
     gone(stored, position, bytes, reason) {
       if (onGone(shard, stored, position, bytes, reason) || shard.peers === null) return;
-      const { index, count } = shard.peers;
-      for (let to = 0; to < count; to++)
-        if (to !== index) sendControl(shard, to, { kind: 'gone', stored, position, bytes, reason });
+      tellOthers(shard, { kind: 'gone', stored, position, bytes, reason });
     },
     retainedGone(number) {
       retainedGone(shard, number);

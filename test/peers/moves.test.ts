@@ -277,7 +277,8 @@ test('what another shard sends to a session that may read it is not judged again
   expect(asked).toBe(onArrival);
 });
 
-test('a retained value that came live is not followed by the older one that a replay under way has found', () => {
+/** Twenty retained messages, and a client that reads nothing, so that a replay of them waits. */
+function beforeReplay(): { company: Company; sub: Caller; pub: Caller; topics: readonly string[] } {
   // Kernel and mark together hold less than the window, beyond which the replay would be over and its messages in the queue.
   const company = new Company({ kernelBytes: 256, limits: { outboxHighBytes: 128, retainedMessagesMax: 64 } });
   const [sub, pub] = ['sub', 'pub'].map((id) => new Caller(company, id)) as [Caller, Caller];
@@ -289,6 +290,11 @@ test('a retained value that came live is not followed by the older one that a re
   const topics = Array.from({ length: 20 }, (_, i) => `r/${String(i).padStart(2, '0')}`);
   settled(company, ...topics.map((topic) => () => pub.publish(topic, `1 ${'x'.repeat(100)}`, 1, { retain: true })));
   sub.peer!.pause();
+  return { company, sub, pub, topics };
+}
+
+test('a retained value that came live is not followed by the older one that a replay under way has found', () => {
+  const { company, sub, pub, topics } = beforeReplay();
   sub.subscribe('r/#', 1);
   company.settle();
   // The first shard, which keeps what is retained, is slower than the way from the publisher to the subscriber.
@@ -306,16 +312,7 @@ test('a retained value that came live is not followed by the older one that a re
 });
 
 test('a client that subscribes again while its first replay waits is sent what is retained anew, also what has just come live', () => {
-  const company = new Company({ kernelBytes: 256, limits: { outboxHighBytes: 128, retainedMessagesMax: 64 } });
-  const [sub, pub] = ['sub', 'pub'].map((id) => new Caller(company, id)) as [Caller, Caller];
-  settled(
-    company,
-    () => sub.connect(1),
-    () => pub.connect(2),
-  );
-  const topics = Array.from({ length: 20 }, (_, i) => `r/${String(i).padStart(2, '0')}`);
-  settled(company, ...topics.map((topic) => () => pub.publish(topic, `1 ${'x'.repeat(100)}`, 1, { retain: true })));
-  sub.peer!.pause();
+  const { company, sub, pub, topics } = beforeReplay();
   settled(
     company,
     () => sub.subscribe('r/#', 1, { id: 1 }),
